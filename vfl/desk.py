@@ -1,0 +1,254 @@
+"""A party's side of one run: live channels that record, notarise and move messages, and resume where a run stopped.
+
+The `Desk` writes every message to the party's transcript, has the `Notary` turn it into a ledger entry and a
+signature before it leaves (or before it is acted upon), and knows where the run stands. A transcript holds received
+messages whole and sent messages by digest: sent ones are said again from data and seed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass
+from typing import TypeVar
+
+import msgspec
+
+from vfl.channel import Link, Notary, Record, Step, Transcript, digest_of, same_again, wait
+from vfl.errors import Malformed, ProtocolError, Unexpected
+from vfl.wire import MAX_MESSAGE, M, Message, pack, unpack
+
+R = TypeVar("R")
+MAX_FRAME = MAX_MESSAGE + 4096  # bytes: a message and its envelope
+
+
+class Opened(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """First frame of a link: how many messages of yours I hold already (0 unless a run is resumed), and who I am."""
+
+    received: int
+    credential: bytes
+
+
+class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """A message with its place and its sender's signature."""
+
+    slot: str
+    signature: bytes
+    body: bytes
+
+
+class Head(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """A ledger head at a round boundary."""
+
+    note: bytes
+
+
+class Cosignature(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+    """The countersignature of the head just received."""
+
+    line: bytes
+
+
+Frame = Opened | Envelope | Head | Cosignature
+F = TypeVar("F", Opened, Envelope, Head, Cosignature)
+
+
+@dataclass
+class Traffic:
+    """Bytes of messages in one phase, in each direction."""
+
+    sent: int = 0
+    received: int = 0
+
+
+class Desk:
+    """A party's side of one run: its channels, transcript, notary, and where it stands."""
+
+    def __init__(self, me: str, transcript: Transcript, notary: Notary) -> None:
+        self.me = me
+        self.phase = "start"
+        self.round = 0
+        self.moves = 0  # frames taken in so far
+        self.traffic: dict[str, Traffic] = {}
+        self.last_heard: tuple[str, str] = ("", "")  # peer, slot: who is meant when a `require` fails
+        self.on_enter: Callable[[str, int], None] = lambda phase, round: None
+        self.transcript = transcript
+        self.notary = notary
+        self._past: dict[str, list[Record]] = {}
+        for record in transcript.records():
+            self._past.setdefault(record.peer, []).append(record)
+
+    def channel(self, peer: str, link: Link) -> LiveChannel:
+        """A channel to `peer` over `link`; on a resumed run it first goes through what is on record."""
+        return LiveChannel(self, peer, link, self._past.get(peer, []))
+
+    def enter(self, phase: str, round: int) -> None:
+        """Take note of the place the run has reached."""
+        if (phase, round) != (self.phase, self.round):
+            self.phase, self.round = phase, round
+            self.on_enter(phase, round)
+
+    def count(self, phase: str) -> Traffic:
+        """The traffic of `phase` so far."""
+        return self.traffic.setdefault(phase, Traffic())
+
+    async def run(self, role: Coroutine[int, None, R]) -> R:
+        """Await `role`; a ProtocolError that names no peer is the fault of whoever was heard last."""
+        try:
+            return await role
+        except ProtocolError as error:
+            if not error.peer:
+                error.peer, error.step = self.last_heard
+            raise
+
+
+class LiveChannel:
+    """A channel that packs, records, notarises and moves messages. On a resumed run, the past comes first."""
+
+    def __init__(self, desk: Desk, peer: str, link: Link, past: list[Record]) -> None:
+        self.peer = peer
+        self._desk = desk
+        self._link = link
+        self._transcript = desk.transcript
+        self._notary = desk.notary
+        self._phase, self._round = "start", 0
+        self._sent = self._received = 0
+        self._past_sent = [record for record in past if record.sent]
+        self._past_received = [record for record in past if not record.sent]
+        self._peer_has: int | None = None  # how many of our messages the peer holds; None until it said so
+        link.push(msgspec.msgpack.encode(Opened(len(self._past_received), self._notary.credential())))
+
+    def enter(self, phase: str, round: int = 0) -> None:
+        self._phase, self._round = phase, round
+        self._desk.enter(phase, round)
+
+    async def send(self, message: Message) -> None:
+        held = await self._held_by_peer()
+        body = pack(message)
+        digest = digest_of(body)
+        step = Step(self._phase, self._round, type(message).__name__, self._desk.me, self.peer, self._sent)
+        if self._sent < len(self._past_sent):
+            same_again(self._past_sent[self._sent], step, digest, self._desk.me)
+        else:
+            self._transcript.append(Record(True, self.peer, step.slot, digest))
+        signature = self._notary.sending(step, digest, len(body))
+        if self._sent >= held:
+            self._link.push(msgspec.msgpack.encode(Envelope(step.slot, signature, body)))
+        self._sent += 1
+        self._desk.count(self._phase).sent += len(body)
+
+    async def recv(self, *kinds: type[M]) -> M:
+        due = {self._step(kind): kind for kind in kinds}
+        self._desk.last_heard = (self.peer, " or ".join(step.slot for step in due))
+        await self._held_by_peer()
+        past = self._received < len(self._past_received)
+        envelope = _from_record(self._past_received[self._received]) if past else await self._frame(Envelope)
+        step = next((step for step in due if step.slot == envelope.slot), None)
+        if step is None:
+            raise Unexpected(f"a message for {envelope.slot[:120]!r} where {self._desk.last_heard[1]} is due")
+        self._desk.last_heard = (self.peer, step.slot)
+        message = unpack(due[step], envelope.body)
+        digest = digest_of(envelope.body)
+        self._notary.received(step, digest, len(envelope.body), envelope.signature)
+        if not past:
+            self._transcript.append(Record(False, self.peer, step.slot, digest, envelope.body, envelope.signature))
+        self._received += 1
+        self._desk.count(self._phase).received += len(envelope.body)
+        return message
+
+    def _step(self, kind: type[Message]) -> Step:
+        return Step(self._phase, self._round, kind.__name__, self.peer, self._desk.me, self._received)
+
+    async def checkpoint(self) -> None:
+        await self._held_by_peer()
+        self._desk.last_heard = (self.peer, f"{self._phase}/{self._round}/checkpoint")
+        self._link.push(msgspec.msgpack.encode(Head(self._notary.head(self.peer))))
+        head = await self._frame(Head)
+        self._link.push(msgspec.msgpack.encode(Cosignature(self._notary.countersign(self.peer, head.note))))
+        cosignature = await self._frame(Cosignature)
+        self._notary.countersigned(self.peer, cosignature.line)
+
+    async def _held_by_peer(self) -> int:
+        if self._peer_has is None:
+            opened = await self._frame(Opened)
+            self._notary.introduce(self.peer, opened.credential)
+            self._peer_has = opened.received
+        return self._peer_has
+
+    async def _frame(self, kind: type[F]) -> F:
+        while (frame := self._link.pull()) is None:
+            await wait(self._desk.moves)
+        self._desk.moves += 1
+        return _decode(frame, kind)
+
+
+def _from_record(record: Record) -> Envelope:
+    return Envelope(record.slot, record.signature, record.body)
+
+
+def _decode(frame: bytes, kind: type[F]) -> F:
+    if len(frame) > MAX_FRAME:
+        raise Malformed(f"a frame of {len(frame)} bytes is larger than the limit of {MAX_FRAME}")
+    try:
+        found: Frame = msgspec.msgpack.decode(frame, type=Frame)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise Malformed(f"no well-formed frame: {error}") from None
+    if not isinstance(found, kind):
+        raise Unexpected(f"a frame {type(found).__name__} where {kind.__name__} is due")
+    return found
+
+
+class MemoryTranscript:
+    """A transcript in memory, for tests."""
+
+    def __init__(self, past: Iterable[Record] = ()) -> None:
+        self._past = list(past)
+        self.all = list(self._past)
+
+    def append(self, record: Record) -> None:
+        self.all.append(record)
+
+    def records(self) -> Iterable[Record]:
+        return self._past
+
+
+class NoNotary:
+    """Keeps no record: for tests of protocols alone."""
+
+    def credential(self) -> bytes:
+        return b""
+
+    def introduce(self, peer: str, credential: bytes) -> None: ...
+
+    def sending(self, step: Step, digest: bytes, size: int) -> bytes:
+        return b""
+
+    def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None: ...
+
+    def head(self, peer: str) -> bytes:
+        return b""
+
+    def countersign(self, peer: str, head: bytes) -> bytes:
+        return b""
+
+    def countersigned(self, peer: str, cosignature: bytes) -> None: ...
+
+
+class MemoryLink:
+    """One end of an in-process pair; see `memory_links`."""
+
+    def __init__(self, inbox: list[bytes], outbox: list[bytes]) -> None:
+        self._inbox = inbox
+        self._outbox = outbox
+
+    def push(self, frame: bytes) -> None:
+        self._outbox.append(frame)
+
+    def pull(self) -> bytes | None:
+        return self._inbox.pop(0) if self._inbox else None
+
+
+def memory_links() -> tuple[MemoryLink, MemoryLink]:
+    """Two ends of a link inside one process."""
+    there: list[bytes] = []
+    back: list[bytes] = []
+    return MemoryLink(back, there), MemoryLink(there, back)
