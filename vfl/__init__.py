@@ -1,0 +1,3 @@
+"""Tallystick: vertical federated learning for finance risk control."""
+
+__version__ = "0.1.0"

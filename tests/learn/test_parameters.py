@@ -1,0 +1,86 @@
+"""Parameters carry LightGBM's names and defaults and refuse what LightGBM would."""
+
+from __future__ import annotations
+
+import pytest
+
+from vfl.errors import UsageError
+from vfl.learn.parameters import GBDTParameters
+
+
+def test_defaults_are_lightgbm_s() -> None:
+    assert GBDTParameters().as_dict() == {
+        "objective": "binary",
+        "num_iterations": 100,
+        "learning_rate": 0.1,
+        "num_leaves": 31,
+        "max_depth": -1,
+        "min_data_in_leaf": 20,
+        "min_sum_hessian_in_leaf": 1e-3,
+        "lambda_l1": 0.0,
+        "lambda_l2": 0.0,
+        "min_gain_to_split": 0.0,
+        "max_bin": 255,
+        "min_data_in_bin": 3,
+        "early_stopping_round": 0,
+        "boost_from_average": True,
+        "seed": 0,
+        "validation_fraction": 0.0,
+        "gradient_bits": 24,
+    }
+
+
+def test_aliases() -> None:
+    given = {"n_estimators": 7, "eta": 0.3, "min_child_samples": 5, "reg_lambda": 1, "lambda": 1}
+    with pytest.raises(UsageError, match="'lambda_l2' is given twice"):
+        GBDTParameters.from_mapping(given)
+    given.pop("lambda")
+    assert GBDTParameters.from_mapping(given) == GBDTParameters(
+        num_iterations=7, learning_rate=0.3, min_data_in_leaf=5, lambda_l2=1.0
+    )
+
+
+def test_round_trip() -> None:
+    params = GBDTParameters(num_leaves=8, seed=3)
+    assert GBDTParameters.from_mapping(params.as_dict()) == params
+
+
+@pytest.mark.parametrize(
+    ("name", "near"), [("num_leafs", "num_leaf"), ("learning_rat", "learning_rate"), ("lamda", "lambda")]
+)
+def test_unknown_name_suggests(name: str, near: str) -> None:
+    with pytest.raises(UsageError, match=f"unknown parameter '{name}'") as caught:
+        GBDTParameters.from_mapping({name: 1})
+    assert near in caught.value.remedy
+
+
+def test_unknown_name_without_likeness_lists_all() -> None:
+    with pytest.raises(UsageError) as caught:
+        GBDTParameters.from_mapping({"xyzzy": 1})
+    assert "num_leaves" in caught.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "allowed"),
+    [
+        ("num_leaves", 1, "a whole number with 2 <= num_leaves <= 131072"),
+        ("num_leaves", 7.5, "a whole number"),
+        ("num_leaves", True, "a whole number"),
+        ("num_leaves", "31", "a whole number"),
+        ("learning_rate", 0, "0.0 < learning_rate <= 10.0"),
+        ("learning_rate", float("nan"), "a number"),
+        ("lambda_l2", -1, "0.0 <= lambda_l2."),
+        ("lambda_l2", float("inf"), "a number"),
+        ("max_bin", 70_000, "2 <= max_bin <= 65535"),
+        ("validation_fraction", 0.9, "0.0 <= validation_fraction <= 0.5"),
+        ("boost_from_average", 1, "true or false"),
+        ("objective", "regression", "'binary'"),
+    ],
+)
+def test_wrong_value_names_the_range(name: str, value: object, allowed: str) -> None:
+    with pytest.raises(UsageError, match=f"parameter '{name}' is ") as caught:
+        GBDTParameters.from_mapping({name: value})
+    assert repr(value) in str(caught.value)
+    assert allowed in caught.value.remedy
+    with pytest.raises(UsageError):
+        GBDTParameters(**{name: value})  # type: ignore[arg-type]

@@ -1,0 +1,394 @@
+"""The scenario file: who takes part with which table, and what they compute under which rules.
+
+    [scenario]
+    name = "my-bank"
+    [party.bank]                 # exactly one active party, any number of passive ones
+    role = "active"
+    table = "bank.csv"           # relative to this file
+    id = "customer_id"           # or a list of columns
+    label = "default"            # 0/1, active party only
+    features = ["income"]        # default: every other column
+    [party.telecom]
+    role = "passive"
+    table = "telecom.parquet"
+    id = "phone"
+    [model]                      # LightGBM's parameter names
+    [privacy]
+    [psi]
+    [holdout]
+
+Every default is written once, in the dataclasses below. What the file may hold is what they name: an unknown table or
+key, a wrong type or a value out of range is refused with a `UsageError` naming file, table, key and value.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from vfl.errors import UsageError
+from vfl.ids import DUPLICATE_POLICIES, rule_names
+from vfl.learn.parameters import GBDTParameters
+from vfl.table import closest, shown
+
+ROLES = ("active", "passive")
+MODELS = ("gbdt",)
+SCHEMES = ("paillier",)
+LEVELS = ("disclosed",)
+PROTOCOLS = ("x25519",)
+KEY_BITS = (2048, 3072, 4096)
+LEAST_INTERSECTION = 20
+MAX_SET_SIZE = 2**28
+MAX_PARTIES = 32
+
+_NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
+_TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_INT64 = range(-(2**63), 2**63)
+
+
+@dataclass(frozen=True)
+class PartyConfig:
+    """One party: its table, the identifier column(s), and at the active party the label."""
+
+    name: str
+    role: str
+    table: Path
+    id: tuple[str, ...]
+    label: str | None = None
+    features: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True)
+class PrivacyConfig:
+    """How values are sealed, and the populations below which nothing is computed."""
+
+    scheme: str = "paillier"
+    level: str = "disclosed"
+    key_bits: int = 2048
+    min_bin_population: int = 20
+    min_intersection: int = 200
+
+
+@dataclass(frozen=True)
+class PsiConfig:
+    """How the common customers are found."""
+
+    protocol: str = "x25519"
+    id_rule: str = "text@1"
+    duplicates: str = "error"
+    max_invalid_share: float = 0.05
+    max_set_size: int = 10_000_000
+
+
+@dataclass(frozen=True)
+class HoldoutConfig:
+    """The rows kept aside for the final figures: a seeded share, or those that a 0/1 column marks with 1."""
+
+    fraction: float = 0.3
+    column: str | None = None
+    seed: int = 5
+
+
+@dataclass(frozen=True)
+class Scenario:
+    """A checked scenario; `parties` in the order of the file."""
+
+    name: str
+    parties: tuple[PartyConfig, ...]
+    model: GBDTParameters
+    privacy: PrivacyConfig
+    psi: PsiConfig
+    holdout: HoldoutConfig
+    source: Path
+
+    @property
+    def active(self) -> PartyConfig:
+        """The party with the label."""
+        return next(party for party in self.parties if party.role == "active")
+
+    @property
+    def passive(self) -> tuple[PartyConfig, ...]:
+        """The parties with features only."""
+        return tuple(party for party in self.parties if party.role == "passive")
+
+    def party(self, name: str) -> PartyConfig:
+        """The party of that name; raises UsageError listing the known ones."""
+        for party in self.parties:
+            if party.name == name:
+                return party
+        raise UsageError(f"no party {shown(name)} in scenario {shown(self.name)}", remedy=_known_parties(self.parties))
+
+    def restrict(self, parties: Sequence[str]) -> Scenario:
+        """The same scenario with these parties only, in the order of the file; the active one must stay."""
+        kept = {self.party(name).name for name in parties}
+        if self.active.name not in kept:
+            raise UsageError(
+                f"party {shown(self.active.name)} holds the label and cannot be left out",
+                remedy=f"Name it as well: {','.join([self.active.name, *sorted(kept)])}.",
+            )
+        if len(kept) < 2:
+            raise UsageError(
+                f"party {shown(self.active.name)} alone is no federation",
+                remedy=f"Name at least one of {', '.join(party.name for party in self.passive)} as well.",
+            )
+        return replace(self, parties=tuple(party for party in self.parties if party.name in kept))
+
+
+def load_scenario(path: str | Path) -> Scenario:
+    """The scenario in a TOML file; raises UsageError for anything it must not hold."""
+    path = Path(path)
+    try:
+        raw = tomllib.loads(path.read_bytes().decode())
+    except FileNotFoundError:
+        raise UsageError(f"no scenario file {shown(path.name)}", remedy="Check the path.") from None
+    except OSError as error:
+        raise UsageError(f"{path.name} cannot be read: {error.strerror}", remedy="Name a .toml file.") from None
+    except UnicodeDecodeError:
+        raise UsageError(f"{path.name} is not UTF-8 text", remedy="Save the file as UTF-8.") from None
+    except tomllib.TOMLDecodeError as error:
+        raise UsageError(
+            f"{path.name} is not valid TOML: {str(error)[:120]}", remedy="Quote texts; write one key = value a line."
+        ) from None
+    except (RecursionError, ValueError):  # nesting, or digits, beyond what Python reads
+        raise UsageError(f"{path.name} is not a scenario file", remedy="See the example in the guide.") from None
+    return scenario_from_mapping(raw, path)
+
+
+def scenario_from_mapping(raw: Mapping[str, Any], source: Path) -> Scenario:
+    """The scenario in a parsed TOML document; `source` is the file it came from, to which paths are relative."""
+    top = _Reader(raw, source.name)
+    top.only("scenario", "party", "model", "privacy", "psi", "holdout")
+    head = top.table("scenario", required=True)
+    head.only("name")
+    name = head.text("name", required=True, pattern=_TITLE)
+    parties = _parties(top.table("party", required=True), source.parent)
+    privacy, psi, holdout = _privacy(top.table("privacy")), _psi(top.table("psi")), _holdout(top.table("holdout"))
+    model = _model(top.table("model"))
+    scenario = Scenario(name, parties, model, privacy, psi, holdout, source)
+    _check_together(scenario)
+    return scenario
+
+
+def _known_parties(parties: Collection[PartyConfig]) -> str:
+    return f"Known parties: {', '.join(party.name for party in parties)}."
+
+
+# ---- the tables of the file ------------------------------------------------------------------------------------------
+
+
+def _parties(table: _Reader, folder: Path) -> tuple[PartyConfig, ...]:
+    """The [party.NAME] tables: exactly one active, at least one passive."""
+    parties = []
+    for name in table.raw:
+        if not _NAME.fullmatch(name):
+            raise UsageError(
+                f"{table.file}: party name {shown(name)} is not allowed",
+                remedy="Use a small letter, then up to 30 small letters, digits or hyphens.",
+            )
+        parties.append(_party(name, table.table(name), folder))
+    active = [party.name for party in parties if party.role == "active"]
+    if len(active) != 1:
+        found = f"{len(active)} active parties ({', '.join(active)})" if active else "no active party"
+        remedy = 'Give exactly one party role = "active": the one that holds the label.'
+        raise UsageError(f"{table.file}: {found}", remedy=remedy)
+    if not 2 <= len(parties) <= MAX_PARTIES:
+        found = "no passive party" if len(parties) < 2 else f"{len(parties)} parties, more than {MAX_PARTIES}"
+        raise UsageError(f"{table.file}: {found}", remedy='Add a [party.NAME] table with role = "passive".')
+    return tuple(parties)
+
+
+def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
+    table.only("role", "table", "id", "label", "features")
+    role = table.choice("role", ROLES, required=True)
+    path = table.text("table", required=True)
+    ids = table.names("id", required=True)
+    label, features = table.text("label"), table.names("features")
+    if (label is None) == (role == "active"):
+        if label is None:
+            raise UsageError(
+                f"{table.place()}: the active party has no label", remedy='Name its 0/1 column: label = "default".'
+            )
+        raise UsageError(
+            f"{table.place()}: label {shown(label)} at a passive party",
+            remedy='Only the active party holds a label: remove the key, or set role = "active".',
+        )
+    repeated = set(ids) & {label, *(features or ())} | {label} & set(features or ())
+    if repeated:
+        both = shown(sorted(map(str, repeated))[0])
+        raise UsageError(
+            f"{table.place()}: column {both} is listed more than once", remedy="A column is id, label or feature."
+        )
+    if "\0" in path:
+        raise UsageError(f"{table.place('table')} is {shown(path)}", remedy="Name a .csv, .csv.gz or .parquet file.")
+    return PartyConfig(name, role, folder / path, ids, label, features)
+
+
+def _model(table: _Reader) -> GBDTParameters:
+    table.choice("kind", MODELS, default=MODELS[0])
+    values = {key: value for key, value in table.raw.items() if key != "kind"}
+    for key, value in values.items():
+        if isinstance(value, int) and value not in _INT64:
+            raise UsageError(f"{table.place(key)} is {shown(value)}", remedy="Whole numbers have 64 bits at most.")
+    try:
+        return GBDTParameters.from_mapping(values)
+    except UsageError as error:
+        raise UsageError(f"{table.place()}: {error}", remedy=error.remedy) from None
+
+
+def _privacy(table: _Reader) -> PrivacyConfig:
+    default = PrivacyConfig()
+    table.only(*vars(default))
+    return PrivacyConfig(
+        scheme=table.choice("scheme", SCHEMES, default=default.scheme),
+        level=table.choice("level", LEVELS, default=default.level),
+        key_bits=table.integer("key_bits", default.key_bits, KEY_BITS),
+        min_bin_population=table.integer("min_bin_population", default.min_bin_population, range(1, 1_000_001)),
+        min_intersection=table.integer(
+            "min_intersection", default.min_intersection, range(LEAST_INTERSECTION, MAX_SET_SIZE + 1)
+        ),
+    )
+
+
+def _psi(table: _Reader) -> PsiConfig:
+    default = PsiConfig()
+    table.only(*vars(default))
+    return PsiConfig(
+        protocol=table.choice("protocol", PROTOCOLS, default=default.protocol),
+        id_rule=table.choice("id_rule", rule_names(), default=default.id_rule),
+        duplicates=table.choice("duplicates", DUPLICATE_POLICIES, default=default.duplicates),
+        max_invalid_share=table.number("max_invalid_share", default.max_invalid_share, 0.0, 1.0),
+        max_set_size=table.integer("max_set_size", default.max_set_size, range(LEAST_INTERSECTION, MAX_SET_SIZE + 1)),
+    )
+
+
+def _holdout(table: _Reader) -> HoldoutConfig:
+    default = HoldoutConfig()
+    table.only(*vars(default))
+    read = HoldoutConfig(
+        fraction=table.number("fraction", default.fraction, 0.01, 0.9),
+        column=table.text("column"),
+        seed=table.integer("seed", default.seed, range(2**63)),
+    )
+    if read.column is not None and table.raw.keys() & {"fraction", "seed"}:
+        raise UsageError(f"{table.place('column')} is given beside fraction or seed", remedy="Keep one way to choose.")
+    return read
+
+
+def _check_together(scenario: Scenario) -> None:
+    """What only the whole file shows: id columns that cannot meet, and a hold-out column with a second part."""
+    active, rule, file = scenario.active, scenario.psi.id_rule, scenario.source.name
+    for party in scenario.passive:
+        if len(party.id) != len(active.id):
+            raise UsageError(
+                f"{file}: [party.{party.name}] id has {len(party.id)} columns, [party.{active.name}] {len(active.id)}",
+                remedy="Identifiers can only meet when they are made of the same columns in the same order.",
+            )
+    if len(active.id) > 1 and rule.startswith("phone"):
+        raise UsageError(
+            f"{file}: [psi] id_rule {shown(rule)} is for one column, [party.{active.name}] id has {len(active.id)}",
+            remedy='Use id_rule = "text@1" for an id made of several columns.',
+        )
+    column = scenario.holdout.column
+    if column is not None and column in (*active.id, active.label, *(active.features or ())):
+        raise UsageError(
+            f"{file}: [holdout] column {shown(column)} is also id, label or feature of [party.{active.name}]",
+            remedy="Mark the hold-out rows in a column of its own.",
+        )
+
+
+# ---- reading one table -----------------------------------------------------------------------------------------------
+
+
+class _Reader:
+    """One TOML table: typed access by key; every refusal names file, table, key and value."""
+
+    def __init__(self, raw: Mapping[str, Any], file: str, path: str = "") -> None:
+        self.raw = raw
+        self.file = file
+        self.path = path
+
+    def place(self, key: str = "") -> str:
+        """Where we are, for an error message."""
+        words = [f"[{self.path}]"] * bool(self.path) + [key] * bool(key)
+        return f"{self.file}: {' '.join(words)}" if words else self.file
+
+    def table(self, key: str, *, required: bool = False) -> _Reader:
+        """The table under this key; an empty one when it is absent and not required."""
+        path = f"{self.path}.{key}" if self.path else key
+        value = self.raw.get(key, None if required else {})
+        if value is None:
+            raise UsageError(f"{self.file}: there is no [{path}] table", remedy=f"Add a [{path}] table.")
+        if not isinstance(value, Mapping):
+            raise UsageError(f"{self.place(key)} is {_kind(value)}, not a table", remedy=f"Write it as [{path}].")
+        return _Reader(value, self.file, path)
+
+    def only(self, *known: str) -> None:
+        """Refuses every key that is not known."""
+        for key in self.raw:
+            if key not in known:
+                what = "key" if self.path else "table"
+                raise UsageError(f"{self.place()}: unknown {what} {shown(key)}", remedy=closest(key, known))
+
+    def text(self, key: str, *, required: bool = False, pattern: re.Pattern[str] | None = None) -> Any:
+        """A text that is not blank; None when the key is absent and not required."""
+        value = self._typed(key, None, required, str, "a text")
+        if value is not None and not (pattern.fullmatch(value) if pattern else value.strip()):
+            allowed = "letters, digits, '.', '_' and '-', 64 at most" if pattern else "a text that is not blank"
+            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=f"Write {allowed}.")
+        return value
+
+    def choice(self, key: str, allowed: Collection[str], *, default: str = "", required: bool = False) -> str:
+        """One of the allowed texts."""
+        value: str = self._typed(key, default, required, str, "a text")
+        if value not in allowed:
+            remedy = f"This version has {', '.join(map(repr, allowed))}."
+            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=remedy)
+        return value
+
+    def integer(self, key: str, default: int, allowed: range | tuple[int, ...]) -> int:
+        """A whole number from `allowed`."""
+        value: int = self._typed(key, default, False, int, "a whole number")
+        if value not in allowed:
+            among = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
+            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=f"Allowed: {among}.")
+        return value
+
+    def number(self, key: str, default: float, low: float, high: float) -> float:
+        """A number within low and high, both allowed."""
+        value: float = self._typed(key, default, False, (int, float), "a number")
+        if not low <= value <= high:
+            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=f"Allowed: {low} to {high}.")
+        return float(value)
+
+    def names(self, key: str, *, required: bool = False) -> Any:
+        """A column name or a list of different ones, as a tuple; None when absent and not required."""
+        value = self._typed(key, None, required, (str, list), "a column name or a list of them")
+        if value is None:
+            return None
+        names = [value] if isinstance(value, str) else value
+        texts = all(isinstance(name, str) and name.strip() for name in names)
+        if not names or not texts or len(set(names)) != len(names):
+            raise UsageError(
+                f"{self.place(key)} is {shown(value)}", remedy="Write one column name, or a list of different ones."
+            )
+        return tuple(names)
+
+    def _typed(self, key: str, default: Any, required: bool, kind: type | tuple[type, ...], words: str) -> Any:
+        if key not in self.raw:
+            if required:
+                raise UsageError(f"{self.place()}: key {key!r} is missing", remedy=f"Add {key} = {words}.")
+            return default
+        value = self.raw[key]
+        if not isinstance(value, kind) or isinstance(value, bool):
+            raise UsageError(f"{self.place(key)} is {_kind(value)} ({shown(value)})", remedy=f"Write {words}.")
+        return value
+
+
+def _kind(value: object) -> str:
+    """TOML's word for the value's type."""
+    words = {bool: "true/false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
+    return words.get(type(value), "a table" if isinstance(value, Mapping) else f"a {type(value).__name__}")

@@ -1,0 +1,42 @@
+"""Files that appear whole or not at all, and files that only their owner reads."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from vfl.errors import UsageError
+
+
+def write_whole(path: Path, body: Mapping[str, Any]) -> None:
+    """JSON into `path`, by way of a temporary file that is renamed when it is complete."""
+    temporary = path.with_name(path.name + ".part")
+    with temporary.open("w", encoding="utf-8") as file:
+        json.dump(body, file, indent=2, ensure_ascii=False, allow_nan=False)
+        file.write("\n")
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def write_private(path: Path, text: str) -> None:
+    """`text` into a new file that only its owner may read."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+
+
+def read_json(path: Path, what: str) -> dict[str, Any]:
+    """The JSON object in `path`. Raises UsageError; `what` says what the folder should have been."""
+    try:
+        body = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise UsageError(f"there is no {path.name} in {path.parent}", remedy=f"name {what}") from None
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{path} cannot be read: {error}") from None
+    if not isinstance(body, dict):
+        raise UsageError(f"{path} holds no JSON object")
+    return body

@@ -1,0 +1,87 @@
+"""What a party brings to a run: its usable customers and their features, read from its own table."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vfl.agreement import Scalar
+from vfl.bits import Mask
+from vfl.config import PartyConfig
+from vfl.errors import UsageError
+from vfl.ids import usable
+from vfl.randomness import Randomness
+from vfl.table import JOINT, Table, read_table
+
+Reals = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, eq=False)
+class Holding:
+    """A party's customers with usable ids. All arrays and tuples but `names` have one item per customer.
+
+    tokens: normalised ids, unique.   ids: as the table writes them.   names, values: features, float64[n, n_features].
+    labels, holdout: int8[n] and bool[n] at the active party, else None.   excluded, duplicates: rows left out.
+    """
+
+    name: str
+    tokens: tuple[str, ...]
+    ids: tuple[str, ...]
+    excluded: int
+    duplicates: int
+    names: tuple[str, ...]
+    values: Reals
+    labels: npt.NDArray[np.int8] | None = None
+    holdout: Mask | None = None
+
+
+def read_holding(party: PartyConfig, psi: Mapping[str, Scalar], holdout: Mapping[str, Scalar]) -> Holding:
+    """Read the party's table under the agreement's `psi` and `holdout` clauses.
+
+    Raises UsageError naming file, column, row and remedy for anything that is not a clean table of customers.
+    """
+    mark = holdout.get("column") if party.role == "active" else None
+    table = read_table(party.table, party.id, party.label, party.features, [str(mark)] if mark else [])
+    where = f"{party.table.name}, column {', '.join(party.id)}"
+    share = float(psi["max_invalid_share"])
+    customers = usable(table.ids, str(psi["id_rule"]), str(psi["duplicates"]), share, where)
+    kept = None
+    if party.role == "active":
+        kept = _marked(table, str(mark), party) if mark else _drawn(table.rows, holdout)
+    rows = customers.rows
+    return Holding(
+        name=party.name,
+        tokens=tuple(customers.tokens),
+        ids=tuple(table.ids[row].replace(JOINT, "|") for row in rows.tolist()),
+        excluded=customers.report.excluded,
+        duplicates=customers.report.duplicates,
+        names=tuple(table.columns),
+        values=np.column_stack([column[rows] for column in table.columns.values()]),
+        labels=None if table.label is None else table.label[rows],
+        holdout=None if kept is None else kept[rows],
+    )
+
+
+def _drawn(rows: int, holdout: Mapping[str, Scalar]) -> Mask:
+    """The hold-out as a seeded share of the table's rows: fixed before anybody is asked which customers are common."""
+    seed = hashlib.sha256(b"tallystick-holdout-v1" + int(holdout["seed"]).to_bytes(8, "big")).digest()
+    chosen = np.zeros(rows, np.bool_)
+    chosen[Randomness(seed).permutation(rows)[: round(rows * float(holdout["fraction"]))]] = True
+    return chosen
+
+
+def _marked(table: Table, column: str, party: PartyConfig) -> Mask:
+    values = table.extra[column]
+    wrong = np.flatnonzero(~np.isin(values, (0.0, 1.0)))
+    if len(wrong):
+        found = "missing" if np.isnan(values[wrong[0]]) else f"{values[wrong[0]]:g}"
+        raise UsageError(
+            f"{party.table.name}: hold-out column {column!r} is {found} in data row {wrong[0] + 1}",
+            remedy="mark hold-out rows with 1 and all others with 0",
+        )
+    return np.equal(values, 1.0)

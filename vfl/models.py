@@ -1,0 +1,116 @@
+"""Model shares as files: what each party keeps of a joint model, as plain JSON.
+
+The active party holds every tree's shape and leaf values, and its own split records; a passive party holds its split
+records only. A tree node names its owner (0 the active party, k the k-th passive one) and the record's number there.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from vfl.agreement import Agreement
+from vfl.errors import UsageError
+from vfl.learn.columns import Columns
+from vfl.learn.tree import SplitRecord, Tree
+from vfl.protocols.boost import Ensemble
+
+FORMAT = "tallystick-gbdt-share-v1"
+
+
+def active_share(agreement: Agreement, columns: Columns, model: Ensemble) -> bytes:
+    """The active party's share."""
+    trees = [
+        {
+            "left": tree.left.tolist(),
+            "right": tree.right.tolist(),
+            "owner": tree.owner.tolist(),
+            "record": tree.record.tolist(),
+            "leaf_value": tree.leaf_value.tolist(),
+        }
+        for tree in model.trees
+    ]
+    head = _head(agreement, agreement.active.name, columns, model.records)
+    owners = [agreement.active.name, *(member.name for member in agreement.passives)]
+    return _encode(
+        {
+            **head,
+            "objective": "binary",
+            "owners": owners,
+            "init_score": model.init_score,
+            "passive_records": list(model.passive_records),
+            "trees": trees,
+        }
+    )
+
+
+def passive_share(agreement: Agreement, name: str, columns: Columns, records: Sequence[SplitRecord]) -> bytes:
+    """A passive party's share."""
+    return _encode(_head(agreement, name, columns, records))
+
+
+def read_records(share: bytes) -> list[SplitRecord]:
+    """The split records in a share of either kind. Raises UsageError if it is no share."""
+    names, body = _decode(share)
+    try:
+        return [
+            SplitRecord(names.index(r["feature"]), float(r["threshold"]), int(r["bin"]), bool(r["default_left"]))
+            for r in body["records"]
+        ]
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the model share is damaged: {error!r}") from None
+
+
+def read_ensemble(share: bytes) -> Ensemble:
+    """The model in the active party's share. Raises UsageError if it is no such share."""
+    _, body = _decode(share)
+    try:
+        trees = tuple(
+            Tree(
+                np.array(tree["left"], np.int32),
+                np.array(tree["right"], np.int32),
+                np.array(tree["owner"], np.int16),
+                np.array(tree["record"], np.int32),
+                np.array(tree["leaf_value"], np.float64),
+            )
+            for tree in body["trees"]
+        )
+        counts = tuple(int(count) for count in body["passive_records"])
+        return Ensemble(float(body["init_score"]), trees, tuple(read_records(share)), counts)
+    except (KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the active party's model share is damaged: {error!r}") from None
+
+
+def _head(agreement: Agreement, party: str, columns: Columns, records: Sequence[SplitRecord]) -> dict[str, Any]:
+    return {
+        "format": FORMAT,
+        "party": party,
+        "agreement": agreement.digest,
+        "features": list(columns.names),
+        "records": [
+            {
+                "feature": columns.names[record.feature],
+                "threshold": record.threshold,
+                "bin": record.bin,
+                "default_left": record.default_left,
+            }
+            for record in records
+        ],
+    }
+
+
+def _encode(body: dict[str, Any]) -> bytes:
+    return (json.dumps(body, indent=1, allow_nan=False, ensure_ascii=False) + "\n").encode()
+
+
+def _decode(share: bytes) -> tuple[list[str], dict[str, Any]]:
+    try:
+        body = json.loads(share)
+        if body["format"] != FORMAT:
+            raise UsageError(f"not a model share of format {FORMAT}")
+        return list(body["features"]), body
+    except (ValueError, KeyError, TypeError) as error:
+        raise UsageError(f"not a model share: {error!r}") from None

@@ -1,0 +1,496 @@
+"""Vertical gradient boosting on encrypted histograms.
+
+    active (labels, secret key)                           passive (features)
+
+    once
+    TrainingRows    which rows, encryption key        -->
+                                                          bins of its features, fitted on the training rows
+                                                      <-- FeatureBins     bins per feature
+    for every tree
+    g_i = p_i - y_i,  h_i = p_i (1 - p_i), as integers
+    TreeBlock       [[g_i, h_i]], 4,096 rows each     -->
+    for every node whose sums are not its parent's less its sibling's
+    NodeQuery       rows i of the node                -->
+                                                          [[G_fb, H_fb]] = sum of [[g_i, h_i]] over i with bin_f(i) = b
+                                                      <-- NodeHistogram   [[G_fb, H_fb]], sealed
+    (party, f, b) = argmax gain(G, H) over all parties
+    if the best split is this passive's
+    SplitChosen     f, b, rows i of the node          -->
+                                                      <-- SplitRows       bin_f(i) <= b, for the rows asked
+    w = -G / (H + lambda) for every leaf
+    TreeClosed      whether it was the last           -->
+
+Trees grow leaf by leaf, as LightGBM's do. Rows of the training part carry gradients; rows of the validation part only
+follow the splits, for early stopping. Scheme `paillier` sends the encrypted rows once per tree and names a node's rows
+(level `disclosed`); a scheme that hides membership sends no TreeBlock, puts the rows into the query, and has each split
+decided for all rows.
+
+Source: SecureBoost (Cheng et al. 2021, IEEE Intelligent Systems 36(6), arXiv:1901.08755), algorithms 1 and 2; leaf-wise
+growth and the split rule of LightGBM (Ke et al. 2017).
+
+Learns:  active  -> bins per feature and which have a bin for missing values; G_fb and H_fb of every node asked for;
+                    left or right of the node's rows at every split the passive owns
+         passive -> which aligned rows train and which validate; its own chosen splits (f, b); with `disclosed`: the
+                    rows of the nodes whose sums or splits it was asked for, and so the tree's shape
+Cost:    per tree and passive: rows/4,096 blocks out; num_leaves histograms back at most; per node one addition a row
+         and feature, one seal and one decryption per packed ciphertext; 2 messages a node or split
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from vfl.bits import Mask, pack_bits, unpack_bits
+from vfl.channel import Channel
+from vfl.crypto.scheme import BLOCK_ROWS, CellLayout, Evaluator, KeyHolder, Sealed
+from vfl.errors import BrokenPromise
+from vfl.learn.columns import Columns
+from vfl.learn.histogram import FeatureLayout, build
+from vfl.learn.metrics import log_loss
+from vfl.learn.objective import binary_labels, fixed_gradients, init_score, sigmoid
+from vfl.learn.parameters import GBDTParameters
+from vfl.learn.split import NodeSum, Search, Split, best_of, leaf_output, search
+from vfl.learn.tree import SplitRecord, Tree, TreeShape
+from vfl.randomness import Randomness
+from vfl.wire import Message, require
+
+Int64s = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int8]
+EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
+"""From the scheme's name, the public key bytes and the number of training rows."""
+MAX_FEATURES = 1 << 16
+
+
+class TrainingRows(Message, frozen=True):
+    """Which of the aligned rows train and which validate, and the key they will be encrypted under."""
+
+    count: int
+    train: bytes  # bits
+    validation: bytes  # bits
+    scheme: str
+    key: bytes
+
+
+class FeatureBins(Message, frozen=True):
+    """The layout of the sender's histograms, and what the scheme needs from it once."""
+
+    bins: Annotated[list[int], Meta(max_length=MAX_FEATURES)]
+    missing: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]
+    zero_rest: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]  # LightGBM derives bin 0 from the total
+    hint: bytes
+
+
+class TreeBlock(Message, frozen=True):
+    """Encrypted (g, h) of consecutive training rows."""
+
+    index: int
+    last: bool
+    rows: bytes
+
+
+class NodeQuery(Message, frozen=True):
+    """Sum these rows by (feature, bin)."""
+
+    node: int  # running number in the tree
+    rows: bytes  # bits over the training rows; empty where the scheme hides them
+    query: bytes
+
+
+class NodeHistogram(Message, frozen=True):
+    """The encrypted sums of one node."""
+
+    node: int
+    sums: Sealed
+
+
+class SplitChosen(Message, frozen=True):
+    """Split on this feature of yours: bins up to `bin` go left."""
+
+    feature: int
+    bin: int
+    default_left: bool
+    rows: bytes  # bits over the aligned rows: whom to decide; empty where the scheme hides them
+
+
+class SplitRows(Message, frozen=True):
+    """Left or right, for the rows asked."""
+
+    left: bytes  # bits
+
+
+class TreeClosed(Message, frozen=True):
+    """The tree is finished."""
+
+    last: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Parts:
+    """Which aligned rows train and which validate, bool[n]; they do not overlap."""
+
+    train: Mask
+    validation: Mask
+
+    @property
+    def fit(self) -> Mask:
+        """Rows of either part."""
+        return self.train | self.validation
+
+
+@dataclass(frozen=True, eq=False)
+class Ensemble:
+    """What the active party holds after training: every tree's shape, its own records, how many the others hold.
+
+    Owner 0 of a tree node is the active party, owner k the k-th passive one.
+    """
+
+    init_score: float
+    trees: tuple[Tree, ...]
+    records: tuple[SplitRecord, ...]
+    passive_records: tuple[int, ...]
+    validation_losses: tuple[float, ...] = ()
+
+    def predict_raw(self, decisions: Sequence[Mask]) -> Reals:
+        """Raw scores from each party's decisions, bool[n_records, n] with the active party's first: float64[n]."""
+        score = np.full(decisions[0].shape[1], self.init_score)
+        for tree in self.trees:
+            score += tree.predict(lambda owner, record: decisions[owner][record], len(score))
+        return score
+
+
+@dataclass(eq=False)
+class _Leaf:
+    """A leaf that may still be split: its rows, totals, one histogram per party, depth, and each party's best split."""
+
+    rows: Mask  # aligned rows, training and validation
+    total: NodeSum
+    depth: int
+    usable: list[Mask]
+    sums: list[Int64s] = field(default_factory=list)
+    found: list[Search] = field(default_factory=list)
+
+    @property
+    def best(self) -> tuple[int, Split] | None:
+        """The best split and the number of the party that owns it."""
+        offers = [(owner, search.best) if search.best else None for owner, search in enumerate(self.found)]
+        winner = best_of(offers)
+        return None if winner is None else offers[winner]
+
+
+async def active(
+    passives: Sequence[Channel],
+    mine: Columns,
+    labels: Labels,
+    parts: Parts,
+    parameters: GBDTParameters,
+    key: KeyHolder,
+    rng: Randomness,
+) -> Ensemble:
+    """Train with all passive parties. `mine`: the active party's columns, `labels`: int8[n], both over aligned rows."""
+    layouts = [mine.layout, *await _introduce(passives, parts, key)]
+    boosting = _Boosting(passives, mine, labels, parts, parameters, key, layouts)
+    for number in range(parameters.num_iterations):
+        for passive in passives:
+            passive.enter("train", number)
+        last = await boosting.add_tree(rng.child(f"tree/{number}")) or number + 1 == parameters.num_iterations
+        for passive in passives:
+            await passive.send(TreeClosed(last))
+        for passive in passives:
+            await passive.checkpoint()
+        if last:
+            break
+    return boosting.result()
+
+
+async def _introduce(passives: Sequence[Channel], parts: Parts, key: KeyHolder) -> list[FeatureLayout]:
+    """Name the rows and the key; learn the layout of everybody's histograms."""
+    for passive in passives:
+        passive.enter("bins")
+        public = TrainingRows(
+            len(parts.train), pack_bits(parts.train), pack_bits(parts.validation), key.name, key.public()
+        )
+        await passive.send(public)
+    layouts = []
+    for passive in passives:
+        told = await passive.recv(FeatureBins)
+        require(
+            len(told.bins) == len(told.missing) == len(told.zero_rest) >= 1, "one entry for each of 1 or more features"
+        )
+        pairs = list(zip(told.bins, told.missing, strict=True))
+        require(all(1 + missing <= bins <= 2**16 for bins, missing in pairs), "every feature has 1 to 65,536 bins")
+        key.accept_hint(passive.peer, told.hint, CellLayout(tuple(told.bins)))
+        layouts.append(FeatureLayout(tuple(told.bins), tuple(told.missing), tuple(told.zero_rest)))
+    for passive in passives:
+        await passive.checkpoint()
+    return layouts
+
+
+class _Boosting:
+    """The active party's state from tree to tree."""
+
+    def __init__(
+        self,
+        passives: Sequence[Channel],
+        mine: Columns,
+        labels: Labels,
+        parts: Parts,
+        parameters: GBDTParameters,
+        key: KeyHolder,
+        layouts: Sequence[FeatureLayout],
+    ) -> None:
+        self.passives, self.mine, self.parts, self.parameters, self.key = passives, mine, parts, parameters, key
+        self.labels, self.layouts = labels, layouts
+        self.start = init_score(binary_labels(labels[parts.train]), parameters.boost_from_average)
+        self.score = np.full(len(labels), self.start)
+        self.trees: list[Tree] = []
+        self.records: list[SplitRecord] = []
+        self.counts = [0] * len(layouts)  # split records of each party so far
+        self.losses: list[float] = []
+        self.g = self.h = np.zeros(len(labels), dtype=np.int64)
+
+    async def add_tree(self, rng: Randomness) -> bool:
+        """Grow one tree; True when boosting should end with it."""
+        train, parameters = self.parts.train, self.parameters
+        self.g, self.h = fixed_gradients(self.score, self.labels, parameters.gradient_bits)
+        blocks = self.key.open_tree(self.g[train], self.h[train], rng.child("rows"))
+        for passive in self.passives:
+            for index, block in enumerate(blocks):
+                await passive.send(TreeBlock(index, index + 1 == len(blocks), block))
+        leaves, shape = await self._grow(rng)
+        if len(leaves) == 1:
+            return True
+        tree = shape.tree([leaf_output(leaf.total, parameters, parameters.scale) for leaf in leaves])
+        self.trees.append(tree)
+        for value, leaf in zip(tree.leaf_value, leaves, strict=True):
+            self.score[leaf.rows] += value
+        return self._stops_early()
+
+    def _stops_early(self) -> bool:
+        watched = self.parts.validation
+        if not watched.any():
+            return False
+        self.losses.append(log_loss(self.labels[watched], sigmoid(self.score[watched])))
+        patience = self.parameters.early_stopping_round
+        return bool(patience) and len(self.losses) - 1 - int(np.argmin(self.losses)) >= patience
+
+    def result(self) -> Ensemble:
+        """The model; with early stopping, the trees up to the best round."""
+        trees = self.trees
+        if self.parameters.early_stopping_round and self.losses:
+            trees = trees[: int(np.argmin(self.losses)) + 1]
+        return Ensemble(self.start, tuple(trees), tuple(self.records), tuple(self.counts[1:]), tuple(self.losses))
+
+    async def _grow(self, rng: Randomness) -> tuple[list[_Leaf], TreeShape]:
+        """Split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
+        shape, queries = TreeShape(), iter(range(2**31))
+        root = self._leaf(self.parts.fit, 0, [np.ones(len(layout.n_bins), dtype=np.bool_) for layout in self.layouts])
+        root.sums = await self._histograms(root, next(queries), rng)
+        leaves = [root]
+        self._search(root)
+        while len(leaves) < self.parameters.num_leaves:
+            number = best_of(leaf.best for leaf in leaves)
+            if number is None:
+                break
+            parent = leaves[number]
+            owner, split = parent.best or (0, None)
+            assert split is not None
+            left, right = await self._divide(parent, owner, split)
+            shape.split(number, owner, self.counts[owner] - 1)
+            leaves[number] = left
+            leaves.append(right)
+            if len(leaves) < self.parameters.num_leaves:
+                await self._sum_children(parent, left, right, queries, rng)
+        return leaves, shape
+
+    async def _sum_children(
+        self, parent: _Leaf, left: _Leaf, right: _Leaf, queries: Iterator[int], rng: Randomness
+    ) -> None:
+        """Have the smaller child summed; its sibling's histogram is the parent's less that."""
+        if 0 < self.parameters.max_depth <= left.depth:
+            return
+        if max(left.total.count, right.total.count) < 2 * self.parameters.min_data_in_leaf:
+            return  # neither can be split, so nobody needs to know their sums
+        small, large = (left, right) if left.total.count < right.total.count else (right, left)
+        small.sums = await self._histograms(small, next(queries), rng)
+        large.sums = [whole - part for whole, part in zip(parent.sums, small.sums, strict=True)]
+        self._search(left)
+        self._search(right)
+
+    def _leaf(self, rows: Mask, depth: int, usable: list[Mask]) -> _Leaf:
+        member = rows & self.parts.train
+        total = NodeSum(int(self.g[member].sum()), int(self.h[member].sum()), int(member.sum()))
+        return _Leaf(rows, total, depth, usable)
+
+    def _search(self, leaf: _Leaf) -> None:
+        """Each party's best split of `leaf`."""
+        scale = self.parameters.scale
+        leaf.found = [
+            search(sums, layout, leaf.total, self.parameters, scale, usable=usable)
+            for sums, layout, usable in zip(leaf.sums, self.layouts, leaf.usable, strict=True)
+        ]
+
+    async def _histograms(self, leaf: _Leaf, node: int, rng: Randomness) -> list[Int64s]:
+        """The node's sums by (feature, bin) of every party, own first; all are asked before any is awaited."""
+        member = (leaf.rows & self.parts.train)[self.parts.train]
+        named = pack_bits(member) if self.key.discloses_membership else b""
+        for passive in self.passives:
+            query = self.key.query(member, rng.child(f"query/{node}/{passive.peer}"))
+            await passive.send(NodeQuery(node, named, query))
+        train = self.parts.train
+        sums = [build(self.mine.codes[train], self.mine.layout, self.g[train], self.h[train], member)]
+        for passive, layout in zip(self.passives, self.layouts[1:], strict=True):
+            answer = await passive.recv(NodeHistogram)
+            require(answer.node == node, f"the histogram is of node {node}")
+            cells = self.key.decrypt(passive.peer, answer.sums, CellLayout(layout.n_bins))
+            _require_closure(cells, layout, leaf.total)
+            sums.append(cells)
+        return sums
+
+    async def _divide(self, parent: _Leaf, owner: int, split: Split) -> tuple[_Leaf, _Leaf]:
+        """The two children of `parent`; the owner of the split says who goes left and keeps a record of it."""
+        if owner == 0:
+            self.records.append(self.mine.record(split))
+            left_rows = parent.rows & self.mine.left_codes(self.records[-1])
+        else:
+            left_rows = parent.rows & await self._ask_split(self.passives[owner - 1], parent, split)
+        self.counts[owner] += 1
+        usable = [found.splittable for found in parent.found]
+        left = self._leaf(left_rows, parent.depth + 1, usable)
+        right = self._leaf(parent.rows & ~left_rows, parent.depth + 1, usable)
+        require(
+            (left.total.G, left.total.H) == (split.left.G, split.left.H), "the rows sent left have the sums reported"
+        )
+        return left, right
+
+    async def _ask_split(self, passive: Channel, parent: _Leaf, split: Split) -> Mask:
+        discloses = self.key.discloses_membership
+        asked = parent.rows if discloses else self.parts.fit
+        named = pack_bits(asked) if discloses else b""
+        await passive.send(SplitChosen(split.feature, split.bin, split.default_left, named))
+        answer = await passive.recv(SplitRows)
+        left = np.zeros(len(asked), dtype=np.bool_)
+        left[asked] = unpack_bits(answer.left, int(asked.sum()))
+        return left
+
+
+def _require_closure(cells: Int64s, layout: FeatureLayout, total: NodeSum) -> None:
+    """Every feature's bins must add up to the node: the cheapest lie about a histogram is seen here."""
+    sums = np.add.reduceat(cells, layout.offsets[:-1], axis=0)
+    wrong = np.flatnonzero((sums != (total.G, total.H)).any(axis=1))
+    require(len(wrong) == 0, f"the bins of feature {wrong[0] if len(wrong) else 0} sum to the node's total")
+
+
+async def passive(
+    active: Channel,
+    names: Sequence[str],
+    values: Reals,
+    parameters: GBDTParameters,
+    min_bin_population: int,
+    evaluators: EvaluatorFactory,
+    rng: Randomness,
+) -> tuple[Columns, list[SplitRecord]]:
+    """Sum, seal and split until the active party closes the last tree. `values`: float64[n, n_features], aligned rows.
+
+    Returns the binned columns and the own split records, in the order the model numbers them.
+    """
+    active.enter("bins")
+    told = await active.recv(TrainingRows)
+    parts = _checked_parts(told, len(values))
+    evaluator = evaluators(told.scheme, told.key, int(parts.train.sum()))
+    mine = Columns.fit(names, values, parts.train, parameters, min_bin_population)
+    layout = mine.layout
+    hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), rng.child("hint"))
+    await active.send(FeatureBins(list(layout.n_bins), list(layout.missing), list(layout.modal_first), hint))
+    await active.checkpoint()
+    records: list[SplitRecord] = []
+    for number in range(parameters.num_iterations):
+        active.enter("train", number)
+        last = await _serve_tree(active, mine, parts, parameters, evaluator, records, rng.child(f"tree/{number}"))
+        await active.checkpoint()
+        if last:
+            break
+    return mine, records
+
+
+def _checked_parts(told: TrainingRows, count: int) -> Parts:
+    require(told.count == count, f"the rows are the {count} aligned rows")
+    parts = Parts(unpack_bits(told.train, count), unpack_bits(told.validation, count))
+    require(parts.train.any(), "some rows train")
+    require(not (parts.train & parts.validation).any(), "no row both trains and validates")
+    return parts
+
+
+async def _serve_tree(
+    active: Channel,
+    mine: Columns,
+    parts: Parts,
+    parameters: GBDTParameters,
+    evaluator: Evaluator,
+    records: list[SplitRecord],
+    rng: Randomness,
+) -> bool:
+    """One tree from the passive party's side; True when it was the last."""
+    evaluator.open_tree(await _blocks(active, evaluator, int(parts.train.sum())))
+    asked = chosen = 0
+    while True:
+        order = await active.recv(NodeQuery, SplitChosen, TreeClosed)
+        match order:
+            case NodeQuery():
+                require(
+                    order.node == asked < parameters.num_leaves, "a tree has one histogram per leaf at most, in order"
+                )
+                member = _named_rows(order.rows, int(parts.train.sum()), evaluator.discloses_membership)
+                sums = evaluator.answer(order.query, member, rng.child(f"seal/{asked}"))
+                await active.send(NodeHistogram(asked, sums))
+                asked += 1
+            case SplitChosen():
+                chosen += 1
+                require(chosen < parameters.num_leaves, "a tree has fewer splits than leaves")
+                await active.send(SplitRows(pack_bits(_decide(order, mine, parts, evaluator, records))))
+            case TreeClosed():
+                return order.last
+            case _:
+                raise BrokenPromise(f"{type(order).__name__} has no place here")
+
+
+async def _blocks(active: Channel, evaluator: Evaluator, rows: int) -> list[bytes]:
+    """The encrypted rows of a tree; a scheme that hides membership sends them with each query instead."""
+    blocks: list[bytes] = []
+    last = not evaluator.discloses_membership
+    while not last:
+        block = await active.recv(TreeBlock)
+        require(block.index == len(blocks) <= (rows - 1) // BLOCK_ROWS, f"{rows} rows come in blocks of {BLOCK_ROWS}")
+        blocks.append(block.rows)
+        last = block.last
+    return blocks
+
+
+def _decide(order: SplitChosen, mine: Columns, parts: Parts, evaluator: Evaluator, records: list[SplitRecord]) -> Mask:
+    """Left or right for the rows asked; the split is kept on record."""
+    layout = mine.layout
+    require(0 <= order.feature < len(layout.n_bins), "the split names one of our features")
+    cells = layout.n_bins[order.feature] - layout.missing[order.feature]
+    require(0 <= order.bin < cells, "the split names one of the feature's bins")
+    asked = _named_rows(order.rows, len(parts.fit), evaluator.discloses_membership)
+    asked = parts.fit if asked is None else asked
+    require(not (asked & ~parts.fit).any(), "only rows that train or validate are asked for")
+    nothing = NodeSum(0, 0, 0)
+    records.append(mine.record(Split(0.0, order.feature, order.bin, order.default_left, nothing, nothing)))
+    return mine.left_codes(records[-1])[asked]
+
+
+def _named_rows(bits: bytes, count: int, named: bool) -> Mask | None:
+    """The rows a message names, or None where the scheme hides them (then it must name none)."""
+    if not named:
+        require(bits == b"", "a hidden node names no rows")
+        return None
+    rows = unpack_bits(bits, count)
+    require(rows.any(), "a node has rows")
+    return rows

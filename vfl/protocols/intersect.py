@@ -1,0 +1,385 @@
+"""Private set intersection: which customers do we share, without showing the others (Meadows 1986; DDH over x-only
+Curve25519, hash to curve of RFC 9380), and a proof that row k is the same customer on both sides (CPace, the balanced
+password-authenticated exchange of draft-irtf-cfrg-cpace, with the aligned table in place of the password).
+
+    active (ids X, secret a)                        passive (ids Y, secret b)
+  match
+    Declare  size, commitment, rule           -->
+                                              <--   Declare  size, commitment, rule
+    Points   a H(x), shuffled                 -->
+                                              <--   Points   b H(y), shuffled
+    a b H(y)                                        a b H(x)
+                                              <--   Tokens   a b H(x), in the order received, 12 bytes each
+    X and Y share where a b H(x) = a b H(y)
+  confirm, after a match with every passive party
+    Agreed   count, nonce                     -->
+    Positions  of the common customers in Y   -->
+    root = Merkle root of HMAC(k, row, id)          root = Merkle root of HMAC(k, row, id)
+                                              <--   Share    nonce, c H(root)
+    Answer   d H(root), proof by c d H(root)  -->
+                                              <--   Proof    by c d H(root)
+
+Both sides send their points before they receive any, so that they mask at the same time.
+
+The agreed order is random, drawn by the active party, and each stream is shuffled: an order by id would tell how many
+of the other's customers lie between two common ones. Roots are never compared in the clear: whoever shows a digest of
+a table in which the other planted one unknown id hands out something to try a dictionary on. The exchange allows a
+liar one guess a run, and a wrong guess ends the run.
+
+Learns:  active  -> size, excluded, duplicates, commitment of the passive's ids; which of its own ids the passive has
+         passive -> size, excluded, duplicates, commitment of the active's ids; which of its own ids all parties have,
+                    in the agreed order; nothing of a result below the minimum except that it is below
+Cost:    |X| + |Y| maskings on each side and 2 to confirm; 44 |X| + 32 |Y| + 4 rows bytes; messages cross the network
+         3 times in a match and 4 times in a confirmation
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from vfl.channel import Channel
+from vfl.crypto.group import POINT, Mask, check_points, domain, hash_to_curve, split
+from vfl.errors import AgreementError, UsageError
+from vfl.randomness import Randomness
+from vfl.secret import Secret
+from vfl.wire import Bytes32, Message, require
+
+BLOCK = 4096  # items in one message
+TOKEN = 12  # bytes: 2 * log2(LARGEST) + 40 bits, so that two sets collide by chance with probability 2^-40
+LARGEST = 2**28  # ids in one set
+Rows = npt.NDArray[np.int64]
+Digest = Annotated[bytes, Bytes32]
+Count = Annotated[int, Meta(ge=0, le=2**40)]
+
+
+class Declare(Message, frozen=True):
+    """What I bring, said before any point: my set is fixed by a salted commitment that an auditor can have opened."""
+
+    size: Count
+    commitment: Digest
+    id_rule: Annotated[str, Meta(max_length=64)]
+    excluded: Count
+    duplicates: Count
+
+
+class Block(Message, frozen=True):
+    """A part of a stream of equally wide items."""
+
+    WIDTH: ClassVar[int]
+    index: int
+    count: int
+    last: bool
+    items: Annotated[bytes, Meta(max_length=BLOCK * POINT)]
+
+
+class Points(Block, frozen=True):
+    """Masked points, in the sender's shuffled order."""
+
+    WIDTH = POINT
+
+
+class Tokens(Block, frozen=True):
+    """The low bytes of the receiver's points after a second mask, in the order they came."""
+
+    WIDTH = TOKEN
+
+
+class Positions(Block, frozen=True):
+    """Places in the receiver's stream (uint32, little endian), in the agreed order."""
+
+    WIDTH = 4
+
+
+class Agreed(Message, frozen=True):
+    """How many customers all parties share; 0 if that is below the agreed minimum, and then nothing follows."""
+
+    count: Count
+    nonce: Digest
+
+
+class Share(Message, frozen=True):
+    """The passive's half of the exchange."""
+
+    nonce: Digest
+    point: Digest
+
+
+class Answer(Message, frozen=True):
+    """The active's half, and the proof that it holds the same table."""
+
+    point: Digest
+    proof: Digest
+
+
+class Proof(Message, frozen=True):
+    """The passive's proof that it holds the same table."""
+
+    proof: Digest
+
+
+@dataclass(frozen=True)
+class PsiTerms:
+    """What was agreed about the intersection. `id_rule`: name@version of the normalisation of ids."""
+
+    run: str
+    id_rule: str
+    max_set_size: int
+    min_intersection: int
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.max_set_size <= LARGEST:
+            raise UsageError(f"max_set_size is 1 to {LARGEST}, not {self.max_set_size}")
+        if not 1 <= self.min_intersection <= self.max_set_size:
+            raise UsageError(f"min_intersection is 1 to max_set_size, not {self.min_intersection}")
+
+
+@dataclass(frozen=True)
+class Match:
+    """The active's result with one partner: `tokens[own[i]]` is the id at `positions[i]` of the partner's stream."""
+
+    own: Rows
+    positions: Rows
+    declared: Declare  # by the partner
+    salt: Secret[bytes]  # opens our commitment
+
+
+@dataclass(frozen=True)
+class PassiveStream:
+    """The passive's state after a match: position i of its stream is `tokens[order[i]]`."""
+
+    order: Rows
+    declared: Declare  # by the active
+    salt: Secret[bytes]  # opens our commitment
+
+
+async def active(
+    passives: Mapping[str, Channel],
+    tokens: Sequence[str],
+    terms: PsiTerms,
+    rng: Randomness,
+    *,
+    excluded: int = 0,
+    duplicates: int = 0,
+) -> tuple[Rows, dict[str, Match]]:
+    """Intersect with every passive party in turn; returns our indices of the common customers in the agreed order.
+
+    `tokens`: normalised and unique. `excluded`, `duplicates`: ids left out before, by count.
+    """
+    matches = {}
+    for name, passive in passives.items():
+        left_out = {"excluded": excluded, "duplicates": duplicates}
+        matches[name] = await active_match(passive, tokens, terms, rng.child(f"match/{name}"), **left_out)
+    rows, positions = common(matches, rng.child("order"))
+    withheld = None
+    for name, passive in passives.items():
+        try:
+            table = [tokens[row] for row in rows]
+            await active_confirm(passive, positions[name], table, terms, rng.child(f"confirm/{name}"))
+        except AgreementError as error:  # the other partners wait to hear it too
+            withheld = error
+    if withheld:
+        raise withheld
+    return rows, matches
+
+
+async def passive(
+    active: Channel, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int = 0, duplicates: int = 0
+) -> tuple[Rows, PassiveStream]:
+    """Returns our indices of the customers that all parties have, in the agreed order. See `active`."""
+    left_out = {"excluded": excluded, "duplicates": duplicates}
+    stream = await passive_match(active, tokens, terms, rng.child("match"), **left_out)
+    return await passive_confirm(active, tokens, stream, terms, rng.child("confirm")), stream
+
+
+async def active_match(
+    passive: Channel, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int = 0, duplicates: int = 0
+) -> Match:
+    """Find which of `tokens` one partner has. `rng`: another for each partner, so that two cannot compare points."""
+    passive.enter("psi")
+    theirs, salt = await _declare(passive, "active", tokens, terms, rng, excluded=excluded, duplicates=duplicates)
+    order, mask = rng.child("shuffle").permutation(len(tokens)), _mask(rng, "mask")
+    await _send_points(passive, [tokens[i] for i in order], mask, terms)
+    place = {token: i for i, token in enumerate(await _masked_twice(passive, mask, theirs.size))}
+    found = await _receive(passive, Tokens, len(tokens))
+    require(len(set(found)) == len(found), "the tokens of distinct points are distinct")
+    await passive.checkpoint()
+    hits = np.array([(i, place[token]) for i, token in enumerate(found) if token in place], np.int64).reshape(-1, 2)
+    return Match(order[hits[:, 0]], hits[:, 1], theirs, salt)
+
+
+async def passive_match(
+    active: Channel, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int = 0, duplicates: int = 0
+) -> PassiveStream:
+    """Let the active party find which of its ids are among `tokens`."""
+    active.enter("psi")
+    theirs, salt = await _declare(active, "passive", tokens, terms, rng, excluded=excluded, duplicates=duplicates)
+    order, mask = rng.child("shuffle").permutation(len(tokens)), _mask(rng, "mask")
+    await _send_points(active, [tokens[i] for i in order], mask, terms)
+    await _send(active, Tokens, b"".join(await _masked_twice(active, mask, theirs.size)))
+    await active.checkpoint()
+    return PassiveStream(order, theirs, salt)
+
+
+async def active_confirm(
+    passive: Channel, positions: Rows, tokens: Sequence[str], terms: PsiTerms, rng: Randomness
+) -> None:
+    """Tell one partner the common customers and prove to each other that row k is the same one on both sides.
+
+    `positions`: of its stream, `tokens`: our ids, both in the agreed order. Raises AgreementError, on both sides, if
+    there are fewer than the agreed minimum; the partner is not told how many.
+    """
+    passive.enter("align")
+    nonce, enough = rng.child("nonce").bytes(32), len(tokens) >= terms.min_intersection
+    await passive.send(Agreed(len(tokens) if enough else 0, nonce))
+    if not enough:
+        await passive.checkpoint()
+        raise AgreementError(
+            f"{len(tokens)} customers in common, and at least {terms.min_intersection} were agreed on: no result",
+            remedy="check that both sides use the same kind of id, or agree on another min_intersection",
+        )
+    await _send(passive, Positions, positions.astype("<u4").tobytes())
+    share = await passive.recv(Share)
+    check_points(share.point, 1)
+    mask, base = _mask(rng, "share"), _base(tokens, nonce, share.nonce, terms)
+    point = mask.apply(base)
+    key = hashlib.sha256(mask.apply(share.point) + share.point + point).digest()
+    await passive.send(Answer(point, _proof(key, "active")))
+    proof = await passive.recv(Proof)
+    require(hmac.compare_digest(proof.proof, _proof(key, "passive")), "row k is the same customer on both sides")
+    await passive.checkpoint()
+
+
+async def passive_confirm(
+    active: Channel, tokens: Sequence[str], stream: PassiveStream, terms: PsiTerms, rng: Randomness
+) -> Rows:
+    """Learn which of `tokens` all parties have; returns their indices in the agreed order. See `active_confirm`."""
+    active.enter("align")
+    agreed = await active.recv(Agreed)
+    if agreed.count == 0:
+        await active.checkpoint()
+        raise AgreementError(f"fewer than the agreed {terms.min_intersection} customers in common: no result")
+    most = min(len(tokens), stream.declared.size)
+    require(terms.min_intersection <= agreed.count <= most, f"{terms.min_intersection} to {most} customers in common")
+    positions = np.frombuffer(b"".join(await _receive(active, Positions, agreed.count)), "<u4").astype(np.int64)
+    require(positions.max() < len(tokens), "each position is one of our stream")
+    require(len(np.unique(positions)) == len(positions), "no position comes twice")
+    rows = stream.order[positions]
+    nonce, mask = rng.child("nonce").bytes(32), _mask(rng, "share")
+    point = mask.apply(_base([tokens[row] for row in rows], agreed.nonce, nonce, terms))
+    await active.send(Share(nonce, point))
+    answer = await active.recv(Answer)
+    check_points(answer.point, 1)
+    key = hashlib.sha256(mask.apply(answer.point) + point + answer.point).digest()
+    require(hmac.compare_digest(answer.proof, _proof(key, "active")), "row k is the same customer on both sides")
+    await active.send(Proof(_proof(key, "passive")))
+    await active.checkpoint()
+    return rows
+
+
+def common(matches: Mapping[str, Match], rng: Randomness) -> tuple[Rows, dict[str, Rows]]:
+    """What all partners have: our token indices in a random order, and the positions in each partner's stream."""
+    places = {name: dict(zip(m.own.tolist(), m.positions.tolist(), strict=True)) for name, m in matches.items()}
+    shared = sorted(set.intersection(*(set(place) for place in places.values())))
+    rows = np.array(shared, np.int64)[rng.permutation(len(shared))]
+    return rows, {name: np.array([place[row] for row in rows.tolist()], np.int64) for name, place in places.items()}
+
+
+def set_commitment(role: str, tokens: Sequence[str], salt: Secret[bytes]) -> bytes:
+    """The commitment of `Declare`: SHA-256 over the sorted HMACs of a set under a salt; `role`: active or passive."""
+    leaves = sorted(hmac.digest(salt.expose(), f"{role}:{token}".encode(), "sha256") for token in tokens)
+    return hashlib.sha256(b"tallystick-set-v1" + b"".join(leaves)).digest()
+
+
+async def _declare(
+    peer: Channel, role: str, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int, duplicates: int
+) -> tuple[Declare, Secret[bytes]]:
+    if not tokens or "" in tokens or len(set(tokens)) != len(tokens):
+        raise UsageError(f"{len(tokens)} ids: one or more, none blank, none twice are needed")
+    cap = terms.max_set_size
+    if len(tokens) > cap:
+        raise AgreementError(f"{len(tokens)} ids here, and at most {cap} were agreed on")
+    salt = Secret(rng.child("salt").bytes(32))
+    commitment = set_commitment(role, tokens, salt)
+    await peer.send(Declare(len(tokens), commitment, terms.id_rule, excluded, duplicates))
+    theirs = await peer.recv(Declare)
+    if theirs.id_rule != terms.id_rule:
+        raise AgreementError(f"{peer.peer} normalises its ids by {theirs.id_rule!r}; {terms.id_rule!r} was agreed on")
+    if theirs.size > cap:
+        raise AgreementError(f"{peer.peer} declares {theirs.size} ids, and at most {cap} were agreed on")
+    require(theirs.size >= 1, "a set has one id or more")
+    await peer.checkpoint()
+    return theirs, salt
+
+
+def _mask(rng: Randomness, label: str) -> Mask:
+    return Mask(Secret(rng.child(label).bytes(32)))
+
+
+async def _send_points(peer: Channel, tokens: Sequence[str], mask: Mask, terms: PsiTerms) -> None:
+    for start in range(0, len(tokens), BLOCK):
+        part = [token.encode() for token in tokens[start : start + BLOCK]]
+        points = mask.apply(hash_to_curve(part, domain("psi", terms.run)))
+        await peer.send(Points(start // BLOCK, len(part), start + BLOCK >= len(tokens), points))
+
+
+async def _masked_twice(peer: Channel, mask: Mask, total: int) -> list[bytes]:
+    """Receive the peer's points, mask each block as it comes, and keep what is compared of each point."""
+    points: set[bytes] = set()
+    twice: list[bytes] = []
+    for start in range(0, total, BLOCK):
+        items = await _receive_block(peer, Points, start, total)
+        check_points(b"".join(items), len(items))
+        points.update(items)
+        require(len(points) == start + len(items), "no point comes twice in a stream")
+        twice += [point[:TOKEN] for point in split(mask.apply(b"".join(items)))]
+    # Points that differ by a component of small order are spellings of one id: their masked values are equal.
+    require(len(set(twice)) == total, "no two points of a stream stand for the same id")
+    return twice
+
+
+async def _send(peer: Channel, kind: type[Block], flat: bytes) -> None:
+    items = split(flat, kind.WIDTH)
+    for start in range(0, len(items), BLOCK):
+        part = items[start : start + BLOCK]
+        await peer.send(kind(start // BLOCK, len(part), start + BLOCK >= len(items), b"".join(part)))
+
+
+async def _receive(peer: Channel, kind: type[Block], total: int) -> list[bytes]:
+    return [item for start in range(0, total, BLOCK) for item in await _receive_block(peer, kind, start, total)]
+
+
+async def _receive_block(peer: Channel, kind: type[Block], start: int, total: int) -> list[bytes]:
+    block, count = await peer.recv(kind), min(BLOCK, total - start)
+    require(block.index == start // BLOCK, f"block {start // BLOCK} is due")
+    require(block.count == count, f"the block has {count} of {total} items")
+    require(block.last == (start + count == total), f"the last block ends with item {total}")
+    require(len(block.items) == count * kind.WIDTH, f"{count} items of {kind.WIDTH} bytes")
+    return split(block.items, kind.WIDTH)
+
+
+def _base(tokens: Sequence[str], active_nonce: bytes, passive_nonce: bytes, terms: PsiTerms) -> bytes:
+    """The point that stands for an aligned table in one run, c H(root) before the secret."""
+    key = hashlib.sha256(b"tallystick-align-v1" + active_nonce + passive_nonce + terms.run.encode()).digest()
+    rows = [hmac.digest(key, row.to_bytes(8, "big") + token.encode(), "sha256") for row, token in enumerate(tokens)]
+    return hash_to_curve([_merkle_root(rows)], domain("align", terms.run))
+
+
+def _merkle_root(rows: Sequence[bytes]) -> bytes:
+    """RFC 6962, 2.1, level by level: a last node without a sibling goes up as it is."""
+    level = [hashlib.sha256(b"\0" + row).digest() for row in rows]
+    while len(level) > 1:
+        pairs = [hashlib.sha256(b"\1" + a + b).digest() for a, b in zip(level[::2], level[1::2], strict=False)]
+        level = pairs + level[len(pairs) * 2 :]
+    return level[0]
+
+
+def _proof(key: bytes, role: str) -> bytes:
+    return hmac.digest(key, b"tallystick-align-v1 " + role.encode(), "sha256")

@@ -1,0 +1,220 @@
+"""One run from a party's seat: the order of the protocols, the same for every way of driving them.
+
+    handshake    the same agreement at both ends
+    psi, align   common customers, in one agreed order                             with each passive party
+    commit       salted digests of aligned columns, labels and hold-out go on record, before anything is learned of them
+    bins, train  boosted trees on encrypted histograms
+    score        the hold-out is scored jointly
+    freeze       each party names its share of the model
+
+`active` and `passive` await nothing but their channels, so they run under lockstep, over sockets and in replay alike.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from vfl import __version__
+from vfl.agreement import Agreement
+from vfl.bits import Mask
+from vfl.channel import Channel
+from vfl.crypto import schemes
+from vfl.crypto.scheme import Evaluator, Lanes
+from vfl.errors import AgreementError, UsageError
+from vfl.holding import Holding
+from vfl.learn.columns import Columns
+from vfl.learn.objective import sigmoid, validation_rows
+from vfl.learn.parameters import GBDTParameters
+from vfl.learn.tree import SplitRecord
+from vfl.models import active_share, passive_share
+from vfl.protocols import boost, freeze, handshake, intersect, score
+from vfl.protocols.intersect import PsiTerms
+from vfl.randomness import Randomness
+
+Reals = npt.NDArray[np.float64]
+Int64s = npt.NDArray[np.int64]
+Commit = Callable[[str, Mapping[str, bytes]], None]
+"""Puts named digests on the party's own record, outside any message."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """A run's name and agreement, and what they mean in the protocols' own types."""
+
+    run: str
+    agreement: Agreement
+
+    @property
+    def parameters(self) -> GBDTParameters:
+        """Of the model."""
+        return GBDTParameters.from_mapping({k: v for k, v in self.agreement.model.items() if k != "kind"})
+
+    @property
+    def psi(self) -> PsiTerms:
+        """Of the intersection."""
+        psi, privacy = self.agreement.psi, self.agreement.privacy
+        return PsiTerms(self.run, str(psi["id_rule"]), int(psi["max_set_size"]), int(privacy["min_intersection"]))
+
+    @property
+    def scheme(self) -> str:
+        """Name of the encryption scheme."""
+        return str(self.agreement.privacy["scheme"])
+
+    @property
+    def key_bits(self) -> int:
+        """Size of the key."""
+        return int(self.agreement.privacy["key_bits"])
+
+    @property
+    def min_bin_population(self) -> int:
+        """Training rows in a bin at least."""
+        return int(self.agreement.privacy["min_bin_population"])
+
+    def lanes(self, rows: int) -> Lanes:
+        """The widths of encrypted sums over `rows` training rows."""
+        scale = self.parameters.scale
+        return Lanes(rows, g_max=scale, h_max=max(1, scale // 4))
+
+
+@dataclass(frozen=True, eq=False)
+class ActiveOutcome:
+    """What the active party holds at the end. Arrays are over aligned rows unless said otherwise.
+
+    rows: index into the holding's tokens.   pd: probability of label 1 for the hold-out rows, float64[n_holdout].
+    """
+
+    rows: Int64s
+    labels: npt.NDArray[np.int8]
+    holdout: Mask
+    parts: boost.Parts
+    columns: Columns
+    model: boost.Ensemble
+    pd: Reals
+    share: bytes
+
+
+@dataclass(frozen=True, eq=False)
+class PassiveOutcome:
+    """What a passive party holds at the end: its aligned rows and its share of the model."""
+
+    rows: Int64s
+    columns: Columns
+    records: list[SplitRecord]
+    share: bytes
+
+
+async def active(
+    mine: Holding, terms: Terms, passives: Mapping[str, Channel], rng: Randomness, commit: Commit
+) -> ActiveOutcome:
+    """The active party's run. `passives` in the agreement's order."""
+    assert mine.labels is not None
+    assert mine.holdout is not None
+    for channel in passives.values():
+        await handshake.active(channel, terms.run, terms.agreement.encode(), __version__)
+    rows = await _align(mine, terms, passives, rng)
+    labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
+    commit("aligned", _salted({"columns": values, "labels": labels, "holdout": holdout}, rng.child("commit")))
+    parts = _parts(labels, holdout, terms)
+    columns = Columns.fit(mine.names, values, parts.train, terms.parameters, terms.min_bin_population)
+    lanes = terms.lanes(int(parts.train.sum()))
+    key = schemes.key_holder(terms.scheme, lanes, terms.run, terms.key_bits, rng.child("key"))
+    channels = list(passives.values())
+    model = await boost.active(channels, columns, labels, parts, terms.parameters, key, rng.child("boost"))
+    decisions = [columns.left_values(model.records)[:, holdout]]
+    for channel, records in zip(channels, model.passive_records, strict=True):
+        decisions.append(await score.active(channel, holdout, records))
+    for channel in channels:
+        await channel.checkpoint()
+    pd = sigmoid(model.predict_raw(decisions))
+    share = active_share(terms.agreement, columns, model)
+    for channel in channels:
+        await freeze.active(channel, share, rng.child(f"freeze/{channel.peer}"))
+    commit("scored", _salted({"pd": pd}, rng.child("commit/pd")))
+    for channel in channels:
+        await channel.checkpoint()
+    return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share)
+
+
+async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness, commit: Commit) -> PassiveOutcome:
+    """A passive party's run."""
+    await handshake.passive(active, terms.run, terms.agreement.encode(), __version__)
+    counts = {"excluded": mine.excluded, "duplicates": mine.duplicates}
+    stream = await intersect.passive_match(active, mine.tokens, terms.psi, rng.child("psi"), **counts)
+    rows = await intersect.passive_confirm(active, mine.tokens, stream, terms.psi, rng.child("align"))
+    values = mine.values[rows]
+    commit("aligned", _salted({"columns": values}, rng.child("commit")))
+
+    def evaluators(scheme: str, public: bytes, count: int) -> Evaluator:
+        return schemes.evaluator(scheme, terms.scheme, public, terms.lanes(count), terms.run, terms.key_bits)
+
+    columns, records = await boost.passive(
+        active, mine.names, values, terms.parameters, terms.min_bin_population, evaluators, rng.child("boost")
+    )
+    await score.passive(active, columns.left_values(records))
+    await active.checkpoint()
+    share = passive_share(terms.agreement, mine.name, columns, records)
+    await freeze.passive(active, share, rng.child("freeze"))
+    await active.checkpoint()
+    return PassiveOutcome(rows, columns, records, share)
+
+
+async def _align(mine: Holding, terms: Terms, passives: Mapping[str, Channel], rng: Randomness) -> Int64s:
+    """The common customers of all parties, as indices into our tokens, in the agreed order."""
+    matches = {}
+    for name, channel in passives.items():
+        matches[name] = await intersect.active_match(
+            channel,
+            mine.tokens,
+            terms.psi,
+            rng.child(f"psi/{name}"),
+            excluded=mine.excluded,
+            duplicates=mine.duplicates,
+        )
+    rows, positions = intersect.common(matches, rng.child("order"))
+    tokens = [mine.tokens[row] for row in rows.tolist()]
+    refusal: AgreementError | None = None
+    for name, channel in passives.items():
+        try:
+            await intersect.active_confirm(channel, positions[name], tokens, terms.psi, rng.child(f"align/{name}"))
+        except AgreementError as error:
+            refusal = error  # every partner is told before we stop
+    if refusal is not None:
+        raise refusal
+    return rows
+
+
+def _parts(labels: npt.NDArray[np.int8], holdout: Mask, terms: Terms) -> boost.Parts:
+    """Training and validation rows among those not held out. Raises UsageError where a part has one class only."""
+    fit = np.flatnonzero(~holdout)
+    aside = validation_rows(len(fit), terms.parameters.validation_fraction, terms.parameters.seed)
+    train, validation = np.zeros(len(labels), np.bool_), np.zeros(len(labels), np.bool_)
+    train[fit[~aside]] = True
+    validation[fit[aside]] = True
+    for what, part in (("training", train), ("validation", validation), ("hold-out", holdout)):
+        found = np.unique(labels[part])
+        if part.any() and len(found) < 2:
+            raise UsageError(
+                f"the {what} part has {int(part.sum())} common customers, all with label {int(found[0])}",
+                remedy="both classes are needed in every part: choose another hold-out, or find more common customers",
+            )
+    if not train.any():
+        raise UsageError("no common customer is left to train on", remedy="choose a smaller hold-out")
+    if not holdout.any():
+        raise UsageError("no common customer is held out", remedy="choose a larger hold-out")
+    return boost.Parts(train, validation)
+
+
+def _salted(arrays: Mapping[str, npt.NDArray[np.generic]], rng: Randomness) -> dict[str, bytes]:
+    """A salted digest of each array; the salt can be drawn again from the party's seed to open it."""
+    digests = {}
+    for name, array in arrays.items():
+        header = json.dumps([name, array.dtype.str, array.shape]).encode()
+        content = hashlib.sha256(header + b"\n" + np.ascontiguousarray(array).tobytes()).digest()
+        digests[name] = freeze.commitment(content, rng.child(name))
+    return digests

@@ -1,0 +1,225 @@
+"""A party's seat in a run directory: its seed, keys, ledger and transcript, and what it keeps at the end.
+
+DIR/run.json            run id, agreement, every party's public keys
+DIR/<party>/seed        32 bytes in hex, readable by the owner only: all randomness and keys of the run
+DIR/<party>/party.json  which table, which columns
+DIR/<party>/ledger.sqlite, transcript.bin
+DIR/<party>/share.json  the party's share of the model
+DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order
+DIR/<party>/report.json counts, times and bytes
+active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from collections.abc import Coroutine, Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ledger.keys import Identity, VerifyingKey
+from ledger.store import SQLiteStore
+from vfl import run as running
+from vfl.agreement import Agreement, Member
+from vfl.channel import Channel, Link
+from vfl.clock import Clock
+from vfl.config import PartyConfig
+from vfl.desk import Desk
+from vfl.errors import UsageError
+from vfl.files import read_json, write_private, write_whole
+from vfl.holding import Holding, read_holding
+from vfl.notary import LedgerNotary, PeerKeys
+from vfl.progress import Progress
+from vfl.randomness import SEED_BYTES, Randomness
+from vfl.run import ActiveOutcome, PassiveOutcome, Terms
+from vfl.stopwatch import Stopwatch
+from vfl.transcripts import FileTranscript
+
+FORMAT = "tallystick-run-v1"
+Outcome = ActiveOutcome | PassiveOutcome
+
+
+@dataclass(frozen=True)
+class RunFile:
+    """What every party of a run knows: `run.json`."""
+
+    run: str
+    agreement: Agreement
+    keys: Mapping[str, PeerKeys]
+
+    @property
+    def terms(self) -> Terms:
+        return Terms(self.run, self.agreement)
+
+    def write(self, folder: Path) -> None:
+        """Into `folder`/run.json."""
+        keys = {name: [pair.identity.vkey, pair.witness.vkey] for name, pair in self.keys.items()}
+        text = self.agreement.encode().decode()
+        write_whole(folder / "run.json", {"format": FORMAT, "run": self.run, "agreement": text, "keys": keys})
+
+    @classmethod
+    def read(cls, folder: Path) -> RunFile:
+        """From `folder`/run.json. Raises UsageError if `folder` is no run directory."""
+        body = read_json(folder / "run.json", "a run directory made by `tallystick run`")
+        try:
+            keys = {
+                name: PeerKeys(VerifyingKey.parse(identity), VerifyingKey.parse(witness))
+                for name, (identity, witness) in body["keys"].items()
+            }
+            return cls(str(body["run"]), Agreement.decode(body["agreement"].encode()), keys)
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise UsageError(f"{folder / 'run.json'} is damaged: {error!r}") from None
+
+
+def new_seat(folder: Path, party: PartyConfig, seed: bytes) -> None:
+    """Make the folder of a party: its seed and which table it brings."""
+    folder.mkdir(parents=True, exist_ok=True)
+    write_private(folder / "seed", seed.hex() + "\n")
+    table, root = party.table.resolve(), folder.parent.resolve()
+    # Tables inside the run directory move with it.
+    place = os.path.relpath(table, folder.resolve()) if table.is_relative_to(root) else str(table)
+    described = {**asdict(party), "table": place}
+    write_whole(folder / "party.json", described)
+
+
+def read_seed(folder: Path) -> bytes:
+    """The party's seed. Raises UsageError if it is not there or not a seed."""
+    try:
+        seed = bytes.fromhex((folder / "seed").read_text().strip())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"{folder / 'seed'} cannot be read: {error}") from None
+    if len(seed) != SEED_BYTES:
+        raise UsageError(f"{folder / 'seed'} holds {len(seed)} bytes, not {SEED_BYTES}")
+    return seed
+
+
+def identity_of(name: str, seed: bytes) -> Identity:
+    """The long-term keys of a party whose seed this is."""
+    return Identity(name, Randomness(seed).child("identity").bytes(32))
+
+
+def protocol_randomness(seed: bytes) -> Randomness:
+    """What the party's roles draw from."""
+    return Randomness(seed).child("protocol")
+
+
+def read_party(folder: Path) -> PartyConfig:
+    """Which table a party brings."""
+    body = read_json(folder / "party.json", "the folder of a party of this run")
+    try:
+        features = None if body["features"] is None else tuple(body["features"])
+        return PartyConfig(
+            body["name"], body["role"], folder / body["table"], tuple(body["id"]), body["label"], features
+        )
+    except (KeyError, TypeError) as error:
+        raise UsageError(f"{folder / 'party.json'} is damaged: {error!r}") from None
+
+
+def read_own_holding(folder: Path, agreement: Agreement) -> Holding:
+    """The holding of the party whose folder this is, as the agreement wants it."""
+    return read_holding(read_party(folder), agreement.psi, agreement.holdout)
+
+
+def role(
+    mine: Holding, terms: Terms, channels: Mapping[str, Channel], rng: Randomness, commit: running.Commit
+) -> Coroutine[int, None, Outcome]:
+    """The party's whole part in the run, over channels of any kind."""
+    if terms.agreement.active.name == mine.name:
+        return running.active(mine, terms, channels, rng, commit)
+    return running.passive(mine, terms, channels[terms.agreement.active.name], rng, commit)
+
+
+def peers_of(agreement: Agreement, name: str) -> tuple[Member, ...]:
+    """With whom a party talks: the active one with all others, each of them with the active one alone."""
+    return agreement.passives if agreement.active.name == name else (agreement.active,)
+
+
+class Seat:
+    """One party taking part in a run from its folder."""
+
+    def __init__(self, root: Path, name: str, clock: Clock) -> None:
+        self.name = name
+        self.folder = root / name
+        self.file = RunFile.read(root)
+        self.watch = Stopwatch()
+        seed = read_seed(self.folder)
+        self._rng = protocol_randomness(seed)
+        self._transcript = FileTranscript(self.folder / "transcript.bin")
+        self._store = SQLiteStore(self.folder / "ledger.sqlite")
+        peers = {member.name: self.file.keys[member.name] for member in peers_of(self.file.agreement, name)}
+        identity, digest = identity_of(name, seed), self.file.agreement.digest
+        self.notary = LedgerNotary(self._store, identity, self.file.run, digest, peers, clock)
+        self.desk = Desk(name, self._transcript, self.notary)
+
+    def follow(self, progress: Progress) -> None:
+        """Count time by phase, and tell `progress` where this party stands."""
+        trees = self.file.terms.parameters.num_iterations
+
+        def entered(phase: str, round: int) -> None:
+            self.watch.switch(phase)
+            progress.enter(phase, round, trees if phase == "train" else 1)
+
+        self.desk.on_enter = entered
+
+    def role(self, links: Mapping[str, Link]) -> Coroutine[int, None, Outcome]:
+        """The party's part in the run, over `links` by peer name."""
+        self.watch.start()
+        mine = read_own_holding(self.folder, self.file.agreement)
+        self.watch.stop()
+        channels = {m.name: self.desk.channel(m.name, links[m.name]) for m in peers_of(self.file.agreement, self.name)}
+        return self.desk.run(self._whole(mine, channels))
+
+    async def _whole(self, mine: Holding, channels: Mapping[str, Channel]) -> Outcome:
+        outcome = await role(mine, self.file.terms, channels, self._rng, self._commit)
+        self.notary.finish()
+        self._keep(mine, outcome)
+        return outcome
+
+    def _commit(self, step: str, digests: Mapping[str, bytes]) -> None:
+        self.notary.commit("commit", step, digests)
+
+    def _keep(self, mine: Holding, outcome: Outcome) -> None:
+        """Write what the party keeps: its model share, its aligned rows, and at the active party the predictions."""
+        (self.folder / "share.json").write_bytes(outcome.share)
+        np.save(self.folder / "rows.npy", outcome.rows)
+        if isinstance(outcome, ActiveOutcome):
+            parts = np.where(outcome.holdout, 2, outcome.parts.validation.astype(np.int8)).astype(np.int8)
+            np.save(self.folder / "parts.npy", parts)
+            (self.folder / "predictions.csv").write_text(_predictions(mine, outcome), encoding="utf-8")
+        report = {
+            "party": self.name,
+            "rows": len(mine.tokens),
+            "excluded": mine.excluded,
+            "duplicates": mine.duplicates,
+        }
+        write_whole(self.folder / "report.json", {**report, **self._measures()})
+
+    def _measures(self) -> dict[str, Any]:
+        traffic = {phase: asdict(count) for phase, count in self.desk.traffic.items()}
+        return {"bytes": traffic, "entries": len(self.notary.log), "checkpoints": len(self.notary.log.checkpoints())}
+
+    def close(self, *, concurrent: bool = False) -> None:
+        """Release the files; writes down how long everything took. `concurrent`: the parties ran at the same time."""
+        self.watch.stop()
+        ledger = self.notary.cpu_seconds
+        times = {"wall": self.watch.wall, "cpu": self.watch.cpu, "ledger": ledger, "concurrent": concurrent}
+        write_whole(self.folder / "times.json", times)
+        self._transcript.close()
+        self._store.close()
+
+
+def _predictions(mine: Holding, outcome: ActiveOutcome) -> str:
+    """`id,label,pd` of the hold-out, in the order of the party's own table."""
+    rows = outcome.rows[outcome.holdout]
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(["id", "label", "pd"])
+    for place in np.argsort(rows).tolist():
+        row = int(rows[place])
+        writer.writerow([mine.ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))])
+    return text.getvalue()

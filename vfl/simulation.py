@@ -1,0 +1,185 @@
+"""All parties of a scenario on one machine: a run directory, the parties' runs, and what only a simulation can compare.
+
+    prepare    read the tables, draw seeds, write the agreement and each party's folder   into DIR.partial
+    drive      lockstep in this process, or one operating-system process a party over loopback sockets
+    conclude   comparisons, summary, policy and audit bundle; then DIR.partial becomes DIR
+
+Nothing appears under the name DIR before everything in it is complete. After a failure that needs another input,
+DIR.partial is removed; after a crash it stays, and `resume` goes on from the transcripts in it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import secrets
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from vfl.agreement import Agreement, Member, Scalar
+from vfl.channel import lockstep
+from vfl.clock import Clock, SystemClock
+from vfl.config import Scenario
+from vfl.desk import memory_links
+from vfl.errors import AgreementError, UsageError, VflError
+from vfl.holding import Holding, read_holding
+from vfl.notary import PeerKeys
+from vfl.processes import run_processes
+from vfl.progress import Progress, Silent
+from vfl.seat import RunFile, Seat, identity_of, new_seat, peers_of
+from vfl.summary import Summary, conclude
+
+Load = Callable[[Path], Scenario]
+PURPOSE = "joint credit default model"
+
+
+@dataclass(frozen=True)
+class Options:
+    """How to run. `seed`: 32 bytes to derive every party's seed from, for reproducible runs; None draws fresh ones."""
+
+    out: Path
+    processes: bool = False
+    resume: bool = False
+    seed: bytes | None = None
+    timeout: float = 600.0  # seconds without any word between processes
+
+
+def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock | None = None) -> Summary:
+    """Run all parties of the scenario that `load` gives; the results are in `options.out` when this returns.
+
+    `load` is handed a folder of the run directory where it may put tables that are not the user's own.
+
+    Raises UsageError or AgreementError (fix the input), ProtocolError (a party misbehaved), TransportError (try again).
+    """
+    clock = clock or SystemClock()
+    partial = options.out.with_name(options.out.name + ".partial")
+    _check_free(options, partial)
+    with _cleaned_up(partial):
+        progress.enter("prepare", 0)
+        scenario = load(partial / "tables")
+        if options.resume:
+            file = RunFile.read(partial)
+            _require_same_agreement(file.agreement, scenario)
+        else:
+            file = prepare(scenario, partial, options.seed, clock)
+        if options.processes:
+            run_processes(partial, file, options.timeout, progress)
+        else:
+            _run_lockstep(partial, file, clock, progress)
+        summary = conclude(partial, file, clock, progress)
+        partial.rename(options.out)
+    return summary
+
+
+def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock) -> RunFile:
+    """Make the run directory: read every table once, so that bad input is found before anything is computed."""
+    agreement = agree(scenario, lambda holding: None)
+    stamp = clock.now().strftime("%Y%m%dT%H%M%S")
+    mark = hashlib.sha256(seed).hexdigest()[:8] if seed else f"{stamp}-{secrets.token_hex(4)}"
+    seeds = {party.name: _party_seed(seed, party.name) for party in scenario.parties}
+    identities = {name: identity_of(name, own) for name, own in seeds.items()}
+    keys = {name: PeerKeys(who.identity.verifying, who.witness.verifying) for name, who in identities.items()}
+    file = RunFile(f"{scenario.name[:40]}-{mark}", agreement, keys)
+    folder.mkdir(parents=True, exist_ok=True)
+    for party in scenario.parties:
+        member = agreement.member(party.name)
+        new_seat(folder / party.name, replace(party, features=member.features), seeds[party.name])
+    file.write(folder)
+    return file
+
+
+def agree(scenario: Scenario, look: Callable[[Holding], None]) -> Agreement:
+    """The agreement of a scenario, with every column named; `look` is shown each party's holding on the way."""
+    psi: dict[str, Scalar] = dict(vars(scenario.psi))
+    privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
+    at = scenario.holdout
+    holdout: dict[str, Scalar] = (
+        {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}
+    )
+    # A bin that privacy would join afterwards is better not made: LightGBM's own minimum makes balanced bins.
+    least = max(scenario.model.min_data_in_bin, scenario.privacy.min_bin_population)
+    model = {"kind": "gbdt", **replace(scenario.model, min_data_in_bin=least).as_dict()}
+    members = []
+    for party in (scenario.active, *scenario.passive):
+        holding = read_holding(party, psi, holdout)
+        look(holding)
+        members.append(Member(party.name, party.role, holding.names))
+    return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi, holdout)
+
+
+def _party_seed(seed: bytes | None, name: str) -> bytes:
+    if seed is None:
+        return secrets.token_bytes(32)
+    return hashlib.sha256(b"tallystick-party-seed-v1" + name.encode() + b"\0" + seed).digest()
+
+
+def _run_lockstep(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> None:
+    agreement = file.agreement
+    seats = {member.name: Seat(folder, member.name, clock) for member in agreement.members}
+    try:
+        links: dict[str, dict[str, object]] = {name: {} for name in seats}
+        active = agreement.active.name
+        for member in peers_of(agreement, active):
+            links[active][member.name], links[member.name][active] = memory_links()
+        for name, seat in seats.items():
+            seat.follow(progress if name == active else Silent())
+        roles = {name: seat.role(links[name]) for name, seat in seats.items()}  # type: ignore[arg-type]
+
+        def timed(name: str, resume: Callable[[], None]) -> None:
+            seats[name].watch.start()
+            resume()
+            seats[name].watch.stop()
+
+        lockstep(roles, timed)
+    finally:
+        for seat in seats.values():
+            seat.close()
+
+
+def _check_free(options: Options, partial: Path) -> None:
+    out = options.out
+    if out.exists():
+        raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
+    if options.resume and not partial.exists():
+        raise UsageError(f"there is no interrupted run {partial}", remedy="start it without --resume")
+    if partial.exists() and not options.resume:
+        raise UsageError(
+            f"{partial} is there from an interrupted run", remedy="go on with --resume, or remove the directory"
+        )
+    nearest = next(parent for parent in out.absolute().parents if parent.exists())
+    if not os.access(nearest, os.W_OK):
+        raise UsageError(f"{nearest} cannot be written to", remedy="name another --out")
+
+
+def _require_same_agreement(recorded: Agreement, scenario: Scenario) -> None:
+    found = agree(scenario, lambda holding: None)
+    if found.encode() != recorded.encode():
+        raise AgreementError(
+            "the scenario differs from the one of the interrupted run",
+            remedy="restore it, or start a new run under another --out",
+        )
+
+
+@contextmanager
+def _cleaned_up(partial: Path) -> Iterator[None]:
+    """Leave nothing half-written behind when another input is needed; keep what a later resume can go on from."""
+    existed = partial.exists()
+    try:
+        yield
+    except (UsageError, AgreementError):
+        if not existed:
+            shutil.rmtree(partial, ignore_errors=True)
+        raise
+    except OSError as error:
+        if not existed:
+            shutil.rmtree(partial, ignore_errors=True)
+        where = error.filename or partial
+        raise UsageError(
+            f"{where} cannot be written: {error.strerror}",
+            remedy="free some space or name another --out; nothing is kept",
+        ) from error
+    except VflError:
+        raise

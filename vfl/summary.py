@@ -1,0 +1,158 @@
+"""The end of a simulated run: comparisons, `summary.json`, the policy and the audit bundle.
+
+Pooling the parties' columns exists only here, where one machine holds them all, and is labelled as a simulation.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import shutil
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ledger.bundle import write_bundle
+from ledger.policy import Policy
+from ledger.store import SQLiteStore
+from vfl import __version__
+from vfl.clock import Clock
+from vfl.comparison import figures, lightgbm_scores
+from vfl.files import read_json, write_whole
+from vfl.notary import LedgerNotary
+from vfl.progress import Progress
+from vfl.protocols.boost import Parts
+from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
+from vfl.stopwatch import Stopwatch
+
+LIBRARIES = ("numpy", "pandas", "lightgbm", "phe", "gmpy2", "cryptography", "msgspec")
+_HELD_OUT = 2
+
+
+@dataclass(frozen=True)
+class Summary:
+    """What `summary.json` says; `body` is JSON-ready."""
+
+    body: Mapping[str, Any]
+
+
+def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> Summary:
+    """Compare, sum up and bundle the run in `folder`, in which every party has finished."""
+    watch = Stopwatch()
+    watch.switch("compare")
+    watch.start()
+    progress.enter("compare", 0)
+    active = file.agreement.active.name
+    _expose_predictions(folder, active)
+    metrics = _metrics(folder, file)
+    watch.switch("audit")
+    progress.enter("audit", 0)
+    identities = [identity_of(m.name, read_seed(folder / m.name)) for m in file.agreement.members]
+    policy = Policy.of(identities, quorum="any")
+    (folder / "policy.txt").write_text(str(policy), encoding="utf-8")
+    body = _summary(folder, file, metrics)
+    stores = {who.name: SQLiteStore(folder / who.name / "ledger.sqlite") for who in identities}
+    try:
+        digest = file.agreement.digest
+        logs = [LedgerNotary(stores[who.name], who, file.run, digest, {}, clock).log for who in identities]
+        public = {name: body[name] for name in ("scenario", "run", "rows", "metrics", "privacy", "versions")}
+        artefacts = {"agreement.json": file.agreement.encode(), "summary.json": _json_bytes(public)}
+        write_bundle(folder / "audit.bundle", logs, file.run, artefacts=artefacts, identities=identities, policy=policy)
+    finally:
+        for store in stores.values():
+            store.close()
+    watch.stop()
+    body["seconds"].update({phase: round(seconds, 3) for phase, seconds in watch.wall.items()})
+    body["seconds"]["total"] = round(sum(body["seconds"].values()), 3)
+    write_whole(folder / "summary.json", body)
+    return Summary(body)
+
+
+def _expose_predictions(folder: Path, active: str) -> None:
+    """The active party's predictions, also at the top: the same file under a second name where the disk allows it."""
+    try:
+        os.link(folder / active / "predictions.csv", folder / "predictions.csv")
+    except OSError:
+        shutil.copyfile(folder / active / "predictions.csv", folder / "predictions.csv")
+
+
+def _metrics(folder: Path, file: RunFile) -> dict[str, dict[str, float]]:
+    """AUC, KS and Gini on the hold-out: the joint model, the active party alone, and all columns pooled."""
+    agreement, tables = file.agreement, {}
+    for member in agreement.members:
+        holding = read_own_holding(folder / member.name, agreement)
+        rows = np.load(folder / member.name / "rows.npy")
+        tables[member.name] = (holding.values[rows], None if holding.labels is None else holding.labels[rows])
+    own, labels = tables[agreement.active.name]
+    assert labels is not None
+    code = np.load(folder / agreement.active.name / "parts.npy")
+    parts, holdout = Parts(code == 0, code == 1), code == _HELD_OUT
+    pooled = np.column_stack([tables[member.name][0] for member in (agreement.active, *agreement.passives)])
+    parameters = file.terms.parameters
+    predictions = pd.read_csv(folder / "predictions.csv", dtype={"id": str})
+    return {
+        "federated": figures(predictions["label"].to_numpy(), predictions["pd"].to_numpy(np.float64)),
+        "bank_only": figures(labels[holdout], lightgbm_scores(own, labels, parts, holdout, parameters)),
+        "pooled_lightgbm": figures(labels[holdout], lightgbm_scores(pooled, labels, parts, holdout, parameters)),
+    }
+
+
+def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
+    names = [member.name for member in file.agreement.members]
+    reports = {name: read_json(folder / name / "report.json", "a finished run") for name in names}
+    times = {name: read_json(folder / name / "times.json", "a finished run") for name in names}
+    active = file.agreement.active.name
+    code = np.load(folder / active / "parts.npy")
+    cpu = {name: round(sum(times[name]["cpu"].values()), 3) for name in names}
+    ledger = sum(times[name]["ledger"] for name in names)
+    return {
+        "scenario": file.agreement.scenario,
+        "run": file.run,
+        "rows": {
+            **{name: reports[name]["rows"] for name in names},
+            "intersection": len(code),
+            "train": int((code == 0).sum()),
+            "validation": int((code == 1).sum()),
+            "holdout": int((code == _HELD_OUT).sum()),
+        },
+        "features": {member.name: len(member.features) for member in file.agreement.members},
+        "metrics": metrics,
+        "metrics_note": "hold-out; pooled_lightgbm exists in simulation only, where one machine holds all columns",
+        "seconds": {p: round(s, 3) for p, s in _by_phase(list(times.values())).items()},
+        "cpu_seconds": cpu,
+        "bytes": _bytes(reports, active),
+        "ledger": {
+            "entries": sum(reports[name]["entries"] for name in names),
+            "checkpoints": sum(reports[name]["checkpoints"] for name in names),
+            "overhead_fraction": round(ledger / max(sum(cpu.values()), 1e-9), 5),
+        },
+        "privacy": {**file.agreement.privacy, "learns": "docs/learns.md"},
+        "versions": {"tallystick": __version__, "python": platform.python_version(), **_versions()},
+    }
+
+
+def _by_phase(times: list[Mapping[str, Any]]) -> dict[str, float]:
+    """Seconds by phase: parties in lockstep take turns, so theirs add up; processes overlap, so the longest counts."""
+    phases = {phase: [of["wall"].get(phase, 0.0) for of in times] for each in times for phase in each["wall"]}
+    return {phase: max(walls) if times[0]["concurrent"] else sum(walls) for phase, walls in phases.items()}
+
+
+def _bytes(reports: Mapping[str, Any], active: str) -> dict[str, int]:
+    """Bytes of messages by phase, both directions; every message passes the active party once."""
+    counted = reports[active]["bytes"]
+    phases = {phase: count["sent"] + count["received"] for phase, count in counted.items()}
+    return {**phases, "total": sum(phases.values())}
+
+
+def _versions() -> dict[str, str]:
+    return {library: version(library) for library in LIBRARIES}
+
+
+def _json_bytes(body: Mapping[str, Any]) -> bytes:
+    return (json.dumps(body, indent=1, sort_keys=True, allow_nan=False) + "\n").encode()

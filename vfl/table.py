@@ -1,0 +1,478 @@
+"""One party's table: identifiers as text, features as float64 columns, and a 0/1 label at the active party.
+
+    table = read_table("bank.csv", id="customer_id", label="default")
+
+CSV (also .csv.gz; comma, UTF-8, one header line) and Parquet. Identifier, features and label of a customer always come
+from one record, so no blank line and no short line can shift one against another.
+
+    identifier   text as it stands: leading zeros, spaces and case survive, an empty cell stays empty
+    feature      a number; true/false become 1/0; the cells of `MISSING` (any case) become NaN
+    label        0 or 1, never missing, both present
+
+Whatever else a cell holds is refused with a `UsageError` that names file, column, first data row and value. Data rows
+count from 1; the header and blank lines do not count.
+"""
+
+from __future__ import annotations
+
+import csv
+import difflib
+import gzip
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any, TextIO, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from vfl.errors import UsageError
+
+MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"})
+JOINT = "\x1f"  # between the parts of an identifier made of several columns; refused inside a part
+_BOOLEANS = {"true": "1", "false": "0"}
+_CHUNK_ROWS = 20_000
+_SHOWN = 40
+
+Column = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Table:
+    """A party's rows. Arrays are read-only.
+
+    ids      raw identifiers, one per row; several id columns are joined by `JOINT`
+    columns  feature name -> float64 array of shape (rows,), NaN where missing, in the order asked for
+    label    int8 array of shape (rows,), 0 or 1; None where the party holds no label
+    extra    columns asked for that are no features, for instance a hold-out mark
+    """
+
+    ids: tuple[str, ...]
+    columns: dict[str, Column]
+    label: npt.NDArray[np.int8] | None = None
+    extra: dict[str, Column] = field(default_factory=dict)
+
+    @property
+    def rows(self) -> int:
+        """Number of rows."""
+        return len(self.ids)
+
+
+def read_table(
+    path: str | Path,
+    id: str | Sequence[str],
+    label: str | None = None,
+    features: Sequence[str] | None = None,
+    extra: Sequence[str] = (),
+) -> Table:
+    """The table in a CSV or Parquet file; `features` None means every column that is not id, label or extra.
+
+    Raises UsageError naming file, column, row and value for anything that is not a clean table.
+    """
+    source = _source(Path(path))
+    id_columns = (id,) if isinstance(id, str) else tuple(id)
+    with source:
+        chosen = _choose(source, id_columns, label, features, tuple(extra))
+        wanted = [*chosen, *([label] if label is not None else []), *extra]
+        ids, numbers = source.read(id_columns, wanted)
+    if not ids:
+        raise UsageError(f"{source.name}: the table has no rows", remedy="Export the customers again, with data rows.")
+    arrays = {name: numbers[name].finish(source.name, is_label=name == label) for name in wanted}
+    return Table(
+        ids=tuple(ids),
+        columns={name: arrays[name] for name in chosen},
+        label=None if label is None else _label(source.name, label, arrays[label]),
+        extra={name: arrays[name] for name in extra},
+    )
+
+
+def shown(value: object) -> str:
+    """The value for an error message: printable, quoted, at most 40 characters of it."""
+    try:
+        text = repr(str(value))
+    except ValueError:  # a number too long for Python to write
+        text = "'a very long number'"
+    return text if len(text) <= _SHOWN + 2 else f"{text[: _SHOWN + 1]}...{text[0]}"
+
+
+def closest(name: str, known: Iterable[str]) -> str:
+    """A remedy: the closest known name, or all of them when none is close."""
+    names = sorted(known)
+    lowered = {candidate.lower(): candidate for candidate in names}
+    near = difflib.get_close_matches(name.lower(), list(lowered), n=1, cutoff=0.6)
+    if near:
+        return f"Did you mean {lowered[near[0]]!r}?"
+    listed = ", ".join(names[:20]) + (", ..." if len(names) > 20 else "")
+    return f"Known here: {listed}." if names else "Nothing is known here."
+
+
+# ---- which columns ---------------------------------------------------------------------------------------------------
+
+
+def _choose(
+    source: _Source, ids: tuple[str, ...], label: str | None, features: Sequence[str] | None, extra: tuple[str, ...]
+) -> list[str]:
+    """The feature columns, after checking that every named column exists and plays one part only."""
+    if not ids:
+        raise UsageError(f"{source.name}: no id column is named", remedy='Name it, for instance id = "customer_id".')
+    parts = [("id", name) for name in ids] + [("extra", name) for name in extra]
+    parts += [("label", label)] if label is not None else []
+    parts += [("feature", name) for name in features or ()]
+    played: dict[str, str] = {}
+    for part, name in parts:
+        if name not in source.columns:
+            raise UsageError(f"{source.name}: no {part} column {shown(name)}", remedy=source.hint(name))
+        if name in played:
+            twice = f"twice as {part}" if played[name] == part else f"as {played[name]} and as {part}"
+            raise UsageError(f"{source.name}: column {shown(name)} is listed {twice}", remedy="List it once.")
+        played[name] = part
+    chosen = list(features) if features is not None else [name for name in source.columns if name not in played]
+    if not chosen:
+        raise UsageError(
+            f"{source.name}: no feature columns are left beside {', '.join(map(shown, played))}",
+            remedy="Add at least one numeric column, or name it in features.",
+        )
+    return chosen
+
+
+def _label(file: str, name: str, values: Column) -> npt.NDArray[np.int8]:
+    """The label as 0/1 in int8; refuses missing values, other values, and a single class."""
+    where = f"{file}: label column {shown(name)}"
+    missing = np.flatnonzero(np.isnan(values))
+    if missing.size:
+        raise UsageError(
+            f"{where} is missing in {missing.size} of {values.size} rows, first in data row {missing[0] + 1}",
+            remedy="Leave out the customers whose outcome is not known.",
+        )
+    other = np.flatnonzero((values != 0) & (values != 1))
+    if other.size:
+        raise UsageError(
+            f"{where} is not 0/1: data row {other[0] + 1} holds {values[other[0]]:g} ({other.size} such rows)",
+            remedy="Write 1 for a customer who defaulted and 0 for one who did not.",
+        )
+    if values.min() == values.max():
+        raise UsageError(
+            f"{where} has one class only: all {values.size} rows hold {values[0]:g}",
+            remedy="A model needs customers who defaulted (1) and customers who did not (0).",
+        )
+    label = values.astype(np.int8)
+    label.setflags(write=False)
+    return label
+
+
+# ---- numbers ---------------------------------------------------------------------------------------------------------
+
+
+class _Numbers:
+    """Collects one column in chunks; remembers the first offence of each kind and how many there were."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.rows = 0
+        self.text: tuple[int, str] | None = None
+        self.texts = 0
+        self.infinite: tuple[int, str] | None = None
+        self._chunks: list[Column] = []
+
+    def add_text(self, cells: Sequence[str]) -> None:
+        """Appends cells as written in a file."""
+        try:
+            values = np.fromiter(map(float, cells), np.float64, len(cells))
+            plain = "_" not in "".join(cells)  # Python reads 1_000 as a number, nobody's export means it
+        except ValueError:
+            plain = False
+        self.add_array(values if plain else self._parsed(cells), lambda row: cells[row])
+
+    def add_array(self, values: Column, original: Callable[[int], object]) -> None:
+        """Appends numbers; `original(i)` is the i-th of these values as the file has it."""
+        if self.infinite is None and np.isinf(values).any():
+            row = int(np.flatnonzero(np.isinf(values))[0])
+            self.infinite = (self.rows + row + 1, str(original(row)))
+        self.rows += len(values)
+        self._chunks.append(values)
+
+    def _parsed(self, cells: Sequence[str]) -> Column:
+        """Cells one by one; text counts as an offence and stands in as NaN."""
+        values = np.full(len(cells), np.nan)
+        for row, cell in enumerate(cells):
+            word = cell.strip().lower()
+            if word in MISSING:
+                continue
+            try:
+                values[row] = float(_BOOLEANS.get(word, word if "_" not in word else "text"))
+            except ValueError:
+                self.texts += 1
+                self.text = self.text or (self.rows + row + 1, cell)
+        return values
+
+    def finish(self, file: str, *, is_label: bool = False) -> Column:
+        """The whole column, read-only; raises UsageError when it held text or infinite values."""
+        where = f"{file}: {'label ' if is_label else ''}column {shown(self.name)}"
+        if self.text is not None:
+            row, cell = self.text
+            what = "is not 0/1" if is_label else "is not numeric"
+            raise UsageError(
+                f"{where} {what}: {self.texts} of {self.rows} values are text, first {shown(cell)} in data row {row}",
+                remedy="Write 1 for a customer who defaulted and 0 for one who did not." if is_label else
+                "Encode it as numbers, or leave the column out by listing the others in features.",
+            )  # fmt: skip
+        if self.infinite is not None:
+            row, cell = self.infinite
+            raise UsageError(
+                f"{where} holds an infinite value, first {shown(cell)} in data row {row}",
+                remedy="Leave the cell empty where the value is not known.",
+            )
+        whole = np.concatenate(self._chunks) if self._chunks else np.empty(0)
+        whole.setflags(write=False)
+        return whole
+
+
+def _join_ids(file: str, names: Sequence[str], parts: Sequence[Sequence[str]], first_row: int) -> list[str]:
+    """One identifier per row from one or several columns of equal length."""
+    for name, cells in zip(names, parts, strict=True):
+        if JOINT in "".join(cells):
+            row = next(row for row, cell in enumerate(cells) if JOINT in cell)
+            raise UsageError(
+                f"{file}: id column {shown(name)} holds the control character U+001F in data row {first_row + row}",
+                remedy="Remove control characters from the identifiers.",
+            )
+    return list(parts[0]) if len(parts) == 1 else [JOINT.join(row) for row in zip(*parts, strict=True)]
+
+
+# ---- files -----------------------------------------------------------------------------------------------------------
+
+
+class _Source:
+    """An open table file: `columns` in order, and `read`."""
+
+    columns: list[str]
+
+    def __init__(self, path: Path) -> None:
+        self.name = path.name
+        self.path = path
+
+    def __enter__(self) -> _Source:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Closes the file."""
+
+    def hint(self, name: str) -> str:
+        """What to do about a column that is not there."""
+        return closest(name, self.columns)
+
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[list[str], dict[str, _Numbers]]:
+        """Identifiers of all rows, and the named columns."""
+        raise NotImplementedError
+
+    def _check_names(self) -> None:
+        """Refuses unnamed and repeated columns."""
+        for position, name in enumerate(self.columns, 1):
+            if not name:
+                raise UsageError(
+                    f"{self.name}: column {position} of {len(self.columns)} has no name",
+                    remedy="Name it in the header; an index written by pandas is left out with index=False.",
+                )
+            if self.columns.index(name) != position - 1:
+                raise UsageError(
+                    f"{self.name}: two columns are named {shown(name)} ({self.columns.index(name) + 1} and {position})",
+                    remedy="Give every column its own name.",
+                )
+
+
+def _source(path: Path) -> _Source:
+    """Opens the file by its suffix, after checking that its first bytes agree with it."""
+    if path.is_dir():
+        raise UsageError(f"{path.name} is a folder, not a table", remedy="Name one .csv, .csv.gz or .parquet file.")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4096)
+    except FileNotFoundError:
+        near = [other.name for other in path.parent.iterdir()] if path.parent.is_dir() else []
+        match = difflib.get_close_matches(path.name, near, n=1)
+        remedy = f"Did you mean {match[0]!r}?" if match else "Check the path; it is relative to the scenario file."
+        raise UsageError(f"no table file {shown(path.name)} in its folder", remedy=remedy) from None
+    except OSError as error:
+        raise UsageError(f"{path.name} cannot be read: {error.strerror}", remedy="Check its permissions.") from None
+    name, packed = path.name.lower(), head.startswith(b"\x1f\x8b")
+    if not head.strip():
+        raise UsageError(f"{path.name} is empty", remedy="Export the table again, with a header line and data rows.")
+    if name.endswith((".parquet", ".pq")) and head.startswith(b"PAR1"):
+        return _Parquet(path)
+    if name.endswith(".csv.gz") and packed:
+        return _Csv(path, packed=True)
+    if name.endswith(".csv") and not packed and not head.startswith(b"PAR1") and b"\x00" not in head:
+        return _Csv(path, packed=False)
+    known = name.endswith((".parquet", ".pq", ".csv", ".csv.gz"))
+    remedy = "The bytes disagree with the ending of the name: rename or export it again." if known else ""
+    raise UsageError(
+        f"{path.name} is not a CSV or Parquet file", remedy=remedy or "Name a .csv, .csv.gz or .parquet file."
+    )
+
+
+class _Csv(_Source):
+    """Comma-separated values, read strictly: every record has as many fields as the header."""
+
+    def __init__(self, path: Path, *, packed: bool) -> None:
+        super().__init__(path)
+        opened = gzip.open if packed else open
+        self._file = cast(TextIO, opened(path, "rt", encoding="utf-8-sig", newline=""))
+        self._reader = csv.reader(self._file, strict=True)
+        self._records = self._guarded()
+        try:
+            self.columns = [name.strip() for name in next(self._records, [])]
+            if not self.columns:
+                raise UsageError(f"{self.name} is empty", remedy="Export it again, with a header line and data rows.")
+            self._check_names()
+        except UsageError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    def hint(self, name: str) -> str:
+        only = self.columns[0]
+        if len(self.columns) == 1 and any(mark in only for mark in ";\t|"):
+            return "The header has one field only: separate the columns by commas."
+        return super().hint(name)
+
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[list[str], dict[str, _Numbers]]:
+        collected = {name: _Numbers(name) for name in numbers}
+        positions = {name: self.columns.index(name) for name in (*ids, *numbers)}
+        identifiers: list[str] = []
+        while chunk := list(islice(self._records, _CHUNK_ROWS)):
+            self._check_widths(chunk, len(identifiers) + 1)
+            cells = list(zip(*chunk, strict=True))
+            parts = [cells[positions[name]] for name in ids]
+            identifiers += _join_ids(self.name, ids, parts, len(identifiers) + 1)
+            for name, column in collected.items():
+                column.add_text(cells[positions[name]])
+        return identifiers, collected
+
+    def _check_widths(self, chunk: list[list[str]], first_row: int) -> None:
+        width = len(self.columns)
+        for row, record in enumerate(chunk, first_row):
+            if len(record) != width:
+                raise UsageError(
+                    f"{self.name}: data row {row} has {len(record)} fields, the header has {width}",
+                    remedy="Quote the cells that contain commas; write every cell of a row, also the empty ones.",
+                )
+
+    def _guarded(self) -> Iterator[list[str]]:
+        """Records that are not blank lines; faults of the file become UsageErrors."""
+        try:
+            for record in self._reader:
+                if len(record) > 1 or (record and record[0].strip()):
+                    yield record
+        except UnicodeDecodeError:
+            raise UsageError(
+                f"{self.name} is not UTF-8 text (after line {self._reader.line_num})",
+                remedy="Export the table as UTF-8.",
+            ) from None
+        except csv.Error as error:
+            raise UsageError(
+                f"{self.name}: line {self._reader.line_num} is not well-formed CSV: {error}",
+                remedy="Check the quotation marks around that line.",
+            ) from None
+        except (EOFError, zlib.error, gzip.BadGzipFile):
+            raise UsageError(f"{self.name} is damaged: gzip cannot unpack it", remedy="Copy it again.") from None
+
+
+class _Parquet(_Source):
+    """Apache Parquet, flat columns, through fastparquet."""
+
+    _REMEDY = (
+        "Write it with the defaults of pandas or pyarrow (data page version 1.0, flat columns, no DELTA encodings), "
+        "or as CSV."
+    )
+
+    def __init__(self, path: Path) -> None:
+        import fastparquet  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import, few need it
+
+        super().__init__(path)
+        self._file = path.open("rb")
+        try:
+            self._frame = fastparquet.ParquetFile(self._file)
+            self.columns = [str(name) for name in self._frame.columns]
+        except Exception:
+            self._file.close()
+            self._refuse_repeated_names()
+            raise UsageError(f"{self.name} cannot be read as Parquet", remedy=self._REMEDY) from None
+        try:
+            self._check_names()
+        except UsageError:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        self._file.close()
+
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[list[str], dict[str, _Numbers]]:
+        columns = {name: self._column(name) for name in (*ids, *numbers)}
+        rows = {len(column) for column in columns.values()}
+        if rows != {int(self._frame.count())}:
+            raise UsageError(f"{self.name}: its columns differ in length", remedy=self._REMEDY)
+        parts = [self._identifiers(name, columns[name]) for name in ids]
+        collected = {name: _Numbers(name) for name in numbers}
+        for name, numeric in collected.items():
+            self._add(numeric, columns[name])
+        return _join_ids(self.name, ids, parts, 1), collected
+
+    def _column(self, name: str) -> Any:
+        """The pandas Series of one column."""
+        try:
+            return self._frame.to_pandas(columns=[name], index=False)[name]
+        except Exception as error:
+            raise UsageError(
+                f"{self.name}: column {shown(name)} cannot be read ({type(error).__name__})", remedy=self._REMEDY
+            ) from None
+
+    def _identifiers(self, name: str, series: Any) -> list[str]:
+        """Text and whole numbers as text, missing as the empty text; anything else is refused."""
+        cells = series.astype(object)
+        cells = cells.where(cells.notna(), "").tolist()
+        if all(type(cell) in (str, bytes, int) for cell in cells):
+            try:
+                return [cell.decode() if isinstance(cell, bytes) else str(cell) for cell in cells]
+            except UnicodeDecodeError:
+                pass
+        raise UsageError(
+            f"{self.name}: id column {shown(name)} holds {series.dtype} values, not text",
+            remedy="Store identifiers as text (or as whole numbers): other types lose digits and leading zeros.",
+        )
+
+    def _add(self, column: _Numbers, series: Any) -> None:
+        """Appends a series of numbers, booleans or text to the column."""
+        if series.dtype.kind in "iufb":
+            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
+            column.add_array(values, lambda row: series.iloc[row])
+            return
+        if series.dtype.kind != "O":
+            raise UsageError(
+                f"{self.name}: column {shown(column.name)} holds {series.dtype} values, not numbers",
+                remedy="Turn dates into numbers such as days since opening, or leave the column out of features.",
+            )
+        cells = series.astype(object)
+        column.add_text([_as_text(cell) for cell in cells.where(cells.notna(), "")])
+
+    def _refuse_repeated_names(self) -> None:
+        """Reads the names from the file's footer, since fastparquet fails on repeated ones without saying why."""
+        try:
+            from fastparquet.cencoding import from_buffer  # type: ignore[import-untyped]  # noqa: PLC0415
+
+            data = self.path.read_bytes()
+            footer = from_buffer(data[-8 - int.from_bytes(data[-8:-4], "little") : -8], "FileMetaData")
+            self.columns = [element.name.decode() for element in footer.schema[1:]]
+        except Exception:
+            return
+        self._check_names()
+
+
+def _as_text(cell: object) -> str:
+    return cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)

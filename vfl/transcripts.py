@@ -1,0 +1,74 @@
+"""A party's transcript on disk: append-only, one framed record a message.
+
+    record = length (4 bytes, big-endian) || CRC-32 of the body (4 bytes, big-endian) || body (MessagePack `Record`)
+
+Each record is handed to the operating system before the message is acted upon, so a killed process loses nothing.
+An incomplete last record is what such a kill can leave and is cut off; damage anywhere else is refused.
+"""
+
+from __future__ import annotations
+
+import os
+import zlib
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+import msgspec
+
+from vfl.channel import Record
+from vfl.errors import UsageError
+
+_HEADER = 8
+
+
+class FileTranscript:
+    """The transcript in one file; opening it reads what an earlier process recorded."""
+
+    def __init__(self, path: Path) -> None:
+        """Raises UsageError if the file is damaged before its end."""
+        self._path = path
+        self._past = list(read_transcript(path, repair=True)) if path.exists() else []
+        self._file = path.open("ab")
+
+    def append(self, record: Record) -> None:
+        """Raises OSError when the disk is full."""
+        body = msgspec.msgpack.encode(record)
+        self._file.write(len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body)
+        self._file.flush()
+
+    def records(self) -> Iterable[Record]:
+        return self._past
+
+    def close(self) -> None:
+        """Force everything to disk and close the file."""
+        self._file.flush()
+        os.fsync(self._file.fileno())
+        self._file.close()
+
+
+def read_transcript(path: Path, *, repair: bool = False) -> Iterator[Record]:
+    """The records of the file at `path`; with `repair`, an incomplete last record is cut off.
+
+    Raises UsageError naming the file and the byte where it is damaged, or that it does not exist.
+    """
+    try:
+        data = path.read_bytes()
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no transcript") from None
+    start = 0
+    while start < len(data):
+        size = int.from_bytes(data[start : start + 4], "big")
+        end = start + _HEADER + size
+        if end > len(data):
+            if not repair:
+                raise UsageError(f"{path}: the record at byte {start} is incomplete")
+            os.truncate(path, start)
+            return
+        body = data[start + _HEADER : end]
+        if zlib.crc32(body).to_bytes(4, "big") != data[start + 4 : start + _HEADER]:
+            raise UsageError(f"{path}: the record at byte {start} is damaged", remedy="restore the file from a backup")
+        try:
+            yield msgspec.msgpack.decode(body, type=Record)
+        except (msgspec.DecodeError, ValueError) as error:
+            raise UsageError(f"{path}: the record at byte {start} is no record: {error}") from None
+        start = end

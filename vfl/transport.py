@@ -1,0 +1,210 @@
+"""Bytes between processes: length-prefixed frames over loopback TCP. Knows no message.
+
+    frame = length (4 bytes, big-endian) || bytes
+
+The seam for real networks is here and nowhere else: whatever gives `Link`s (a TLS socket, a gRPC stream) can carry a
+run. Plain sockets authenticate nobody, so addresses outside loopback are refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ipaddress
+import selectors
+import socket
+import time
+from collections.abc import Coroutine, Mapping, Sequence
+from typing import TypeVar
+
+from vfl.desk import MAX_FRAME
+from vfl.errors import Malformed, TimedOut, Unreachable, UsageError
+
+R = TypeVar("R")
+_CHUNK = 1 << 20  # bytes per read
+_NAME_LIMIT = 64  # bytes of the name in the first frame
+LOOPBACK = "127.0.0.1"
+
+
+class SocketLink:
+    """One peer behind a connected stream socket. Never blocks: `drive` waits."""
+
+    def __init__(self, connection: socket.socket, peer: str) -> None:
+        connection.setblocking(False)
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.socket = connection
+        self.peer = peer
+        self._out = bytearray()
+        self._in = bytearray()
+        self._closed = False
+
+    def push(self, frame: bytes) -> None:
+        self._out += len(frame).to_bytes(4, "big") + frame
+        self.flush()
+
+    def pull(self) -> bytes | None:
+        if (frame := _take_frame(self._in, self.peer, MAX_FRAME)) is not None:
+            return frame
+        if self._closed:
+            raise Unreachable(f"{self.peer} closed the connection", remedy="look at its own error, then resume the run")
+        return None
+
+    @property
+    def pending(self) -> bool:
+        """Whether bytes wait to leave."""
+        return bool(self._out)
+
+    def flush(self) -> None:
+        """Send as much as the network takes now."""
+        try:
+            while self._out:
+                del self._out[: self.socket.send(memoryview(self._out)[:_CHUNK].tobytes())]
+        except BlockingIOError:
+            pass
+        except OSError as error:
+            # What the peer said before it went is still to be read; `pull` reports the loss after that.
+            self._out.clear()
+            self._closed = self._closed or not isinstance(error, InterruptedError)
+
+    def fill(self) -> None:
+        """Take in what has arrived."""
+        try:
+            chunk = self.socket.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            chunk = b""
+        self._in += chunk
+        self._closed = self._closed or not chunk
+
+
+def _take_frame(buffer: bytearray, peer: str, limit: int) -> bytes | None:
+    if len(buffer) < 4:
+        return None
+    size = int.from_bytes(buffer[:4], "big")
+    if size > limit:
+        raise Malformed(f"announces a frame of {size} bytes, the limit is {limit}", peer=peer)
+    if len(buffer) < 4 + size:
+        return None
+    frame = bytes(buffer[4 : 4 + size])
+    del buffer[: 4 + size]
+    return frame
+
+
+def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: float) -> R:
+    """Run `role` to its end, waiting on `links` whenever it waits for a message.
+
+    Raises TimedOut naming the peers when nothing moves for `timeout` seconds.
+    """
+    with selectors.DefaultSelector() as selector:
+        for link in links:
+            selector.register(link.socket, selectors.EVENT_READ, link)
+        try:
+            while True:
+                role.send(None)
+                _await_bytes(selector, links, timeout)
+        except StopIteration as stop:
+            _drain(links, timeout)
+            result: R = stop.value
+            return result
+        finally:
+            role.close()
+
+
+def _await_bytes(selector: selectors.BaseSelector, links: Sequence[SocketLink], timeout: float) -> None:
+    """Return when something was read; meanwhile send what is pending."""
+    deadline = time.monotonic() + timeout
+    while True:
+        for link in links:
+            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.pending else 0)
+            selector.modify(link.socket, wanted, link)
+        ready = selector.select(max(0.0, deadline - time.monotonic()))
+        if not ready:
+            names = ", ".join(link.peer for link in links)
+            raise TimedOut(f"no word from {names} for {timeout:.0f} seconds", remedy="see whether they still run")
+        read = False
+        for key, events in ready:
+            link = key.data
+            if events & selectors.EVENT_WRITE:
+                link.flush()
+            if events & selectors.EVENT_READ:
+                link.fill()
+                read = True
+        if read:
+            return
+
+
+def _drain(links: Sequence[SocketLink], timeout: float) -> None:
+    for link in links:
+        link.socket.setblocking(True)
+        link.socket.settimeout(timeout)
+        link.flush()
+
+
+def require_loopback(host: str) -> None:
+    """Refuse any address that leaves this machine: plain sockets authenticate and encrypt nothing."""
+    try:
+        safe = ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        safe = False
+    if not safe:
+        raise UsageError(f"plain sockets are for loopback only, not for {host!r}", remedy=f"use {LOOPBACK}")
+
+
+def listen(host: str = LOOPBACK, port: int = 0) -> socket.socket:
+    """A listening socket on loopback; port 0 takes a free one."""
+    require_loopback(host)
+    return socket.create_server((host, port), backlog=16)
+
+
+def accept(server: socket.socket, peers: Sequence[str], timeout: float) -> Mapping[str, SocketLink]:
+    """Wait until every one of `peers` has connected and said its name. Raises TimedOut naming who is missing."""
+    links: dict[str, SocketLink] = {}
+    deadline = time.monotonic() + timeout
+    while missing := [peer for peer in peers if peer not in links]:
+        server.settimeout(max(0.01, deadline - time.monotonic()))
+        try:
+            connection, _ = server.accept()
+        except TimeoutError:
+            raise TimedOut(f"{', '.join(missing)} did not connect within {timeout:.0f} seconds") from None
+        name = _read_name(connection, deadline)
+        if name in missing:
+            links[name] = SocketLink(connection, name)
+        else:
+            connection.close()
+    return {peer: links[peer] for peer in peers}
+
+
+def connect(host: str, port: int, me: str, peer: str, timeout: float) -> SocketLink:
+    """Connect to `peer` and say who we are. Raises Unreachable when it cannot be reached in time."""
+    require_loopback(host)
+    deadline = time.monotonic() + timeout
+    while True:
+        try:
+            connection = socket.create_connection((host, port), timeout=max(0.01, deadline - time.monotonic()))
+            break
+        except OSError as error:
+            if time.monotonic() >= deadline:
+                raise Unreachable(f"{peer} cannot be reached at {host}:{port}: {error}") from None
+            time.sleep(0.05)
+    name = me.encode()
+    connection.sendall(len(name).to_bytes(4, "big") + name)
+    return SocketLink(connection, peer)
+
+
+def _read_name(connection: socket.socket, deadline: float) -> str:
+    """The name a new connection gives; empty if it gives none in time (then nobody expects it)."""
+    connection.settimeout(max(0.01, min(5.0, deadline - time.monotonic())))
+    with contextlib.suppress(OSError, UnicodeDecodeError):
+        size = int.from_bytes(_read_exactly(connection, 4), "big")
+        return _read_exactly(connection, size).decode() if size <= _NAME_LIMIT else ""
+    return ""
+
+
+def _read_exactly(connection: socket.socket, size: int) -> bytes:
+    """`size` bytes and not one more: what follows belongs to the link."""
+    data = b""
+    while len(data) < size:
+        if not (chunk := connection.recv(size - len(data))):
+            raise ConnectionResetError
+        data += chunk
+    return data
