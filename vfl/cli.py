@@ -75,18 +75,17 @@ def version() -> None:
 
 def main() -> None:
     """Entry point: errors become sentences and exit codes."""
-    from vfl.errors import AgreementError, ProtocolError, TransportError, UsageError, VflError
+    from vfl.errors import AgreementError, ProtocolError, UsageError, VflError
 
     try:
         app()
     except VflError as error:
-        codes = ((UsageError, EXIT_USAGE), (AgreementError, EXIT_USAGE), (ProtocolError, EXIT_PROTOCOL))
-        code = next((code for kind, code in codes if isinstance(error, kind)), EXIT_TRANSPORT)
-        assert code != EXIT_TRANSPORT or isinstance(error, TransportError | VflError)
         typer.echo(f"error: {error}", err=True)
         if error.remedy:
             typer.echo(f"  to do: {error.remedy}", err=True)
-        sys.exit(code)
+        if isinstance(error, UsageError | AgreementError):
+            sys.exit(EXIT_USAGE)
+        sys.exit(EXIT_PROTOCOL if isinstance(error, ProtocolError) else EXIT_TRANSPORT)
 
 
 if __name__ == "__main__":

@@ -7,9 +7,9 @@ messages whole and sent messages by digest: sent ones are said again from data a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -91,14 +91,33 @@ class Desk:
         """The traffic of `phase` so far."""
         return self.traffic.setdefault(phase, Traffic())
 
-    async def run(self, role: Coroutine[int, None, R]) -> R:
-        """Await `role`; a ProtocolError that names no peer is the fault of whoever was heard last."""
+    def run(self, role: Coroutine[int, None, R]) -> Coroutine[int, None, R]:
+        """`role`, in which a ProtocolError that names no peer becomes the fault of whoever was heard last."""
+        return _Blaming(role, self)
+
+
+class _Blaming(Coroutine[int, None, R]):
+    """A coroutine around another that can be closed before it was ever started."""
+
+    def __init__(self, role: Coroutine[int, None, R], desk: Desk) -> None:
+        self._role, self._desk = role, desk
+
+    def send(self, value: None) -> int:
         try:
-            return await role
+            return self._role.send(value)
         except ProtocolError as error:
             if not error.peer:
-                error.peer, error.step = self.last_heard
+                error.peer, error.step = self._desk.last_heard
             raise
+
+    def throw(self, *reason: Any) -> int:
+        return self._role.throw(*reason)
+
+    def close(self) -> None:
+        self._role.close()
+
+    def __await__(self) -> Generator[int, None, R]:
+        return self._role.__await__()
 
 
 class LiveChannel:
@@ -137,9 +156,9 @@ class LiveChannel:
         self._desk.count(self._phase).sent += len(body)
 
     async def recv(self, *kinds: type[M]) -> M:
+        await self._held_by_peer()
         due = {self._step(kind): kind for kind in kinds}
         self._desk.last_heard = (self.peer, " or ".join(step.slot for step in due))
-        await self._held_by_peer()
         past = self._received < len(self._past_received)
         envelope = _from_record(self._past_received[self._received]) if past else await self._frame(Envelope)
         step = next((step for step in due if step.slot == envelope.slot), None)
@@ -169,6 +188,7 @@ class LiveChannel:
 
     async def _held_by_peer(self) -> int:
         if self._peer_has is None:
+            self._desk.last_heard = (self.peer, "opening")
             opened = await self._frame(Opened)
             self._notary.introduce(self.peer, opened.credential)
             self._peer_has = opened.received

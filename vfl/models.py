@@ -15,8 +15,8 @@ import numpy as np
 from vfl.agreement import Agreement
 from vfl.errors import UsageError
 from vfl.learn.columns import Columns
+from vfl.learn.ensemble import Ensemble
 from vfl.learn.tree import SplitRecord, Tree
-from vfl.protocols.boost import Ensemble
 
 FORMAT = "tallystick-gbdt-share-v1"
 

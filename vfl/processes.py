@@ -44,7 +44,10 @@ def run_processes(folder: Path, file: RunFile, timeout: float, progress: Progres
 
 def _start(folder: Path, party: str, timeout: float, port: int) -> subprocess.Popen[str]:
     words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port)]
-    return subprocess.Popen(words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    # Our own interpreter and module, and no shell.
+    return subprocess.Popen(  # noqa: S603
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
 
 
 def _port(child: subprocess.Popen[str]) -> int:

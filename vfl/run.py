@@ -26,9 +26,10 @@ from vfl.bits import Mask
 from vfl.channel import Channel
 from vfl.crypto import schemes
 from vfl.crypto.scheme import Evaluator, Lanes
-from vfl.errors import AgreementError, UsageError
+from vfl.errors import UsageError
 from vfl.holding import Holding
 from vfl.learn.columns import Columns
+from vfl.learn.ensemble import Ensemble, Parts
 from vfl.learn.objective import sigmoid, validation_rows
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.tree import SplitRecord
@@ -92,9 +93,9 @@ class ActiveOutcome:
     rows: Int64s
     labels: npt.NDArray[np.int8]
     holdout: Mask
-    parts: boost.Parts
+    parts: Parts
     columns: Columns
-    model: boost.Ensemble
+    model: Ensemble
     pd: Reals
     share: bytes
 
@@ -117,7 +118,8 @@ async def active(
     assert mine.holdout is not None
     for channel in passives.values():
         await handshake.active(channel, terms.run, terms.agreement.encode(), __version__)
-    rows = await _align(mine, terms, passives, rng)
+    left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
+    rows, _ = await intersect.active(passives, mine.tokens, terms.psi, rng.child("psi"), **left_out)
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
     commit("aligned", _salted({"columns": values, "labels": labels, "holdout": holdout}, rng.child("commit")))
     parts = _parts(labels, holdout, terms)
@@ -144,9 +146,8 @@ async def active(
 async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness, commit: Commit) -> PassiveOutcome:
     """A passive party's run."""
     await handshake.passive(active, terms.run, terms.agreement.encode(), __version__)
-    counts = {"excluded": mine.excluded, "duplicates": mine.duplicates}
-    stream = await intersect.passive_match(active, mine.tokens, terms.psi, rng.child("psi"), **counts)
-    rows = await intersect.passive_confirm(active, mine.tokens, stream, terms.psi, rng.child("align"))
+    left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
+    rows, _ = await intersect.passive(active, mine.tokens, terms.psi, rng.child("psi"), **left_out)
     values = mine.values[rows]
     commit("aligned", _salted({"columns": values}, rng.child("commit")))
 
@@ -164,32 +165,7 @@ async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness,
     return PassiveOutcome(rows, columns, records, share)
 
 
-async def _align(mine: Holding, terms: Terms, passives: Mapping[str, Channel], rng: Randomness) -> Int64s:
-    """The common customers of all parties, as indices into our tokens, in the agreed order."""
-    matches = {}
-    for name, channel in passives.items():
-        matches[name] = await intersect.active_match(
-            channel,
-            mine.tokens,
-            terms.psi,
-            rng.child(f"psi/{name}"),
-            excluded=mine.excluded,
-            duplicates=mine.duplicates,
-        )
-    rows, positions = intersect.common(matches, rng.child("order"))
-    tokens = [mine.tokens[row] for row in rows.tolist()]
-    refusal: AgreementError | None = None
-    for name, channel in passives.items():
-        try:
-            await intersect.active_confirm(channel, positions[name], tokens, terms.psi, rng.child(f"align/{name}"))
-        except AgreementError as error:
-            refusal = error  # every partner is told before we stop
-    if refusal is not None:
-        raise refusal
-    return rows
-
-
-def _parts(labels: npt.NDArray[np.int8], holdout: Mask, terms: Terms) -> boost.Parts:
+def _parts(labels: npt.NDArray[np.int8], holdout: Mask, terms: Terms) -> Parts:
     """Training and validation rows among those not held out. Raises UsageError where a part has one class only."""
     fit = np.flatnonzero(~holdout)
     aside = validation_rows(len(fit), terms.parameters.validation_fraction, terms.parameters.seed)
@@ -207,7 +183,7 @@ def _parts(labels: npt.NDArray[np.int8], holdout: Mask, terms: Terms) -> boost.P
         raise UsageError("no common customer is left to train on", remedy="choose a smaller hold-out")
     if not holdout.any():
         raise UsageError("no common customer is held out", remedy="choose a larger hold-out")
-    return boost.Parts(train, validation)
+    return Parts(train, validation)
 
 
 def _salted(arrays: Mapping[str, npt.NDArray[np.generic]], rng: Randomness) -> dict[str, bytes]:

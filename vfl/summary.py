@@ -25,9 +25,9 @@ from vfl import __version__
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
+from vfl.learn.ensemble import Parts
 from vfl.notary import LedgerNotary
 from vfl.progress import Progress
-from vfl.protocols.boost import Parts
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
 

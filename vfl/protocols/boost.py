@@ -38,8 +38,8 @@ Cost:    per tree and passive: rows/4,096 blocks out; num_leaves histograms back
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from itertools import count
 from typing import Annotated
 
 import numpy as np
@@ -48,15 +48,14 @@ from msgspec import Meta
 
 from vfl.bits import Mask, pack_bits, unpack_bits
 from vfl.channel import Channel
-from vfl.crypto.scheme import BLOCK_ROWS, CellLayout, Evaluator, KeyHolder, Sealed
+from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, CellLayout, Evaluator, KeyHolder, Sealed
 from vfl.errors import BrokenPromise
 from vfl.learn.columns import Columns
+from vfl.learn.ensemble import Booster, Ensemble, Leaf, Parts
 from vfl.learn.histogram import FeatureLayout, build
-from vfl.learn.metrics import log_loss
-from vfl.learn.objective import binary_labels, fixed_gradients, init_score, sigmoid
 from vfl.learn.parameters import GBDTParameters
-from vfl.learn.split import NodeSum, Search, Split, best_of, leaf_output, search
-from vfl.learn.tree import SplitRecord, Tree, TreeShape
+from vfl.learn.split import NodeSum, Split, best_of, search
+from vfl.learn.tree import SplitRecord, TreeShape
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
 
@@ -65,7 +64,7 @@ Reals = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
-MAX_FEATURES = 1 << 16
+MAX_FEATURES = MAX_BINS = 1 << 16
 
 
 class TrainingRows(Message, frozen=True):
@@ -131,59 +130,6 @@ class TreeClosed(Message, frozen=True):
     last: bool
 
 
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """Which aligned rows train and which validate, bool[n]; they do not overlap."""
-
-    train: Mask
-    validation: Mask
-
-    @property
-    def fit(self) -> Mask:
-        """Rows of either part."""
-        return self.train | self.validation
-
-
-@dataclass(frozen=True, eq=False)
-class Ensemble:
-    """What the active party holds after training: every tree's shape, its own records, how many the others hold.
-
-    Owner 0 of a tree node is the active party, owner k the k-th passive one.
-    """
-
-    init_score: float
-    trees: tuple[Tree, ...]
-    records: tuple[SplitRecord, ...]
-    passive_records: tuple[int, ...]
-    validation_losses: tuple[float, ...] = ()
-
-    def predict_raw(self, decisions: Sequence[Mask]) -> Reals:
-        """Raw scores from each party's decisions, bool[n_records, n] with the active party's first: float64[n]."""
-        score = np.full(decisions[0].shape[1], self.init_score)
-        for tree in self.trees:
-            score += tree.predict(lambda owner, record: decisions[owner][record], len(score))
-        return score
-
-
-@dataclass(eq=False)
-class _Leaf:
-    """A leaf that may still be split: its rows, totals, one histogram per party, depth, and each party's best split."""
-
-    rows: Mask  # aligned rows, training and validation
-    total: NodeSum
-    depth: int
-    usable: list[Mask]
-    sums: list[Int64s] = field(default_factory=list)
-    found: list[Search] = field(default_factory=list)
-
-    @property
-    def best(self) -> tuple[int, Split] | None:
-        """The best split and the number of the party that owns it."""
-        offers = [(owner, search.best) if search.best else None for owner, search in enumerate(self.found)]
-        winner = best_of(offers)
-        return None if winner is None else offers[winner]
-
-
 async def active(
     passives: Sequence[Channel],
     mine: Columns,
@@ -195,36 +141,36 @@ async def active(
 ) -> Ensemble:
     """Train with all passive parties. `mine`: the active party's columns, `labels`: int8[n], both over aligned rows."""
     layouts = [mine.layout, *await _introduce(passives, parts, key)]
-    boosting = _Boosting(passives, mine, labels, parts, parameters, key, layouts)
+    booster = Booster(labels, parts, parameters)
+    grower = _Grower(passives, mine, booster, key, layouts)
     for number in range(parameters.num_iterations):
         for passive in passives:
             passive.enter("train", number)
-        last = await boosting.add_tree(rng.child(f"tree/{number}")) or number + 1 == parameters.num_iterations
+        shape, leaves = await grower.grow(rng.child(f"tree/{number}"))
+        last = booster.add(shape, leaves) or number + 1 == parameters.num_iterations
         for passive in passives:
             await passive.send(TreeClosed(last))
         for passive in passives:
             await passive.checkpoint()
         if last:
             break
-    return boosting.result()
+    return booster.result(grower.records, grower.counts[1:])
 
 
 async def _introduce(passives: Sequence[Channel], parts: Parts, key: KeyHolder) -> list[FeatureLayout]:
     """Name the rows and the key; learn the layout of everybody's histograms."""
+    rows = TrainingRows(len(parts.train), pack_bits(parts.train), pack_bits(parts.validation), key.name, key.public())
     for passive in passives:
         passive.enter("bins")
-        public = TrainingRows(
-            len(parts.train), pack_bits(parts.train), pack_bits(parts.validation), key.name, key.public()
-        )
-        await passive.send(public)
+        await passive.send(rows)
     layouts = []
     for passive in passives:
         told = await passive.recv(FeatureBins)
-        require(
-            len(told.bins) == len(told.missing) == len(told.zero_rest) >= 1, "one entry for each of 1 or more features"
-        )
-        pairs = list(zip(told.bins, told.missing, strict=True))
-        require(all(1 + missing <= bins <= 2**16 for bins, missing in pairs), "every feature has 1 to 65,536 bins")
+        sizes = {len(told.bins), len(told.missing), len(told.zero_rest)}
+        require(len(sizes) == 1 and told.bins, "one entry for each of 1 or more features")
+        pairs = zip(told.bins, told.missing, strict=True)
+        require(all(1 + missing <= bins <= MAX_BINS for bins, missing in pairs), f"a feature has 1 to {MAX_BINS} bins")
+        require(sum(told.bins) <= MAX_CELLS, f"all features together have at most {MAX_CELLS} bins")
         key.accept_hint(passive.peer, told.hint, CellLayout(tuple(told.bins)))
         layouts.append(FeatureLayout(tuple(told.bins), tuple(told.missing), tuple(told.zero_rest)))
     for passive in passives:
@@ -232,119 +178,81 @@ async def _introduce(passives: Sequence[Channel], parts: Parts, key: KeyHolder) 
     return layouts
 
 
-class _Boosting:
-    """The active party's state from tree to tree."""
+class _Grower:
+    """Grows trees with the passive parties: whose sums, whose split, whose record. Owner 0 is the active party."""
 
     def __init__(
         self,
         passives: Sequence[Channel],
         mine: Columns,
-        labels: Labels,
-        parts: Parts,
-        parameters: GBDTParameters,
+        booster: Booster,
         key: KeyHolder,
         layouts: Sequence[FeatureLayout],
     ) -> None:
-        self.passives, self.mine, self.parts, self.parameters, self.key = passives, mine, parts, parameters, key
-        self.labels, self.layouts = labels, layouts
-        self.start = init_score(binary_labels(labels[parts.train]), parameters.boost_from_average)
-        self.score = np.full(len(labels), self.start)
-        self.trees: list[Tree] = []
+        self.passives, self.mine, self.booster, self.key, self.layouts = passives, mine, booster, key, layouts
+        self.parameters, self.parts = booster.parameters, booster.parts
         self.records: list[SplitRecord] = []
         self.counts = [0] * len(layouts)  # split records of each party so far
-        self.losses: list[float] = []
-        self.g = self.h = np.zeros(len(labels), dtype=np.int64)
 
-    async def add_tree(self, rng: Randomness) -> bool:
-        """Grow one tree; True when boosting should end with it."""
-        train, parameters = self.parts.train, self.parameters
-        self.g, self.h = fixed_gradients(self.score, self.labels, parameters.gradient_bits)
-        blocks = self.key.open_tree(self.g[train], self.h[train], rng.child("rows"))
-        for passive in self.passives:
-            for index, block in enumerate(blocks):
-                await passive.send(TreeBlock(index, index + 1 == len(blocks), block))
-        leaves, shape = await self._grow(rng)
-        if len(leaves) == 1:
-            return True
-        tree = shape.tree([leaf_output(leaf.total, parameters, parameters.scale) for leaf in leaves])
-        self.trees.append(tree)
-        for value, leaf in zip(tree.leaf_value, leaves, strict=True):
-            self.score[leaf.rows] += value
-        return self._stops_early()
-
-    def _stops_early(self) -> bool:
-        watched = self.parts.validation
-        if not watched.any():
-            return False
-        self.losses.append(log_loss(self.labels[watched], sigmoid(self.score[watched])))
-        patience = self.parameters.early_stopping_round
-        return bool(patience) and len(self.losses) - 1 - int(np.argmin(self.losses)) >= patience
-
-    def result(self) -> Ensemble:
-        """The model; with early stopping, the trees up to the best round."""
-        trees = self.trees
-        if self.parameters.early_stopping_round and self.losses:
-            trees = trees[: int(np.argmin(self.losses)) + 1]
-        return Ensemble(self.start, tuple(trees), tuple(self.records), tuple(self.counts[1:]), tuple(self.losses))
-
-    async def _grow(self, rng: Randomness) -> tuple[list[_Leaf], TreeShape]:
-        """Split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
-        shape, queries = TreeShape(), iter(range(2**31))
-        root = self._leaf(self.parts.fit, 0, [np.ones(len(layout.n_bins), dtype=np.bool_) for layout in self.layouts])
+    async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
+        """One tree: split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
+        await self._open_tree(rng)
+        shape, queries = TreeShape(), count()
+        root = self.booster.leaf(self.parts.fit, 0, [np.ones(len(layout.n_bins), np.bool_) for layout in self.layouts])
         root.sums = await self._histograms(root, next(queries), rng)
-        leaves = [root]
         self._search(root)
+        leaves = [root]
         while len(leaves) < self.parameters.num_leaves:
             number = best_of(leaf.best for leaf in leaves)
             if number is None:
                 break
-            parent = leaves[number]
-            owner, split = parent.best or (0, None)
-            assert split is not None
-            left, right = await self._divide(parent, owner, split)
+            left, right, owner = await self._divide(leaves[number])
             shape.split(number, owner, self.counts[owner] - 1)
-            leaves[number] = left
+            parent, leaves[number] = leaves[number], left
             leaves.append(right)
-            if len(leaves) < self.parameters.num_leaves:
-                await self._sum_children(parent, left, right, queries, rng)
-        return leaves, shape
+            if len(leaves) < self.parameters.num_leaves and self._splittable(left, right):
+                await self._sum_children(parent, left, right, next(queries), rng)
+        return shape, leaves
 
-    async def _sum_children(
-        self, parent: _Leaf, left: _Leaf, right: _Leaf, queries: Iterator[int], rng: Randomness
-    ) -> None:
+    async def _open_tree(self, rng: Randomness) -> None:
+        """Encrypt the tree's gradients for everybody."""
+        self.booster.next_round()
+        train = self.parts.train
+        blocks = self.key.open_tree(self.booster.g[train], self.booster.h[train], rng.child("rows"))
+        for passive in self.passives:
+            for index, block in enumerate(blocks):
+                await passive.send(TreeBlock(index, index + 1 == len(blocks), block))
+
+    def _splittable(self, left: Leaf, right: Leaf) -> bool:
+        """Whether either child can be split again; if not, nobody needs to know their sums."""
+        deep = 0 < self.parameters.max_depth <= left.depth
+        return not deep and max(left.total.count, right.total.count) >= 2 * self.parameters.min_data_in_leaf
+
+    async def _sum_children(self, parent: Leaf, left: Leaf, right: Leaf, node: int, rng: Randomness) -> None:
         """Have the smaller child summed; its sibling's histogram is the parent's less that."""
-        if 0 < self.parameters.max_depth <= left.depth:
-            return
-        if max(left.total.count, right.total.count) < 2 * self.parameters.min_data_in_leaf:
-            return  # neither can be split, so nobody needs to know their sums
         small, large = (left, right) if left.total.count < right.total.count else (right, left)
-        small.sums = await self._histograms(small, next(queries), rng)
+        small.sums = await self._histograms(small, node, rng)
         large.sums = [whole - part for whole, part in zip(parent.sums, small.sums, strict=True)]
         self._search(left)
         self._search(right)
 
-    def _leaf(self, rows: Mask, depth: int, usable: list[Mask]) -> _Leaf:
-        member = rows & self.parts.train
-        total = NodeSum(int(self.g[member].sum()), int(self.h[member].sum()), int(member.sum()))
-        return _Leaf(rows, total, depth, usable)
-
-    def _search(self, leaf: _Leaf) -> None:
+    def _search(self, leaf: Leaf) -> None:
         """Each party's best split of `leaf`."""
-        scale = self.parameters.scale
+        parties = zip(leaf.sums, self.layouts, leaf.usable, strict=True)
         leaf.found = [
-            search(sums, layout, leaf.total, self.parameters, scale, usable=usable)
-            for sums, layout, usable in zip(leaf.sums, self.layouts, leaf.usable, strict=True)
+            search(sums, layout, leaf.total, self.parameters, self.parameters.scale, usable=usable)
+            for sums, layout, usable in parties
         ]
 
-    async def _histograms(self, leaf: _Leaf, node: int, rng: Randomness) -> list[Int64s]:
+    async def _histograms(self, leaf: Leaf, node: int, rng: Randomness) -> list[Int64s]:
         """The node's sums by (feature, bin) of every party, own first; all are asked before any is awaited."""
-        member = (leaf.rows & self.parts.train)[self.parts.train]
+        train = self.parts.train
+        member = leaf.rows[train]
         named = pack_bits(member) if self.key.discloses_membership else b""
         for passive in self.passives:
             query = self.key.query(member, rng.child(f"query/{node}/{passive.peer}"))
             await passive.send(NodeQuery(node, named, query))
-        train = self.parts.train
-        sums = [build(self.mine.codes[train], self.mine.layout, self.g[train], self.h[train], member)]
+        sums = [build(self.mine.codes[train], self.mine.layout, self.booster.g[train], self.booster.h[train], member)]
         for passive, layout in zip(self.passives, self.layouts[1:], strict=True):
             answer = await passive.recv(NodeHistogram)
             require(answer.node == node, f"the histogram is of node {node}")
@@ -353,23 +261,24 @@ class _Boosting:
             sums.append(cells)
         return sums
 
-    async def _divide(self, parent: _Leaf, owner: int, split: Split) -> tuple[_Leaf, _Leaf]:
-        """The two children of `parent`; the owner of the split says who goes left and keeps a record of it."""
+    async def _divide(self, parent: Leaf) -> tuple[Leaf, Leaf, int]:
+        """Split `parent` by its best split: the owner says who goes left and keeps a record of it."""
+        assert parent.best is not None
+        owner, split = parent.best
         if owner == 0:
             self.records.append(self.mine.record(split))
-            left_rows = parent.rows & self.mine.left_codes(self.records[-1])
+            goes_left = self.mine.left_codes(self.records[-1])
         else:
-            left_rows = parent.rows & await self._ask_split(self.passives[owner - 1], parent, split)
+            goes_left = await self._ask_split(self.passives[owner - 1], parent, split)
         self.counts[owner] += 1
-        usable = [found.splittable for found in parent.found]
-        left = self._leaf(left_rows, parent.depth + 1, usable)
-        right = self._leaf(parent.rows & ~left_rows, parent.depth + 1, usable)
-        require(
-            (left.total.G, left.total.H) == (split.left.G, split.left.H), "the rows sent left have the sums reported"
-        )
-        return left, right
+        usable = [looked.splittable for looked in parent.found]
+        left = self.booster.leaf(parent.rows & goes_left, parent.depth + 1, usable)
+        right = self.booster.leaf(parent.rows & ~goes_left, parent.depth + 1, usable)
+        found, reported = (left.total.G, left.total.H), (split.left.G, split.left.H)
+        require(found == reported, "the rows sent left have the sums of the bins on the left")
+        return left, right, owner
 
-    async def _ask_split(self, passive: Channel, parent: _Leaf, split: Split) -> Mask:
+    async def _ask_split(self, passive: Channel, parent: Leaf, split: Split) -> Mask:
         discloses = self.key.discloses_membership
         asked = parent.rows if discloses else self.parts.fit
         named = pack_bits(asked) if discloses else b""
