@@ -66,6 +66,9 @@ class LedgerNotary:
             if certificate.run != self._run:
                 raise BrokenPromise(f"shows a credential for the run {certificate.run}", peer=peer)
             self._keys[peer] = certificate.key
+            slot = slot_name("open", 0, "introduce", peer, self.log.party)
+            shown = {"certificate": certificate.to_json()}  # so that this log can be checked without the peer's
+            self.log.append(phase="open", round=0, step="introduce", slot=slot, dir="local", params=shown)
 
     def sending(self, step: Step, digest: bytes, size: int) -> bytes:
         with self._measured():

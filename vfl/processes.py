@@ -7,13 +7,17 @@ place reached, and how they ended.
 from __future__ import annotations
 
 import json
+import math
+import os
 import selectors
 import subprocess
 import sys
+import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from vfl import errors
 from vfl.clock import SystemClock
@@ -22,86 +26,108 @@ from vfl.progress import Lines, Progress
 from vfl.seat import RunFile, Seat, peers_of
 from vfl.transport import LOOPBACK, SocketLink, accept, connect, drive, listen
 
+GRACE = 5.0  # seconds that the others have to end by themselves after one party failed
+
 
 def run_processes(folder: Path, file: RunFile, timeout: float, progress: Progress) -> None:
-    """Start every party's process and wait for all. Raises the error of the first party that failed."""
+    """Start every party's process and wait for all. Raises the error of the party that failed first."""
     active = file.agreement.active.name
-    children = {active: _start(folder, active, timeout, port=0)}
+    children = {active: _Child(folder, active, timeout, port=0)}
     try:
         port = _port(children[active])
         for member in file.agreement.passives:
-            children[member.name] = _start(folder, member.name, timeout, port)
+            children[member.name] = _Child(folder, member.name, timeout, port)
         _watch(children, active, progress)
     finally:
         for child in children.values():
-            if child.poll() is None:
-                child.kill()
-            child.wait()
-            for stream in (child.stdout, child.stderr):
-                if stream is not None:
-                    stream.close()
+            child.end()
 
 
-def _start(folder: Path, party: str, timeout: float, port: int) -> subprocess.Popen[str]:
-    words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port)]
-    # Our own interpreter and module, and no shell.
-    return subprocess.Popen(  # noqa: S603
-        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
+class _Child:
+    """A party's process, and what it said so far."""
 
+    def __init__(self, folder: Path, party: str, timeout: float, port: int) -> None:
+        self.party = party
+        self.failure: VflError | None = None
+        words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port)]
+        self._cries = tempfile.TemporaryFile()  # a pipe that nobody empties would stop the process
+        # Our own interpreter and module, and no shell.
+        self.process = subprocess.Popen(  # noqa: S603
+            words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._cries
+        )
+        assert self.process.stdout is not None
+        self.out = self.process.stdout
+        self._unread = b""
 
-def _port(child: subprocess.Popen[str]) -> int:
-    line = _out(child).readline()
-    try:
-        said = json.loads(line)
-    except ValueError:
-        raise TransportError(f"the active party's process ended before it listened: {_last_words(child)}") from None
-    if "error" in said:
-        raise _error(said)
-    return int(said["port"])
+    def hear(self) -> list[dict[str, Any]] | None:
+        """The lines that arrived since the last time, waiting for some; None when there will be no more."""
+        chunk = os.read(self.out.fileno(), 1 << 16)
+        *lines, self._unread = (self._unread + chunk).split(b"\n")
+        return [json.loads(line) for line in lines] if chunk else None
 
-
-def _watch(children: Mapping[str, subprocess.Popen[str]], active: str, progress: Progress) -> None:
-    """Pass on the active party's progress until every child has ended."""
-    failures: dict[str, VflError] = {}
-    with selectors.DefaultSelector() as selector:
-        for name, child in children.items():
-            selector.register(_out(child), selectors.EVENT_READ, name)
-        while selector.get_map():
-            for key, _ in selector.select():
-                line = key.fileobj.readline()  # type: ignore[union-attr]
-                if not line:
-                    selector.unregister(key.fileobj)
-                    continue
-                said = json.loads(line)
-                if "error" in said:
-                    failures[key.data] = _error(said)
-                elif key.data == active and "phase" in said:
-                    progress.enter(said["phase"], said["round"], said["rounds"])
-    for name, child in children.items():
-        if child.wait() != 0 and name not in failures:
-            failures[name] = TransportError(
-                f"the process of {name} ended with {child.returncode}: {_last_words(child)}"
+    def ended(self) -> None:
+        """Wait for the end; an end that was not announced is a failure too."""
+        code = self.process.wait()
+        if code and self.failure is None:
+            self._cries.seek(0)
+            said = self._cries.read().decode(errors="replace").strip().splitlines()
+            how = f"was killed by signal {-code}" if code < 0 else f"ended with code {code}"
+            self.failure = _Died(
+                f"the process of {self.party} {how}: {said[-1] if said else 'it said nothing'}",
+                remedy="when the cause is gone, go on with --resume",
             )
+
+    def end(self) -> None:
+        """Stop it if it still runs, and leave nothing of it behind."""
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self.out.close()
+        self._cries.close()
+
+
+class _Died(TransportError):
+    """A process that ended without a word."""
+
+
+def _port(child: _Child) -> int:
+    while (lines := child.hear()) is not None:
+        for said in lines:
+            if "port" in said:
+                return int(said["port"])
+            child.failure = _error(said)
+    child.ended()
+    raise child.failure or TransportError(f"the process of {child.party} ended before it listened")
+
+
+def _watch(children: Mapping[str, _Child], active: str, progress: Progress) -> None:
+    """Pass on the active party's progress until every process has ended, or one has failed and the rest had time to."""
+    deadline = math.inf
+    with selectors.DefaultSelector() as selector:
+        for child in children.values():
+            selector.register(child.out, selectors.EVENT_READ, child)
+        while selector.get_map() and (left := deadline - time.monotonic()) > 0:
+            for key, _ in selector.select(None if math.isinf(left) else left):
+                child = key.data
+                lines = child.hear()
+                if lines is None:
+                    selector.unregister(key.fileobj)
+                    child.ended()
+                for said in lines or ():
+                    if "error" in said:
+                        child.failure = _error(said)
+                    elif child.party == active and "phase" in said:
+                        progress.enter(said["phase"], said["round"], said["rounds"])
+                if child.failure is not None:
+                    deadline = min(deadline, time.monotonic() + GRACE)
+    failures = [child.failure for child in children.values() if child.failure is not None]
     if failures:
-        raise _cause(failures)
+        raise min(failures, key=_distance)
 
 
-def _cause(failures: Mapping[str, VflError]) -> VflError:
-    """The failure that explains the others: a lost connection is what the rest see when one party stops."""
-    ranked = sorted(failures.values(), key=lambda error: isinstance(error, TransportError))
-    return ranked[0]
-
-
-def _out(child: subprocess.Popen[str]) -> IO[str]:
-    assert child.stdout is not None
-    return child.stdout
-
-
-def _last_words(child: subprocess.Popen[str]) -> str:
-    child.wait()
-    text = child.stderr.read() if child.stderr is not None else ""
-    return text.strip().splitlines()[-1] if text.strip() else "it said nothing"
+def _distance(failure: VflError) -> int:
+    """How far a failure is from its cause: a lost connection is what the others see when one party stops."""
+    return 0 if not isinstance(failure, TransportError) else 1 if isinstance(failure, _Died) else 2
 
 
 def _error(said: Mapping[str, Any]) -> VflError:

@@ -126,8 +126,8 @@ async def active(
     columns = Columns.fit(mine.names, values, parts.train, terms.parameters, terms.min_bin_population)
     lanes = terms.lanes(int(parts.train.sum()))
     key = schemes.key_holder(terms.scheme, lanes, terms.run, terms.key_bits, rng.child("key"))
-    channels = list(passives.values())
-    model = await boost.active(channels, columns, labels, parts, terms.parameters, key, rng.child("boost"))
+    channels, features = list(passives.values()), [len(member.features) for member in terms.agreement.passives]
+    model = await boost.active(channels, features, columns, labels, parts, terms.parameters, key, rng.child("boost"))
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):
         decisions.append(await score.active(channel, holdout, records))

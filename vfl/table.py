@@ -385,94 +385,98 @@ class _Csv(_Source):
 
 
 class _Parquet(_Source):
-    """Apache Parquet, flat columns, through fastparquet."""
+    """Apache Parquet through DuckDB, one column at a time, in the order of the file."""
 
-    _REMEDY = (
-        "Write it with the defaults of pandas or pyarrow (data page version 1.0, flat columns, no DELTA encodings), "
-        "or as CSV."
-    )
+    _REMEDY = "Write it again with pandas or pyarrow, or as CSV."
 
     def __init__(self, path: Path) -> None:
-        import fastparquet  # type: ignore[import-untyped]  # noqa: PLC0415 - slow to import, few need it
+        import duckdb  # noqa: PLC0415 - slow to import, few need it
 
         super().__init__(path)
-        self._file = path.open("rb")
+        self._fault = duckdb.Error
+        self._database = duckdb.connect(
+            ":memory:",
+            config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False},
+        )
+        # a path is a pattern to DuckDB: each of its special characters is put between brackets
+        self._pattern = "".join(f"[{mark}]" if mark in "[*?" else mark for mark in str(path.absolute()))
         try:
-            self._frame = fastparquet.ParquetFile(self._file)
-            self.columns = [str(name) for name in self._frame.columns]
-        except Exception:
-            self._file.close()
-            self._refuse_repeated_names()
-            raise UsageError(f"{self.name} cannot be read as Parquet", remedy=self._REMEDY) from None
-        try:
+            elements = self._query("SELECT name, num_children FROM parquet_schema(?)").fetchall()
+            self.columns = _top_level(elements)
             self._check_names()
+            described = self._query(f"DESCRIBE SELECT * FROM {_READ}").fetchall()  # noqa: S608 - a constant
+            self._types = {name: (row[0], row[1]) for name, row in zip(self.columns, described, strict=True)}
+        except (duckdb.Error, ValueError):
+            self.close()
+            raise UsageError(f"{self.name} cannot be read as Parquet", remedy=self._REMEDY) from None
         except UsageError:
             self.close()
             raise
 
     def close(self) -> None:
-        self._file.close()
+        self._database.close()
 
     def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[list[str], dict[str, _Numbers]]:
-        columns = {name: self._column(name) for name in (*ids, *numbers)}
-        rows = {len(column) for column in columns.values()}
-        if rows != {int(self._frame.count())}:
-            raise UsageError(f"{self.name}: its columns differ in length", remedy=self._REMEDY)
-        parts = [self._identifiers(name, columns[name]) for name in ids]
-        collected = {name: _Numbers(name) for name in numbers}
-        for name, numeric in collected.items():
-            self._add(numeric, columns[name])
+        parts = [self._identifiers(name) for name in ids]
+        collected = {name: self._numbers(name) for name in numbers}
         return _join_ids(self.name, ids, parts, 1), collected
 
-    def _column(self, name: str) -> Any:
-        """The pandas Series of one column."""
+    def _query(self, sql: str) -> Any:
+        return self._database.execute(sql, [self._pattern])
+
+    def _column(self, name: str, kind: str, missing: str) -> Any:
+        """The numpy array of one column, cast to the SQL type `kind`; `missing` stands in for nulls."""
+        quoted = '"' + self._types[name][0].replace('"', '""') + '"'
         try:
-            return self._frame.to_pandas(columns=[name], index=False)[name]
-        except Exception as error:
-            raise UsageError(
-                f"{self.name}: column {shown(name)} cannot be read ({type(error).__name__})", remedy=self._REMEDY
-            ) from None
+            cells = f"coalesce(CAST({quoted} AS {kind}), {missing}) AS cells"
+            fetched = self._query(f"SELECT {cells} FROM {_READ}").fetchnumpy()  # noqa: S608 - the name is quoted
+            return np.ma.getdata(fetched["cells"])
+        except self._fault:
+            raise UsageError(f"{self.name}: column {shown(name)} cannot be read", remedy=self._REMEDY) from None
 
-    def _identifiers(self, name: str, series: Any) -> list[str]:
+    def _identifiers(self, name: str) -> list[str]:
         """Text and whole numbers as text, missing as the empty text; anything else is refused."""
-        cells = series.astype(object)
-        cells = cells.where(cells.notna(), "").tolist()
-        if all(type(cell) in (str, bytes, int) for cell in cells):
-            try:
-                return [cell.decode() if isinstance(cell, bytes) else str(cell) for cell in cells]
-            except UnicodeDecodeError:
-                pass
-        raise UsageError(
-            f"{self.name}: id column {shown(name)} holds {series.dtype} values, not text",
-            remedy="Store identifiers as text (or as whole numbers): other types lose digits and leading zeros.",
-        )
-
-    def _add(self, column: _Numbers, series: Any) -> None:
-        """Appends a series of numbers, booleans or text to the column."""
-        if series.dtype.kind in "iufb":
-            values = series.to_numpy(dtype=np.float64, na_value=np.nan)
-            column.add_array(values, lambda row: series.iloc[row])
-            return
-        if series.dtype.kind != "O":
+        kind = self._types[name][1]
+        if kind not in _TEXTS | _WHOLE:
             raise UsageError(
-                f"{self.name}: column {shown(column.name)} holds {series.dtype} values, not numbers",
+                f"{self.name}: id column {shown(name)} holds {kind} values, not text",
+                remedy="Store identifiers as text (or as whole numbers): other types lose digits and leading zeros.",
+            )
+        return list(map(str, self._column(name, "VARCHAR", "''")))
+
+    def _numbers(self, name: str) -> _Numbers:
+        """Numbers, booleans, and text that spells numbers; anything else is refused."""
+        column, kind = _Numbers(name), self._types[name][1]
+        if kind in _TEXTS:
+            column.add_text(list(map(str, self._column(name, "VARCHAR", "''"))))
+        elif kind in _WHOLE | _REAL or kind.startswith("DECIMAL"):
+            values = self._column(name, "DOUBLE", "'nan'::DOUBLE").astype(np.float64)
+            column.add_array(values, lambda row: values[row])
+        else:
+            raise UsageError(
+                f"{self.name}: column {shown(name)} holds {kind} values, not numbers",
                 remedy="Turn dates into numbers such as days since opening, or leave the column out of features.",
             )
-        cells = series.astype(object)
-        column.add_text([_as_text(cell) for cell in cells.where(cells.notna(), "")])
-
-    def _refuse_repeated_names(self) -> None:
-        """Reads the names from the file's footer, since fastparquet fails on repeated ones without saying why."""
-        try:
-            from fastparquet.cencoding import from_buffer  # type: ignore[import-untyped]  # noqa: PLC0415
-
-            data = self.path.read_bytes()
-            footer = from_buffer(data[-8 - int.from_bytes(data[-8:-4], "little") : -8], "FileMetaData")
-            self.columns = [element.name.decode() for element in footer.schema[1:]]
-        except Exception:
-            return
-        self._check_names()
+        return column
 
 
-def _as_text(cell: object) -> str:
-    return cell.decode(errors="replace") if isinstance(cell, bytes) else str(cell)
+_READ = "read_parquet(?, hive_partitioning = false, binary_as_string = true)"
+_TEXTS = {"VARCHAR", "UUID", '"NULL"'}
+_WHOLE = {sign + size for sign in ("", "U") for size in ("TINYINT", "SMALLINT", "INTEGER", "BIGINT", "HUGEINT")}
+_REAL = {"FLOAT", "DOUBLE", "BOOLEAN"}
+
+
+def _top_level(elements: Sequence[tuple[str, int | None]]) -> list[str]:
+    """Names of the columns in a Parquet schema, which lists the root, then each column followed by its children."""
+    names: list[str] = []
+    open_children: list[int] = []
+    for name, children in elements:
+        if len(open_children) == 1:
+            names.append(str(name).strip())
+        if open_children:
+            open_children[-1] -= 1
+        if children:
+            open_children.append(children)
+        while len(open_children) > 1 and open_children[-1] == 0:
+            open_children.pop()
+    return names

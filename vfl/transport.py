@@ -53,6 +53,15 @@ class SocketLink:
         """Whether bytes wait to leave."""
         return bool(self._out)
 
+    @property
+    def closed(self) -> bool:
+        """Whether nothing more will arrive."""
+        return self._closed
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        self.socket.close()
+
     def flush(self) -> None:
         """Send as much as the network takes now."""
         try:
@@ -60,10 +69,9 @@ class SocketLink:
                 del self._out[: self.socket.send(memoryview(self._out)[:_CHUNK].tobytes())]
         except BlockingIOError:
             pass
-        except OSError as error:
-            # What the peer said before it went is still to be read; `pull` reports the loss after that.
+        except OSError:
+            # What the peer said before it went is still to be read: `fill` finds it, and the loss after that.
             self._out.clear()
-            self._closed = self._closed or not isinstance(error, InterruptedError)
 
     def fill(self) -> None:
         """Take in what has arrived."""
@@ -95,42 +103,41 @@ def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: f
 
     Raises TimedOut naming the peers when nothing moves for `timeout` seconds.
     """
-    with selectors.DefaultSelector() as selector:
-        for link in links:
-            selector.register(link.socket, selectors.EVENT_READ, link)
-        try:
-            while True:
-                role.send(None)
-                _await_bytes(selector, links, timeout)
-        except StopIteration as stop:
-            _drain(links, timeout)
-            result: R = stop.value
-            return result
-        finally:
-            role.close()
+    try:
+        while True:
+            role.send(None)
+            # A closed connection is readable for ever: whoever still waits for it was told so by `pull`.
+            _await_bytes([link for link in links if not link.closed], timeout)
+    except StopIteration as stop:
+        _drain(links, timeout)
+        result: R = stop.value
+        return result
+    finally:
+        role.close()
 
 
-def _await_bytes(selector: selectors.BaseSelector, links: Sequence[SocketLink], timeout: float) -> None:
+def _await_bytes(links: Sequence[SocketLink], timeout: float) -> None:
     """Return when something was read; meanwhile send what is pending."""
-    deadline = time.monotonic() + timeout
-    while True:
-        for link in links:
-            wanted = selectors.EVENT_READ | (selectors.EVENT_WRITE if link.pending else 0)
-            selector.modify(link.socket, wanted, link)
-        ready = selector.select(max(0.0, deadline - time.monotonic()))
+    deadline, read = time.monotonic() + timeout, False
+    while not read:
+        with selectors.DefaultSelector() as selector:
+            for link in links:
+                selector.register(
+                    link.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if link.pending else 0), link
+                )
+            ready = selector.select(max(0.0, deadline - time.monotonic()))
         if not ready:
             names = ", ".join(link.peer for link in links)
-            raise TimedOut(f"no word from {names} for {timeout:.0f} seconds", remedy="see whether they still run")
-        read = False
+            raise TimedOut(
+                f"no word from {names} for {timeout:.0f} seconds",
+                remedy="see whether they still run, then go on with --resume",
+            )
         for key, events in ready:
-            link = key.data
             if events & selectors.EVENT_WRITE:
-                link.flush()
+                key.data.flush()
             if events & selectors.EVENT_READ:
-                link.fill()
+                key.data.fill()
                 read = True
-        if read:
-            return
 
 
 def _drain(links: Sequence[SocketLink], timeout: float) -> None:
@@ -165,7 +172,12 @@ def accept(server: socket.socket, peers: Sequence[str], timeout: float) -> Mappi
         try:
             connection, _ = server.accept()
         except TimeoutError:
-            raise TimedOut(f"{', '.join(missing)} did not connect within {timeout:.0f} seconds") from None
+            for link in links.values():
+                link.close()
+            raise TimedOut(
+                f"{', '.join(missing)} did not connect within {timeout:.0f} seconds",
+                remedy="see whether they run, then go on with --resume",
+            ) from None
         name = _read_name(connection, deadline)
         if name in missing:
             links[name] = SocketLink(connection, name)
@@ -186,9 +198,9 @@ def connect(host: str, port: int, me: str, peer: str, timeout: float) -> SocketL
             if time.monotonic() >= deadline:
                 raise Unreachable(f"{peer} cannot be reached at {host}:{port}: {error}") from None
             time.sleep(0.05)
-    name = me.encode()
-    connection.sendall(len(name).to_bytes(4, "big") + name)
-    return SocketLink(connection, peer)
+    link = SocketLink(connection, peer)
+    link.push(me.encode())
+    return link
 
 
 def _read_name(connection: socket.socket, deadline: float) -> str:

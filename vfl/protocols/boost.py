@@ -32,8 +32,8 @@ Learns:  active  -> bins per feature and which have a bin for missing values; G_
                     left or right of the node's rows at every split the passive owns
          passive -> which aligned rows train and which validate; its own chosen splits (f, b); with `disclosed`: the
                     rows of the nodes whose sums or splits it was asked for, and so the tree's shape
-Cost:    per tree and passive: rows/4,096 blocks out; num_leaves histograms back at most; per node one addition a row
-         and feature, one seal and one decryption per packed ciphertext; 2 messages a node or split
+Cost:    per tree and passive: rows/4,096 blocks out; fewer than num_leaves histograms back; per node one addition a
+         row and feature, one seal and one decryption per packed ciphertext; 2 messages a node or split
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ Reals = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
-MAX_FEATURES = MAX_BINS = 1 << 16
+MAX_FEATURES = 1 << 16
 
 
 class TrainingRows(Message, frozen=True):
@@ -132,6 +132,7 @@ class TreeClosed(Message, frozen=True):
 
 async def active(
     passives: Sequence[Channel],
+    features: Sequence[int],
     mine: Columns,
     labels: Labels,
     parts: Parts,
@@ -139,8 +140,11 @@ async def active(
     key: KeyHolder,
     rng: Randomness,
 ) -> Ensemble:
-    """Train with all passive parties. `mine`: the active party's columns, `labels`: int8[n], both over aligned rows."""
-    layouts = [mine.layout, *await _introduce(passives, parts, key)]
+    """Train with all passive parties, who have agreed to bring so many `features` each.
+
+    `mine`: the active party's columns, `labels`: int8[n], both over aligned rows.
+    """
+    layouts = [mine.layout, *await _introduce(passives, features, parts, parameters, key)]
     booster = Booster(labels, parts, parameters)
     grower = _Grower(passives, mine, booster, key, layouts)
     for number in range(parameters.num_iterations):
@@ -157,19 +161,21 @@ async def active(
     return booster.result(grower.records, grower.counts[1:])
 
 
-async def _introduce(passives: Sequence[Channel], parts: Parts, key: KeyHolder) -> list[FeatureLayout]:
+async def _introduce(
+    passives: Sequence[Channel], features: Sequence[int], parts: Parts, parameters: GBDTParameters, key: KeyHolder
+) -> list[FeatureLayout]:
     """Name the rows and the key; learn the layout of everybody's histograms."""
     rows = TrainingRows(len(parts.train), pack_bits(parts.train), pack_bits(parts.validation), key.name, key.public())
     for passive in passives:
         passive.enter("bins")
         await passive.send(rows)
     layouts = []
-    for passive in passives:
+    for passive, agreed in zip(passives, features, strict=True):
         told = await passive.recv(FeatureBins)
         sizes = {len(told.bins), len(told.missing), len(told.zero_rest)}
-        require(len(sizes) == 1 and told.bins, "one entry for each of 1 or more features")
-        pairs = zip(told.bins, told.missing, strict=True)
-        require(all(1 + missing <= bins <= MAX_BINS for bins, missing in pairs), f"a feature has 1 to {MAX_BINS} bins")
+        require(sizes == {agreed}, f"one entry for each of the {agreed} features agreed on")
+        pairs, most = zip(told.bins, told.missing, strict=True), parameters.max_bin
+        require(all(1 + missing <= bins <= most for bins, missing in pairs), f"a feature has 1 to {most} bins")
         require(sum(told.bins) <= MAX_CELLS, f"all features together have at most {MAX_CELLS} bins")
         key.accept_hint(passive.peer, told.hint, CellLayout(tuple(told.bins)))
         layouts.append(FeatureLayout(tuple(told.bins), tuple(told.missing), tuple(told.zero_rest)))
@@ -199,7 +205,7 @@ class _Grower:
         await self._open_tree(rng)
         shape, queries = TreeShape(), count()
         root = self.booster.leaf(self.parts.fit, 0, [np.ones(len(layout.n_bins), np.bool_) for layout in self.layouts])
-        root.sums = await self._histograms(root, next(queries), rng)
+        root.sums = await self._histograms(root, None, next(queries), rng)
         self._search(root)
         leaves = [root]
         while len(leaves) < self.parameters.num_leaves:
@@ -231,7 +237,7 @@ class _Grower:
     async def _sum_children(self, parent: Leaf, left: Leaf, right: Leaf, node: int, rng: Randomness) -> None:
         """Have the smaller child summed; its sibling's histogram is the parent's less that."""
         small, large = (left, right) if left.total.count < right.total.count else (right, left)
-        small.sums = await self._histograms(small, node, rng)
+        small.sums = await self._histograms(small, parent, node, rng)
         large.sums = [whole - part for whole, part in zip(parent.sums, small.sums, strict=True)]
         self._search(left)
         self._search(right)
@@ -244,7 +250,7 @@ class _Grower:
             for sums, layout, usable in parties
         ]
 
-    async def _histograms(self, leaf: Leaf, node: int, rng: Randomness) -> list[Int64s]:
+    async def _histograms(self, leaf: Leaf, parent: Leaf | None, node: int, rng: Randomness) -> list[Int64s]:
         """The node's sums by (feature, bin) of every party, own first; all are asked before any is awaited."""
         train = self.parts.train
         member = leaf.rows[train]
@@ -258,6 +264,9 @@ class _Grower:
             require(answer.node == node, f"the histogram is of node {node}")
             cells = self.key.decrypt(passive.peer, answer.sums, CellLayout(layout.n_bins))
             _require_closure(cells, layout, leaf.total)
+            # The sibling's sums are a difference: they must be sums of rows too, whose h are never negative.
+            most = cells[:, 1] if parent is None else parent.sums[len(sums)][:, 1]
+            require(((cells[:, 1] >= 0) & (cells[:, 1] <= most)).all(), "each bin's H is in 0 to that of the parent")
             sums.append(cells)
         return sums
 
@@ -322,6 +331,7 @@ async def passive(
     for number in range(parameters.num_iterations):
         active.enter("train", number)
         last = await _serve_tree(active, mine, parts, parameters, evaluator, records, rng.child(f"tree/{number}"))
+        require(last or number + 1 < parameters.num_iterations, f"tree {parameters.num_iterations} is the last")
         await active.checkpoint()
         if last:
             break
@@ -352,9 +362,8 @@ async def _serve_tree(
         order = await active.recv(NodeQuery, SplitChosen, TreeClosed)
         match order:
             case NodeQuery():
-                require(
-                    order.node == asked < parameters.num_leaves, "a tree has one histogram per leaf at most, in order"
-                )
+                require(order.node == asked, f"the sums of node {asked} are asked for next")
+                require(asked + 1 < parameters.num_leaves, "a tree has fewer histograms than leaves")
                 member = _named_rows(order.rows, int(parts.train.sum()), evaluator.discloses_membership)
                 sums = evaluator.answer(order.query, member, rng.child(f"seal/{asked}"))
                 await active.send(NodeHistogram(asked, sums))

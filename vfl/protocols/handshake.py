@@ -38,6 +38,7 @@ async def active(passive: Channel, run: str, agreement: bytes, software: str) ->
     passive.enter("handshake")
     await passive.send(Hello(run, agreement, WIRE_VERSION, software))
     _check(await passive.recv(Hello), passive.peer, run, agreement)
+    await passive.checkpoint()
 
 
 async def passive(active: Channel, run: str, agreement: bytes, software: str) -> None:
@@ -46,6 +47,7 @@ async def passive(active: Channel, run: str, agreement: bytes, software: str) ->
     hello = await active.recv(Hello)
     await active.send(Hello(run, agreement, WIRE_VERSION, software))
     _check(hello, active.peer, run, agreement)
+    await active.checkpoint()
 
 
 def _check(hello: Hello, peer: str, run: str, agreement: bytes) -> None:

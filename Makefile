@@ -1,0 +1,49 @@
+# make demo     install, train a credit model across four companies on real data, show the result
+# make test     the test suite               make test-all   with the slow ones
+# make check    formatting, types, import directions      make bench   benchmarks, as JSON in build/
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
+ROUND  := $(BIN)/python -m pytest -n 2
+
+.PHONY: demo test test-all check vectors bench docs install clean
+
+demo: install
+	rm -rf runs/demo runs/demo.partial
+	$(BIN)/tallystick run pos-loan --out runs/demo
+
+install: $(VENV)/.product
+
+$(VENV)/.product: requirements.lock pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	sed '/^# ---- for tests only/,$$d' requirements.lock > $(VENV)/product.txt
+	$(PIP) --require-hashes --only-binary :all: -r $(VENV)/product.txt
+	$(PIP) --no-deps --no-build-isolation -e .
+	touch $@
+
+$(VENV)/.tests: $(VENV)/.product
+	$(PIP) --require-hashes --only-binary :all: -r requirements.lock
+	touch $@
+
+test: $(VENV)/.tests check
+	$(ROUND) -m "not slow" --cov --cov-fail-under=90
+
+test-all: $(VENV)/.tests check
+	$(ROUND) --cov --cov-fail-under=90
+
+check: $(VENV)/.tests
+	$(BIN)/ruff format --check --quiet .
+	$(BIN)/ruff check --quiet .
+	$(BIN)/mypy --no-error-summary
+	$(BIN)/lint-imports --config pyproject.toml
+
+docs: $(VENV)/.product
+	$(BIN)/python -m docs.generate
+
+bench: $(VENV)/.tests
+	mkdir -p build
+	$(BIN)/python -m benchmarks --out build/benchmarks.json
+
+clean:
+	rm -rf $(VENV) build runs *.egg-info

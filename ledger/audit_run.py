@@ -1,0 +1,112 @@
+"""Steps (10) to (12) of a verification: the logs against each other. `verify.py` lists all steps."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+
+from ledger.audit_log import LogAudit, SignatureCheck, certificates, contradicts
+from ledger.bundle import EVIDENCE, Bundle
+from ledger.entry import Entry
+from ledger.errors import LedgerError
+from ledger.evidence import check_evidence, signed_heads
+from ledger.findings import Code, Finding
+from ledger.policy import Policy
+
+
+class RunAudit:
+    """The logs of one run, each already checked by itself."""
+
+    def __init__(self, logs: Mapping[str, LogAudit], policy: Policy, run: str, check: SignatureCheck) -> None:
+        self._logs, self._policy, self._run, self._check = logs, policy, run, check
+        self._keys: dict[str, set[str]] = defaultdict(set)
+        # (sender, slot) -> statement bytes -> (log, seq) where it is recorded with a valid signature.
+        self._statements: dict[tuple[str, str], dict[bytes, tuple[str, int]]] = defaultdict(dict)
+        self.findings: list[Finding] = []
+
+    def audit(self, bundle: Bundle) -> None:
+        """Run steps (10) to (12); findings about one log are left in that log, others in `findings`."""
+        for log in self._logs.values():
+            for certificate in certificates(log):
+                self._keys[certificate.party].add(certificate.key.hex())
+        for log, seq, entry in self._messages():
+            self._check_envelope(log, seq, entry)
+        self._match_messages()
+        self._compare_statements()
+        self._check_evidence(bundle)
+
+    def _messages(self) -> Iterator[tuple[LogAudit, int, Entry]]:
+        return ((log, seq, e) for log in self._logs.values() for seq, e in log.found() if e.peer is not None)
+
+    def _check_envelope(self, log: LogAudit, seq: int, entry: Entry) -> None:
+        # (10) The sender's envelope, on `send` and on `recv`, by a key that the sender's certificate names.
+        envelope, env = entry.envelope(), entry.env
+        if env is None or env.key not in self._keys[envelope.sender]:
+            self._unknown_key(log, seq, envelope.sender)
+            return
+        message = envelope.message()
+        if not self._check(bytes.fromhex(env.key), bytes.fromhex(env.sig), message):
+            log.fault(10, f"the envelope signature of {envelope.sender} in entry {seq} does not fit", seq)
+            return
+        self._statements[envelope.sender, entry.slot].setdefault(message, (log.party, seq))
+
+    def _unknown_key(self, log: LogAudit, seq: int, sender: str) -> None:
+        if self._policy.log_key(sender) is None:
+            self.findings.append(
+                Finding(Code.POLICY, 10, "the policy has no log key, so its messages prove nothing", sender)
+            )
+        elif not self._keys[sender]:
+            text = "no certificate of its entry key is in the bundle, so its messages cannot be checked"
+            self.findings.append(Finding(Code.INCOMPLETE, 10, text, sender))
+        else:
+            log.fault(10, f"the envelope in entry {seq} is by a key that {sender} did not certify", seq)
+
+    def _match_messages(self) -> None:
+        # (11) Each send has its recv in the peer's log, with the same digest, and the other way round.
+        index = {(log.party, str(e.dir), e.slot): (seq, e) for log, seq, e in self._messages()}
+        for log, seq, entry in self._messages():
+            peer = entry.peer or ""
+            other = "recv" if entry.dir == "send" else "send"
+            if peer not in self._logs:
+                code = Code.INCOMPLETE if self._policy.log_key(peer) else Code.POLICY
+                text = f"exchanged messages with {log.party}, but the bundle does not hold its log"
+                self.findings.append(Finding(code, 11, text, peer))
+                continue
+            match = index.get((peer, other, entry.slot))
+            if match is None:
+                log.add(Code.INCOMPLETE, 11, f"entry {seq} ({entry.dir}) has no {other} in the log of {peer}", seq)
+            elif (match[1].peer, match[1].payload) != (log.party, entry.payload):
+                text = f"entry {seq} ({entry.dir}) and entry {match[0]} ({other}) of {peer} tell different messages"
+                log.fault(11, text, seq)
+
+    def _compare_statements(self) -> None:
+        # (12) Two validly signed statements of one sender for one slot.
+        for (sender, slot), statements in self._statements.items():
+            if len(statements) > 1:
+                where = " and ".join(f"entry {seq} of {party}" for party, seq in statements.values())
+                text = f"signed {len(statements)} different envelopes for one slot, recorded in {where}"
+                seq = next((seq for party, seq in statements.values() if party == sender), None)
+                self.findings.append(Finding(Code.MISBEHAVIOUR, 12, text, sender, slot, seq))
+
+    def _check_evidence(self, bundle: Bundle) -> None:
+        # (12) Evidence files: checked from their own bytes, or against the log they speak of.
+        for name, data in bundle.members.items():
+            if not name.startswith(EVIDENCE):
+                continue
+            try:
+                proven = check_evidence(data, self._policy)
+            except LedgerError as error:
+                if not self._contradicted(name, data):
+                    self.findings.append(Finding(Code.INVALID, 12, f"{name} proves nothing: {error}"))
+                continue
+            text = f"{proven.text} ({name}, run {proven.run})"
+            self.findings.append(Finding(Code.MISBEHAVIOUR, 12, text, proven.party, proven.slot))
+
+    def _contradicted(self, name: str, data: bytes) -> bool:
+        for head in signed_heads(data, self._policy):
+            log = self._logs.get(head.origin.partition("/")[0])
+            if log and head.origin == f"{log.party}/{self._run}" and contradicts(log, head):
+                text = f"signed a head of size {head.size} ({name}) that its own signed entries contradict"
+                self.findings.append(Finding(Code.MISBEHAVIOUR, 12, text, log.party, seq=head.size - 1))
+                return True
+        return False

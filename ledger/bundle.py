@@ -1,0 +1,200 @@
+"""The audit bundle: everything a verifier needs but the keys, in one file that has one form.
+
+SHA256SUMS                          "<hex>  <member>" for every other member, sorted
+SHA256SUMS.note                     signed note over the digest of SHA256SUMS, by every party's identity key
+artefacts/<path>                    what the run produced; artefacts/evidence/*.json are claims of misbehaviour
+logs/<party>/checkpoints/<n>.note   the log's signed heads with cosignatures
+logs/<party>/entries.jsonl          canonical entries, one per line
+logs/<party>/sigs.bin               64 bytes per entry, in order
+manifest.json                       canonical JSON: format, run, agreement, counts
+policy.txt                          the producer's policy, for information; a verifier brings its own
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from hashlib import sha256
+from pathlib import Path
+from typing import Protocol
+
+from ledger.archive import MAX_ARCHIVE_BYTES, Contents, check_name, pack, unpack
+from ledger.canonical import encode
+from ledger.errors import BadBundle
+from ledger.keys import Identity
+from ledger.note import sign_note
+from ledger.policy import Policy
+from ledger.store import Head, Row
+
+FORMAT = "tallystick-bundle"
+FORMAT_VERSION = 1
+SUMS, SUMS_NOTE, MANIFEST, POLICY = "SHA256SUMS", "SHA256SUMS.note", "manifest.json", "policy.txt"
+EVIDENCE = "artefacts/evidence/"
+_LOG_FILE = re.compile(r"logs/([^/]+)/(entries\.jsonl|sigs\.bin|checkpoints/(0|[1-9][0-9]{0,15})\.note)", re.ASCII)
+
+
+class LogSource(Protocol):
+    """What a bundle takes from a log; `Log` is one."""
+
+    party: str
+    run: str
+    agreement: str
+
+    def commit(self) -> None:
+        """Make everything appended durable."""
+        ...
+
+    def rows(self) -> Iterator[Row]:
+        """The committed entries."""
+        ...
+
+    def checkpoints(self) -> list[Head]:
+        """The signed heads with their cosignatures."""
+        ...
+
+
+@dataclass(slots=True)
+class LogFiles:
+    """One party's part of a bundle: bytes as found, nothing checked."""
+
+    entries: bytes = b""
+    sigs: bytes = b""
+    checkpoints: dict[int, bytes] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Bundle:
+    """A bundle as read: members by name, faults of the archive, and the SHA-256 of the file (hex)."""
+
+    members: Mapping[str, bytes]
+    faults: Sequence[str]
+    digest: str
+
+    def logs(self) -> dict[str, LogFiles]:
+        """The parties' logs by party name."""
+        found: dict[str, LogFiles] = {}
+        for name, data in self.members.items():
+            if match := _LOG_FILE.fullmatch(name):
+                files = found.setdefault(match[1], LogFiles())
+                if match[3]:
+                    files.checkpoints[int(match[3])] = data
+                elif match[2] == "sigs.bin":
+                    files.sigs = data
+                else:
+                    files.entries = data
+        return found
+
+    def strangers(self) -> list[str]:
+        """Members with a name that this format does not know."""
+        known = {SUMS, SUMS_NOTE, MANIFEST, POLICY}
+        return [
+            n for n in self.members if n not in known and not n.startswith("artefacts/") and not _LOG_FILE.fullmatch(n)
+        ]
+
+
+def write_bundle(
+    path: str | Path,
+    logs: Sequence[LogSource],
+    run: str,
+    *,
+    artefacts: Mapping[str, bytes],
+    identities: Sequence[Identity],
+    policy: Policy,
+) -> str:
+    """Write the bundle of one run and return its SHA-256 (hex); the same input gives the same bytes.
+
+    The file appears under its name only when it is complete and on disk. Raises BadBundle when the logs are of another
+    run or of different agreements, or an artefact's path is not plain.
+    """
+    members = _log_members(logs)
+    members.update({check_name(f"artefacts/{name}"): data for name, data in artefacts.items()})
+    members[POLICY] = str(policy).encode()
+    members[MANIFEST] = _manifest(logs, run, len(artefacts))
+    members[SUMS] = sums(members)
+    members[SUMS_NOTE] = str(sign_note(sums_text(run, members[SUMS]), [who.identity for who in identities])).encode()
+    data = pack(members)
+    _write(Path(path), data)
+    return sha256(data).hexdigest()
+
+
+def read_bundle(path: str | Path) -> Bundle:
+    """Read a bundle file; raises BadBundle when there is none or it is beyond 1 GiB. Damage is listed in `faults`."""
+    try:
+        with open(path, "rb") as file:
+            data = file.read(MAX_ARCHIVE_BYTES + 1)
+    except OSError as error:
+        raise BadBundle(f"cannot read the bundle {path}: {error.strerror}") from None
+    if len(data) > MAX_ARCHIVE_BYTES:
+        raise BadBundle(f"the bundle {path} is larger than {MAX_ARCHIVE_BYTES} bytes")
+    return parse_bundle(data)
+
+
+def parse_bundle(data: bytes) -> Bundle:
+    """Read a bundle from memory; never raises."""
+    contents: Contents = unpack(data)
+    return Bundle(contents.members, contents.faults, sha256(data).hexdigest())
+
+
+def sums(members: Mapping[str, bytes]) -> bytes:
+    """The SHA256SUMS file over all members but itself and its note, as `sha256sum -c` reads it."""
+    names = sorted(set(members) - {SUMS, SUMS_NOTE})
+    return "".join(f"{sha256(members[name]).hexdigest()}  {name}\n" for name in names).encode()
+
+
+def sums_text(run: str, sums_file: bytes) -> str:
+    """The text each party signs for a bundle. Its first line holds spaces, which no checkpoint origin may."""
+    return f"tallystick bundle v{FORMAT_VERSION}\n{run}\n{base64.b64encode(sha256(sums_file).digest()).decode()}\n"
+
+
+def _log_members(logs: Sequence[LogSource]) -> dict[str, bytes]:
+    members: dict[str, bytes] = {}
+    for log in logs:
+        log.commit()
+        rows, folder = list(log.rows()), f"logs/{log.party}"
+        members[f"{folder}/entries.jsonl"] = b"".join(row.body + b"\n" for row in rows)
+        members[f"{folder}/sigs.bin"] = b"".join(row.sig for row in rows)
+        for head in log.checkpoints():
+            members[f"{folder}/checkpoints/{head.size}.note"] = head.note.encode()
+    return members
+
+
+def _manifest(logs: Sequence[LogSource], run: str, artefacts: int) -> bytes:
+    agreements = {log.agreement for log in logs}
+    if len(agreements) != 1 or any(log.run != run for log in logs):
+        found = ", ".join(f"{log.party}/{log.run} under {log.agreement:.16}.." for log in logs)
+        raise BadBundle(f"a bundle holds the logs of run {run} under one agreement, not: {found or 'nothing'}")
+    parts = [
+        {"party": log.party, "entries": sum(1 for _ in log.rows()), "checkpoints": len(log.checkpoints())}
+        for log in sorted(logs, key=lambda log: log.party)
+    ]
+    return encode(
+        {
+            "format": FORMAT,
+            "v": FORMAT_VERSION,
+            "run": run,
+            "agreement": agreements.pop(),
+            "logs": parts,
+            "artefacts": artefacts,
+        }
+    )
+
+
+def _write(path: Path, data: bytes) -> None:
+    part = path.with_name(path.name + ".part")
+    try:
+        with open(part, "wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(part, path)
+        folder = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        raise BadBundle(f"cannot write the bundle {path}: {error.strerror}") from None

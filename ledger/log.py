@@ -1,0 +1,350 @@
+"""A party's log of one run: buffered appends, durable group commits, signed heads, proofs.
+
+    log = Log(store, identity, "bank", "run-7", clock, entry_key=key, certificate=certificate, agreement=digest)
+    entry = log.append(phase="train", round=4, step="hist", slot=slot, dir="send", peer="telecom", payload=payload)
+    log.commit()                       # before the message leaves: what was not kept must not be said
+    note = log.checkpoint()            # at the end of a round; peers cosign it before the next one begins
+
+Opening an existing store continues the log. A role that runs again after a crash repeats its appends; a slot that is
+there already with the same content gives back the entry that is there, another content raises SlotTaken.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import replace
+from typing import NamedTuple, cast
+
+from ledger.canonical import Json
+from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint, verify_cosignature
+from ledger.clock import Clock, format_time
+from ledger.entry import Direction, Entry, Env, Payload, sign_entry, sign_envelope, slot_name
+from ledger.errors import BadEntry, BadKey, BadNote, BadSignature, BrokenChain, LedgerError, SlotTaken, StoreDamaged
+from ledger.keys import Certificate, Identity, SigningKey, VerifyingKey
+from ledger.merkle import ZERO_HASH, Tree, leaf_hash
+from ledger.note import Note, SignatureLine
+from ledger.store import Head, Row, Store
+
+
+class _Said(NamedTuple):
+    """What a slot holds: enough to tell whether a repeated append says the same."""
+
+    seq: int
+    dir: Direction
+    peer: str | None
+    payload: Payload | None
+    digest: str
+
+    @classmethod
+    def of(cls, entry: Entry, seq: int) -> _Said:
+        return cls(seq, entry.dir, entry.peer, entry.payload, entry.content())
+
+    def __str__(self) -> str:
+        return " ".join([self.dir, *([self.peer] if self.peer else []), self.digest])
+
+
+class Log:
+    """One party's append-only log of one run; the only writer of its store.
+
+    `origin` is `party/run`. `cpu_seconds` is the CPU time of the calling threads spent in here, `wall_seconds`
+    the elapsed time, waiting for the disk included.
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        identity: Identity,
+        party: str,
+        run: str,
+        clock: Clock,
+        *,
+        entry_key: SigningKey,
+        certificate: Certificate,
+        agreement: str,
+    ) -> None:
+        """Open or begin the log. `agreement` is the agreement's SHA-256 in hex.
+
+        Raises StoreDamaged when what is stored does not fit its digests, BadKey when party, run or entry key are not
+        those of the store or of the certificate.
+        """
+        if identity.name != party:
+            raise BadKey(f"the log of {party} cannot be kept with the identity of {identity.name}")
+        self.party, self.run, self.origin = party, run, f"{party}/{run}"
+        self.agreement = agreement
+        self.certificate = certificate
+        self.cpu_seconds = self.wall_seconds = 0.0
+        self._measuring = False
+        self._store, self._identity, self._clock, self._key = store, identity, clock, entry_key
+        self._tree = Tree()
+        self._slots: dict[str, _Said] = {}
+        self._pending: list[tuple[Entry, bytes]] = []
+        self._mono = 0
+        self._lock = threading.RLock()
+        with self._measured():
+            self._reload()
+            self._check_checkpoints()
+            self._mono_zero = clock.monotonic_ns() - self._mono
+            if not len(self._tree):
+                self._begin()
+
+    # -- reading ------------------------------------------------------------------------------------------------
+
+    def __len__(self) -> int:
+        """Entries appended, committed or not."""
+        return len(self._tree)
+
+    @property
+    def key(self) -> VerifyingKey:
+        """The key that checks this log's checkpoints."""
+        return self._identity.identity.verifying
+
+    def entries(self) -> Iterator[Entry]:
+        """All committed entries in order."""
+        return (Entry.from_bytes(row.body) for row in self._store.rows())
+
+    def rows(self) -> Iterator[Row]:
+        """All committed entries as stored: position, bytes, leaf, signature."""
+        return self._store.rows()
+
+    def slot_digest(self, slot: str) -> str | None:
+        """The content digest (hex) this log holds for `slot`, or None."""
+        held = self._slots.get(slot)
+        return held.digest if held else None
+
+    def checkpoints(self) -> list[Head]:
+        """All checkpoints by size, each note with the cosignatures collected so far."""
+        return [head._replace(note=self._cosigned(head)) for head in self._store.checkpoints()]
+
+    def root(self, size: int | None = None) -> bytes:
+        """The RFC 6962 root of the first `size` entries (all by default)."""
+        return self._tree.root(size)
+
+    def inclusion_proof(self, seq: int, size: int | None = None) -> list[bytes]:
+        """The hashes that show entry `seq` under the root of `size` entries; raises BadProof."""
+        return self._tree.inclusion_proof(seq, size)
+
+    def consistency_proof(self, old: int, new: int | None = None) -> list[bytes]:
+        """The hashes that show the first `old` entries unchanged among `new`; raises BadProof."""
+        return self._tree.consistency_proof(old, new)
+
+    # -- writing ------------------------------------------------------------------------------------------------
+
+    def append(
+        self,
+        *,
+        phase: str,
+        round: int,
+        step: str,
+        slot: str,
+        dir: Direction,
+        peer: str | None = None,
+        payload: Payload | None = None,
+        commit: Sequence[Mapping[str, object]] = (),
+        params: Mapping[str, object] | None = None,
+        env: Env | None = None,
+        refs: Sequence[int | str] = (),
+    ) -> Entry:
+        """Add an entry to the buffer and return it; `commit()` makes it durable.
+
+        For `recv`, `env` is the sender's envelope, which the caller has verified; for `send` it is signed here, never
+        twice for one slot, and found in the returned entry. `refs` are earlier positions or slots of this log.
+        Raises SlotTaken, BadEntry or NotCanonical; the log is then unchanged.
+        """
+        with self._lock, self._measured():
+            seq = len(self._tree)
+            entry = Entry(
+                log=self.origin,
+                seq=seq,
+                prev=(self._tree.leaf(seq - 1) if seq else ZERO_HASH).hex(),
+                ts=format_time(self._clock.now()),
+                mono=max(self._mono, self._clock.monotonic_ns() - self._mono_zero),
+                job=self.run,
+                agreement=self.agreement,
+                phase=phase,
+                round=round,
+                step=step,
+                slot=slot,
+                actor=self.party,
+                peer=peer,
+                dir=dir,
+                payload=payload,
+                refs=tuple(refs),
+                commit=tuple(_mapping(item, "a commitment") for item in commit),
+                params=_mapping(params or {}, "params"),
+                env=env,
+            )
+            return self._held(entry) or self._add(self._enveloped(entry))
+
+    def commit(self) -> None:
+        """Sign and keep everything appended so far, in one transaction; raises StoreError and keeps the buffer."""
+        with self._lock, self._measured():
+            if not self._pending:
+                return
+            rows = [Row(entry.seq, body, leaf_hash(body), sign_entry(self._key, body)) for entry, body in self._pending]
+            self._store.append(rows)
+            self._pending.clear()
+
+    def checkpoint(self) -> str:
+        """Commit, then return the signed note of the current head; the stored one when nothing was added since.
+
+        What was added since the last checkpoint is read back and hashed again first: a bit that flipped on its way to
+        the disk must not be signed. Raises StoreDamaged in that case.
+        """
+        with self._lock, self._measured():
+            self.commit()
+            heads, size = self._store.checkpoints(), len(self._tree)
+            if heads and heads[-1].size == size:
+                return self._cosigned(heads[-1])
+            self._read_back(heads[-1].size if heads else 0)
+            head = Checkpoint(self.origin, size, self._tree.root())
+            note = str(sign_checkpoint(head, self._identity.identity))
+            self._store.put_checkpoint(Head(size, head.root, note))
+            return note
+
+    def add_cosignatures(self, size: int, lines: Sequence[str], keys: Sequence[VerifyingKey] = ()) -> None:
+        """Keep signature lines of witnesses for the checkpoint of `size`.
+
+        With `keys`, each line must be a valid cosignature by one of them (BadSignature); else only the form is checked
+        (BadNote). Raises StoreError when there is no such checkpoint.
+        """
+        with self._lock, self._measured():
+            parsed = [SignatureLine.parse(line) for line in lines]
+            for line in parsed if keys else ():
+                key = next((key for key in keys if line.by(key)), None)
+                if key is None:
+                    raise BadSignature(f"{self.origin}: {line.name} is none of the expected witnesses")
+                verify_cosignature(Checkpoint(self.origin, size, self._tree.root(size)).text, line, key)
+            self._store.put_cosignatures(size, [str(line) for line in parsed])
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _begin(self) -> None:
+        if self.certificate.key != self._key.public or self.certificate.run != self.run:
+            raise BadKey(f"{self.origin}: the certificate binds another entry key or another run")
+        self.certificate.verify(self.key)
+        slot = slot_name("open", 0, "open", self.party, self.party)
+        params = {"certificate": self.certificate.to_json()}
+        self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params)
+        self.commit()
+
+    def _read_back(self, start: int) -> None:
+        rows = self._store.rows(start)
+        for seq in range(start, len(self._tree)):
+            row = next(rows, None)
+            if row is None or row.seq != seq or leaf_hash(row.body) != self._tree.leaf(seq):
+                raise StoreDamaged(f"{self.origin}: entry {seq} was read back differently from how it was kept")
+
+    def _held(self, entry: Entry) -> Entry | None:
+        held = self._slots.get(entry.slot)
+        if held is None:
+            return None
+        seq = held.seq
+        if held != (said := _Said.of(entry, seq)):
+            raise SlotTaken(
+                f"{self.origin}: slot {entry.slot} holds {held} at seq {seq}; {said} is not signed",
+                remedy="A role that runs again must say the same; give a new statement a slot of its own.",
+            )
+        first = len(self._tree) - len(self._pending)
+        return self._pending[seq - first][0] if seq >= first else Entry.from_bytes(self._store.row(seq).body)
+
+    def _enveloped(self, entry: Entry) -> Entry:
+        if entry.dir != "send" or entry.env is not None or entry.peer is None or entry.payload is None:
+            return entry
+        return replace(entry, env=sign_envelope(self._key, entry.envelope()))
+
+    def _add(self, entry: Entry) -> Entry:
+        body = entry.to_bytes()
+        entry = Entry.from_bytes(body)
+        self._check_refs(entry)
+        self._tree.append(leaf_hash(body))
+        self._pending.append((entry, body))
+        self._slots[entry.slot] = _Said.of(entry, entry.seq)
+        self._mono = entry.mono
+        return entry
+
+    def _check_refs(self, entry: Entry) -> None:
+        for ref in entry.refs:
+            if not (ref < entry.seq if isinstance(ref, int) else ref in self._slots):
+                raise BadEntry(f"{self.origin}: slot {entry.slot} refers to {ref}, which this log does not hold yet")
+
+    def _reload(self) -> None:
+        previous = ZERO_HASH
+        for expected, row in enumerate(self._store.rows()):
+            try:
+                entry = Entry.from_bytes(row.body)
+                _check_link(entry, row, expected, previous, self.origin)
+            except LedgerError as error:
+                raise StoreDamaged(
+                    f"{self.origin}: stored entry {expected} is damaged: {error}",
+                    remedy="Restore the store from a backup; nothing may be added to a damaged log.",
+                ) from error
+            if expected == 0:
+                self._resume(entry)
+            self._tree.append(row.leaf)
+            self._slots[entry.slot] = _Said.of(entry, entry.seq)
+            self._mono, previous = entry.mono, row.leaf
+
+    def _resume(self, opening: Entry) -> None:
+        stored = Certificate.from_json(opening.params.get("certificate"))
+        stored.verify(self.key)
+        if stored.key != self._key.public:
+            raise BadKey(f"{self.origin}: the store was begun with entry key {stored.key.hex()}; open it with that key")
+        if opening.agreement != self.agreement:
+            raise BadKey(
+                f"{self.origin}: the store was begun under agreement {opening.agreement}, not {self.agreement}"
+            )
+        self.certificate = stored
+
+    def _check_checkpoints(self) -> None:
+        for head in self._store.checkpoints():
+            try:
+                signed = open_checkpoint(head.note, self.key).head
+            except (BadNote, BadSignature) as error:
+                raise StoreDamaged(
+                    f"{self.origin}: the stored checkpoint of {head.size} is damaged: {error}"
+                ) from error
+            if head.size > len(self._tree):
+                raise StoreDamaged(
+                    f"{self.origin}: a checkpoint of {head.size} was signed, {len(self._tree)} are stored"
+                )
+            expected = Checkpoint(self.origin, head.size, self._tree.root(head.size))
+            if not signed == expected == Checkpoint(self.origin, head.size, head.root):
+                raise StoreDamaged(f"{self.origin}: the stored entries do not give the signed root of size {head.size}")
+
+    def _cosigned(self, head: Head) -> str:
+        lines = [SignatureLine.parse(line) for line in self._store.cosignatures(head.size)]
+        return str(Note.parse(head.note).with_lines(lines))
+
+    @contextmanager
+    def _measured(self) -> Iterator[None]:
+        # Nested calls (checkpoint -> commit) must count once; the inner block sees the marker and adds nothing.
+        if self._measuring:
+            yield
+            return
+        self._measuring, cpu, wall = True, time.thread_time(), time.perf_counter()
+        try:
+            yield
+        finally:
+            self._measuring = False
+            self.cpu_seconds += time.thread_time() - cpu
+            self.wall_seconds += time.perf_counter() - wall
+
+
+def _mapping(value: Mapping[str, object], what: str) -> Mapping[str, Json]:
+    if not isinstance(value, Mapping):
+        raise BadEntry(f"{what} must be an object, not {value!r:.60}")
+    return cast("Mapping[str, Json]", value)
+
+
+def _check_link(entry: Entry, row: Row, expected: int, previous: bytes, origin: str) -> None:
+    if leaf_hash(row.body) != row.leaf:
+        raise BrokenChain("its bytes do not give the leaf hash kept beside them")
+    if (entry.seq, row.seq) != (expected, expected) or entry.prev != previous.hex():
+        raise BrokenChain(
+            f"it is entry {entry.seq} after leaf {entry.prev:.16}.., not {expected} after its predecessor"
+        )
+    if entry.log != origin:
+        raise BrokenChain(f"it belongs to the log {entry.log}")

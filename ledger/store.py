@@ -1,0 +1,296 @@
+"""Where a log rests: an append-only table of entries, its signed heads, and the heads seen of others.
+
+`SQLiteStore` is one file (WAL, synchronous=FULL, STRICT tables, triggers that refuse UPDATE and DELETE); `MemoryStore`
+serves tests and dry runs. A store knows bytes and positions; `Log` knows what they mean and re-hashes them on opening.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import NamedTuple, Protocol
+
+from ledger.errors import StoreDamaged, StoreError
+
+
+class Row(NamedTuple):
+    """A stored entry: position, canonical bytes, leaf hash (32 bytes), entry signature (64 bytes)."""
+
+    seq: int
+    body: bytes
+    leaf: bytes
+    sig: bytes
+
+
+class Head(NamedTuple):
+    """A signed head: number of entries, root (32 bytes) and the note text that was signed, with its signature lines."""
+
+    size: int
+    root: bytes
+    note: str
+
+
+class Store(Protocol):
+    """What a log and a witness ask of their store. Every method raises StoreError when the database refuses."""
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Keep all rows durably or none; positions must continue the log."""
+        ...
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """All entries from position `start` on, in order."""
+        ...
+
+    def row(self, seq: int) -> Row:
+        """The entry at one position."""
+        ...
+
+    def put_checkpoint(self, head: Head) -> None:
+        """Keep a checkpoint of the own log; at most one per size."""
+        ...
+
+    def checkpoints(self) -> list[Head]:
+        """The own checkpoints by size, as the log signed them."""
+        ...
+
+    def put_cosignatures(self, size: int, lines: Sequence[str]) -> None:
+        """Keep signature lines for the checkpoint of `size`; lines already there are left alone."""
+        ...
+
+    def cosignatures(self, size: int) -> list[str]:
+        """The lines kept for the checkpoint of `size`, in order of arrival."""
+        ...
+
+    def peer_head(self, origin: str) -> Head | None:
+        """The newest head cosigned for another log."""
+        ...
+
+    def advance_peer_head(self, origin: str, expected: Head | None, head: Head) -> bool:
+        """Replace `expected` by `head` in one step; False when another head is there now."""
+        ...
+
+    def close(self) -> None:
+        """Release the file."""
+        ...
+
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS entry (
+    seq INTEGER PRIMARY KEY, body BLOB NOT NULL, leaf BLOB NOT NULL, sig BLOB NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS checkpoint (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
+CREATE TABLE IF NOT EXISTS cosignature (
+    id INTEGER PRIMARY KEY, size INTEGER NOT NULL REFERENCES checkpoint(size), line TEXT NOT NULL,
+    UNIQUE (size, line)) STRICT;
+CREATE TABLE IF NOT EXISTS peer_head (
+    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
+CREATE TRIGGER IF NOT EXISTS entry_next BEFORE INSERT ON entry
+    WHEN NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM entry)
+    BEGIN SELECT raise(ABORT, 'entries must continue the log'); END;
+CREATE TRIGGER IF NOT EXISTS peer_head_shrink BEFORE UPDATE ON peer_head
+    WHEN NEW.size < OLD.size OR NEW.origin <> OLD.origin OR (NEW.size = OLD.size AND NEW.root <> OLD.root)
+    BEGIN SELECT raise(ABORT, 'a head must not shrink or change'); END;
+CREATE TRIGGER IF NOT EXISTS peer_head_delete BEFORE DELETE ON peer_head
+    BEGIN SELECT raise(ABORT, 'heads must not be forgotten'); END;
+"""
+_APPEND_ONLY = """
+CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
+    BEGIN SELECT raise(ABORT, '{table} is append-only'); END;
+"""
+_FORMAT = 1
+
+
+class SQLiteStore:
+    """One SQLite file. Appending is one transaction with one fsync; an error leaves nothing behind."""
+
+    def __init__(self, path: str | Path) -> None:
+        self.path = Path(path)
+        self._lock = threading.RLock()
+        with self._speaking("open"):
+            self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
+            try:
+                self._db.execute("PRAGMA journal_mode=WAL")
+                self._db.execute("PRAGMA synchronous=FULL")
+                self._db.execute("PRAGMA foreign_keys=ON")
+                self._create()
+            except BaseException:
+                self._db.close()
+                raise
+
+    def _create(self) -> None:
+        (version,) = self._db.execute("PRAGMA user_version").fetchone()
+        if version not in (0, _FORMAT):
+            raise StoreError(f"{self.path} has store format {version}; this program reads format {_FORMAT}")
+        if version == _FORMAT:
+            return
+        triggers = [
+            _APPEND_ONLY.format(table=table, verb=verb)
+            for table in ("entry", "checkpoint", "cosignature")
+            for verb in ("UPDATE", "DELETE")
+        ]
+        self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}{''.join(triggers)}PRAGMA user_version={_FORMAT};COMMIT;")
+
+    @contextmanager
+    def _speaking(self, verb: str) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as error:
+            text = str(error)
+            kind = StoreDamaged if "malformed" in text or "not a database" in text else StoreError
+            raise kind(f"could not {verb} {self.path}: {text}", remedy=_remedy(text)) from error
+
+    @contextmanager
+    def _transaction(self, verb: str) -> Iterator[None]:
+        with self._lock, self._speaking(verb):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Insert all rows and fsync, or raise StoreError with none kept."""
+        with self._transaction("append to"):
+            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", rows)
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Entries from `start` on, read in slices so that a long log needs little memory."""
+        while True:
+            with self._lock, self._speaking("read"):
+                query = "SELECT seq, body, leaf, sig FROM entry WHERE seq >= ? ORDER BY seq LIMIT 1000"
+                part = self._db.execute(query, (start,)).fetchall()
+            yield from map(Row._make, part)
+            if len(part) < 1000:
+                return
+            start = part[-1][0] + 1
+
+    def row(self, seq: int) -> Row:
+        """One entry; raises StoreError when it is not there."""
+        with self._lock, self._speaking("read"):
+            found = self._db.execute("SELECT seq, body, leaf, sig FROM entry WHERE seq = ?", (seq,)).fetchone()
+        if found is None:
+            raise StoreError(f"{self.path} holds no entry {seq}")
+        return Row._make(found)
+
+    def put_checkpoint(self, head: Head) -> None:
+        """Insert one checkpoint and fsync."""
+        with self._transaction("keep a checkpoint in"):
+            self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", head)
+
+    def checkpoints(self) -> list[Head]:
+        """All own checkpoints by size."""
+        with self._lock, self._speaking("read"):
+            return [Head._make(r) for r in self._db.execute("SELECT size, root, note FROM checkpoint ORDER BY size")]
+
+    def put_cosignatures(self, size: int, lines: Sequence[str]) -> None:
+        """Insert lines and fsync; repeated lines are skipped."""
+        with self._transaction("keep cosignatures in"):
+            query = "INSERT INTO cosignature (size, line) VALUES (?, ?) ON CONFLICT (size, line) DO NOTHING"
+            self._db.executemany(query, [(size, line) for line in lines])
+
+    def cosignatures(self, size: int) -> list[str]:
+        """Lines for one checkpoint in order of arrival."""
+        with self._lock, self._speaking("read"):
+            query = "SELECT line FROM cosignature WHERE size = ? ORDER BY id"
+            return [line for (line,) in self._db.execute(query, (size,))]
+
+    def peer_head(self, origin: str) -> Head | None:
+        """The newest head cosigned for `origin`."""
+        with self._lock, self._speaking("read"):
+            query = "SELECT size, root, note FROM peer_head WHERE origin = ?"
+            found = self._db.execute(query, (origin,)).fetchone()
+        return None if found is None else Head._make(found)
+
+    def advance_peer_head(self, origin: str, expected: Head | None, head: Head) -> bool:
+        """Compare and set under one write lock, as c2sp.org/tlog-witness demands."""
+        with self._transaction("keep a peer's head in"):
+            if self.peer_head(origin) != expected:
+                return False
+            query = (
+                "INSERT INTO peer_head VALUES (?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE "
+                "SET size = excluded.size, root = excluded.root, note = excluded.note"
+            )
+            self._db.execute(query, (origin, *head))
+        return True
+
+    def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        self._db.close()
+
+
+def _remedy(text: str) -> str:
+    if "full" in text:
+        return "Free disk space and commit again; nothing of this batch was kept."
+    if "locked" in text or "busy" in text or "continue" in text or "UNIQUE" in text:
+        return "Another process writes to this log; let only one do so."
+    if "malformed" in text or "not a database" in text:
+        return "Restore the file from a backup; the peers' cosigned heads show what it must contain."
+    return ""
+
+
+class MemoryStore:
+    """The same promises without a file, for tests and dry runs."""
+
+    def __init__(self) -> None:
+        self._rows: list[Row] = []
+        self._checkpoints: dict[int, Head] = {}
+        self._lines: dict[int, dict[str, None]] = {}
+        self._heads: dict[str, Head] = {}
+        self._lock = threading.RLock()
+
+    def append(self, rows: Sequence[Row]) -> None:
+        """Keep all rows or none; positions must continue the log."""
+        with self._lock:
+            for offset, row in enumerate(rows):
+                if row.seq != len(self._rows) + offset:
+                    raise StoreError(f"entry {row.seq} does not continue a log of {len(self._rows)}")
+            self._rows.extend(rows)
+
+    def rows(self, start: int = 0) -> Iterator[Row]:
+        """Entries from `start` on."""
+        return iter(self._rows[start:])
+
+    def row(self, seq: int) -> Row:
+        """One entry; raises StoreError when it is not there."""
+        if not 0 <= seq < len(self._rows):
+            raise StoreError(f"the memory store holds no entry {seq}")
+        return self._rows[seq]
+
+    def put_checkpoint(self, head: Head) -> None:
+        """Keep one checkpoint; raises StoreError for a second one of the same size."""
+        if self._checkpoints.setdefault(head.size, head) is not head:
+            raise StoreError(f"there is a checkpoint of size {head.size} already")
+
+    def checkpoints(self) -> list[Head]:
+        """All own checkpoints by size."""
+        return [self._checkpoints[size] for size in sorted(self._checkpoints)]
+
+    def put_cosignatures(self, size: int, lines: Sequence[str]) -> None:
+        """Keep lines; raises StoreError without a checkpoint of that size."""
+        if size not in self._checkpoints:
+            raise StoreError(f"there is no checkpoint of size {size}")
+        self._lines.setdefault(size, {}).update(dict.fromkeys(lines))
+
+    def cosignatures(self, size: int) -> list[str]:
+        """Lines for one checkpoint in order of arrival."""
+        return list(self._lines.get(size, ()))
+
+    def peer_head(self, origin: str) -> Head | None:
+        """The newest head cosigned for `origin`."""
+        return self._heads.get(origin)
+
+    def advance_peer_head(self, origin: str, expected: Head | None, head: Head) -> bool:
+        """Compare and set."""
+        with self._lock:
+            if self._heads.get(origin) != expected:
+                return False
+            self._heads[origin] = head
+            return True
+
+    def close(self) -> None:
+        """Nothing to release."""
