@@ -22,8 +22,8 @@ from typing import Any
 
 import numpy as np
 
+from ledger.errors import LedgerError
 from ledger.keys import Identity, VerifyingKey
-from ledger.store import SQLiteStore
 from vfl import run as running
 from vfl.agreement import Agreement, Member
 from vfl.channel import Channel, Link
@@ -33,7 +33,7 @@ from vfl.desk import Desk
 from vfl.errors import UsageError
 from vfl.files import read_json, write_private, write_whole
 from vfl.holding import Holding, read_holding
-from vfl.notary import LedgerNotary, PeerKeys
+from vfl.notary import LedgerNotary, PeerKeys, open_store
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
 from vfl.run import ActiveOutcome, PassiveOutcome, Terms
@@ -72,7 +72,7 @@ class RunFile:
                 for name, (identity, witness) in body["keys"].items()
             }
             return cls(str(body["run"]), Agreement.decode(body["agreement"].encode()), keys)
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
+        except (KeyError, TypeError, ValueError, AttributeError, LedgerError) as error:
             raise UsageError(f"{folder / 'run.json'} is damaged: {error!r}") from None
 
 
@@ -150,7 +150,7 @@ class Seat:
         seed = read_seed(self.folder)
         self._rng = protocol_randomness(seed)
         self._transcript = FileTranscript(self.folder / "transcript.bin")
-        self._store = SQLiteStore(self.folder / "ledger.sqlite")
+        self._store = open_store(self.folder / "ledger.sqlite")
         peers = {member.name: self.file.keys[member.name] for member in peers_of(self.file.agreement, name)}
         identity, digest = identity_of(name, seed), self.file.agreement.digest
         self.notary = LedgerNotary(self._store, identity, self.file.run, digest, peers, clock)
@@ -168,13 +168,11 @@ class Seat:
 
     def role(self, links: Mapping[str, Link]) -> Coroutine[int, None, Outcome]:
         """The party's part in the run, over `links` by peer name."""
-        self.watch.start()
-        mine = read_own_holding(self.folder, self.file.agreement)
-        self.watch.stop()
         channels = {m.name: self.desk.channel(m.name, links[m.name]) for m in peers_of(self.file.agreement, self.name)}
-        return self.desk.run(self._whole(mine, channels))
+        return self.desk.run(self._whole(channels))
 
-    async def _whole(self, mine: Holding, channels: Mapping[str, Channel]) -> Outcome:
+    async def _whole(self, channels: Mapping[str, Channel]) -> Outcome:
+        mine = read_own_holding(self.folder, self.file.agreement)
         outcome = await role(mine, self.file.terms, channels, self._rng, self._commit)
         self.notary.finish()
         self._keep(mine, outcome)
@@ -208,9 +206,11 @@ class Seat:
         self.watch.stop()
         ledger = self.notary.cpu_seconds
         times = {"wall": self.watch.wall, "cpu": self.watch.cpu, "ledger": ledger, "concurrent": concurrent}
-        write_whole(self.folder / "times.json", times)
-        self._transcript.close()
-        self._store.close()
+        try:
+            write_whole(self.folder / "times.json", times)
+        finally:
+            self._store.close()
+            self._transcript.close()
 
 
 def _predictions(mine: Holding, outcome: ActiveOutcome) -> str:
