@@ -1,0 +1,423 @@
+"""The `lattice` scheme: encrypted group-by sums with a preprocessed public part; membership stays hidden.
+
+Ring R = Z_q[x]/(x^4096 + 1), q = 2^108; s, r ternary, e centred binomial (variance 5). a_t: one public element for
+each block of 4,096 rows, a_*: one more, all expanded from a seed. d_jt: the 0/1 rows of cell j = (feature, bin) in
+block t; the constant term of b d(1/x) is the sum of b over d.
+
+    hint    once        P_j = sum_t a_t d_jt(1/x) + a_* r_j(1/x) + e_j
+    query   a vector    b_t = a_t s + e_t + D m_t,   b_* = a_* s + e_*      m: the values, zero outside the node
+    answer  a cell      y_j = sum of b over the rows of j + <r_j, b_*> + flood
+    decrypt a cell      (y_j - constant term of P_j s) / D, rounded
+
+Source: the linear step of SimplePIR (Henzinger, Hong, Corrigan-Gibbs, Meiklejohn, Vaikuntanathan, USENIX Security 2023)
+with the data as the database, in ring form; circuit privacy by noise flooding. A query per value, fresh s each; all
+queries share the a_t (multi-secret RLWE with a common a, Peikert, Vaikuntanathan, Waters, CRYPTO 2008).
+
+Security. Ternary RLWE with N = 4096 and log2 q = 108 <= 109: 128 bits, classical, by the table of the Homomorphic
+Encryption Standard (2018). To the passive party b is pseudorandom. To the active party P_j is pseudorandom (RLWE under
+r_j, e_j), and an answer shows D (sum of m over j) plus the noise
+
+    E_j = <d_j, e> + <r_j, e_*> - (e_j s)_0 + rounding of the hint
+
+which the active party could recognise, was it not drowned: flood is uniform in [-F, F], F = D/4. Two answers whose
+noises differ by E are |E| / (2F + 1) apart, so all answers of the run together are within
+
+    queries * cells * B / F,    B = 9 sqrt(5 rows + 2 * 5 * 4096) >= |E_j| but for 2^-57 (sums of subgaussian e_i)
+
+of answers that depend on the sums alone (the rounding of the hint is known to both and cancels). `LatticeParameters`
+computes this from rows, cells and queries and refuses more than 2^-40.
+
+Correctness. |E_j| + F < D/2 always: |<d_j, e>| <= 10 rows, |<r_j, e_*>|, |(e_j s)_0| <= 10 * 4096, rounding <= 2^55;
+with D >= 2^60 the failure probability is zero, not small. Sums are below q / (2 D).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import scipy.sparse
+
+from vfl.crypto import ring
+from vfl.crypto.scheme import Bools, CellLayout, Codes, Int64s, Lanes, Sealed
+from vfl.errors import BrokenPromise, UsageError
+from vfl.randomness import Randomness
+
+NAME = "lattice"
+SEED_BYTES = 32
+HE_STANDARD = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438}
+"""Largest log2 q for 128-bit security with ternary secrets: Homomorphic Encryption Standard (2018), table 1."""
+MAX_LEAK_LOG2 = -40.0
+"""Statistical distance, in bits, that the answers of a run may show beyond their sums."""
+HINT_DROPPED = 44
+"""Bits of the hint that do not travel: 108 - 64."""
+QUERY_BLOCKS = 16
+"""Ring blocks in one block of a query: 65,536 rows, 1.8 MB, which a processor cache holds while they are added."""
+HINT_CELLS = 512
+"""Cells in one block of a hint: 16.8 MB."""
+VALUES = 2  # g and h
+_TAIL = 9.0  # standard deviations: a subgaussian sum passes them with probability below 2^-57
+_LEAST_DELTA = 60
+
+
+@dataclass(frozen=True)
+class LatticeParameters:
+    """Scale and flood for a run, from its bounds. `queries`: node queries of the whole run; `cells`: of one party.
+
+    Raises UsageError below the 128-bit table, or when the answers of the run could show more than 2^-40.
+    """
+
+    lanes: Lanes
+    cells: int
+    queries: int
+    degree: int = ring.N
+    log_q: int = ring.LOG_Q
+
+    def __post_init__(self) -> None:
+        allowed = HE_STANDARD.get(self.degree, 0)
+        if self.log_q > allowed:
+            raise UsageError(
+                f"log_q is {self.log_q} at ring degree {self.degree}; allowed for 128-bit security: at most {allowed}"
+            )
+        if self.log_delta < _LEAST_DELTA or self.leak_log2 > MAX_LEAK_LOG2:
+            raise UsageError(
+                f"sums of {self.largest.bit_length()} bits over {self.lanes.rows} rows, {self.cells} cells and "
+                f"{self.queries} queries would show 2^{self.leak_log2:.1f}; allowed: 2^{MAX_LEAK_LOG2:.0f}",
+                remedy="use fewer gradient_bits",
+            )
+
+    @property
+    def largest(self) -> int:
+        """Largest absolute sum, in fixed-point units."""
+        return max(self.lanes.g_sum, self.lanes.h_sum)
+
+    @property
+    def log_delta(self) -> int:
+        """log2 of the scale D: what q leaves above sign and sum."""
+        return self.log_q - 1 - self.largest.bit_length()
+
+    @property
+    def flood_bits(self) -> int:
+        """log2 of the flood's half-width F."""
+        return self.log_delta - 2
+
+    @property
+    def leak_log2(self) -> float:
+        """log2 of the statistical distance of all answers of the run from answers that depend on the sums alone."""
+        noise = _TAIL * math.sqrt(5.0 * self.lanes.rows + 2 * 5.0 * self.degree)
+        return math.log2(noise) + math.log2(max(1, self.cells * self.queries * VALUES)) - self.flood_bits
+
+
+def affordable_bits(rows: int, cells: int, queries: int, wanted: int) -> int:
+    """The most fixed-point bits, at most `wanted`, that the bounds of a run allow. Raises UsageError below 8."""
+    for bits in range(wanted, 7, -1):
+        try:
+            LatticeParameters(Lanes(rows, 1 << bits, 1 << bits), cells, queries)
+        except UsageError:
+            continue
+        return bits
+    raise UsageError(f"{rows} rows, {cells} cells and {queries} queries leave fewer than 8 gradient_bits")
+
+
+def blocks_of(rows: int) -> int:
+    """Ring blocks that hold `rows` values."""
+    return -(-rows // ring.N)
+
+
+def _public_elements(seed: bytes, context: bytes, count: int) -> Iterator[Int64s]:
+    """The uniform elements of a run, one after the other: a_0 .. and a_* last."""
+    root = Randomness(hashlib.sha256(b"tallystick-lattice-v1" + seed + context).digest())
+    return (ring.uniform(root.child(f"a/{number}")) for number in range(count))
+
+
+class LatticeKeyHolder:
+    """The active side of one run (`scheme.KeyHolder`)."""
+
+    name = NAME
+    discloses_membership = False
+
+    def __init__(self, parameters: LatticeParameters, context: bytes, rng: Randomness) -> None:
+        """`context`: equal at both parties (run id)."""
+        self._parameters, self._seed = parameters, rng.child("lattice/seed").bytes(SEED_BYTES)
+        self._rows = parameters.lanes.rows
+        count = blocks_of(self._rows) + 1
+        self._spectra = np.stack([ring.spectrum(a) for a in _public_elements(self._seed, context, count)])
+        self._hints: dict[str, _Hint] = {}
+        self._values: Int64s | None = None
+        self._secrets: npt.NDArray[np.int8] | None = None
+
+    def public(self) -> bytes:
+        """The seed of the public elements, 32 bytes."""
+        return self._seed
+
+    def expect_hint(self, peer: str, layout: CellLayout) -> int:
+        """How many blocks the hint of `peer` has."""
+        if layout.cells > self._parameters.cells:
+            raise BrokenPromise(f"{layout.cells} cells, more than the {self._parameters.cells} agreed", peer=peer)
+        self._hints[peer] = _Hint(layout)
+        return -(-layout.cells // HINT_CELLS)
+
+    def accept_hint(self, peer: str, block: bytes) -> None:
+        """Takes the next block of a hint."""
+        self._hints[peer].accept(block, peer)
+
+    def open_tree(self, g: Int64s, h: Int64s, rng: Randomness) -> list[bytes]:
+        """Keeps the values; nothing is sent until a query."""
+        lanes = self._parameters.lanes
+        if len(g) != self._rows or len(h) != self._rows:
+            raise UsageError(f"g and h have {len(g)} and {len(h)} rows; allowed: {self._rows}")
+        if max(-int(g.min()), int(g.max())) > lanes.g_max or int(h.min()) < 0 or int(h.max()) > lanes.h_max:
+            raise UsageError(f"a value exceeds the agreed bounds |g| <= {lanes.g_max}, 0 <= h <= {lanes.h_max}")
+        self._values = np.stack([g, h])
+        return []
+
+    def query(self, member: Bools, rng: Randomness) -> Iterator[bytes]:
+        """The encrypted values of the node's rows, zero elsewhere, in blocks; the pad block ends the last one.
+
+        The stream is bound to the values, so that one `rng` used twice never encrypts two vectors under one secret:
+        a run that resumes says the same bytes, or bytes that have nothing to do with them.
+        """
+        assert self._values is not None
+        masked = np.where(member, self._values, 0)
+        rng = rng.child(f"query/{hashlib.sha256(masked.tobytes()).hexdigest()}")
+        self._secrets = ring.ternary(rng.child("secret"), VALUES)
+        return self._encrypt(masked, ring.spectrum(self._secrets), rng.child("noise"))
+
+    def _encrypt(self, masked: Int64s, secret: ring.Spectrum, rng: Randomness) -> Iterator[bytes]:
+        last = len(self._spectra) - 1
+        for start in range(0, last + 1, QUERY_BLOCKS):
+            yield b"".join(
+                self._encrypt_block(t, masked, secret, rng.child(str(t)))
+                for t in range(start, min(start + QUERY_BLOCKS, last + 1))
+            )
+
+    def _encrypt_block(self, t: int, masked: Int64s, secret: ring.Spectrum, rng: Randomness) -> bytes:
+        """b_t of both values, row by row: 28 bytes a row; of the last block only the rows there are."""
+        limbs = ring.coefficients(self._spectra[t][:, None, :] * secret)  # [limb, value, row]
+        limbs[0] += ring.binomial(rng, VALUES, ring.N)
+        rows = masked[:, t * ring.N : (t + 1) * ring.N]  # none for the pad
+        place, shift = divmod(self._parameters.log_delta, ring.LIMB_BITS)
+        limbs[place, :, : rows.shape[1]] += rows << shift
+        used = rows.shape[1] or ring.N
+        flat = np.ascontiguousarray(limbs[:, :, :used].transpose(0, 2, 1)).reshape(ring.LIMBS, -1)
+        return ring.to_wire(ring.join(ring.carry(flat, 0)))
+
+    def decrypt(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
+        """The cell sums of the latest query."""
+        hint = self._hints.get(peer)
+        if hint is None or hint.layout != layout or self._secrets is None:
+            raise UsageError(f"layout of {peer} is not the one accepted for this run; allowed: that one")
+        halves = ring.from_wire(answer)
+        if halves is None or len(halves) != layout.cells * VALUES:
+            raise BrokenPromise(f"the answer is not {layout.cells} pairs of ring elements", peer=peer)
+        sums = _subtract_and_round(halves.reshape(layout.cells, VALUES, 2), hint, self._secrets, self._parameters)
+        lanes = self._parameters.lanes
+        if (np.abs(sums[:, 0]) > lanes.g_sum).any() or (sums[:, 1] < 0).any() or (sums[:, 1] > lanes.h_sum).any():
+            raise BrokenPromise("a sum is beyond what the agreed bounds allow", peer=peer)
+        return sums
+
+
+class _Hint:
+    """The hint of one passive party: the top 64 bits of every coefficient, uint64[cells, 4096]."""
+
+    def __init__(self, layout: CellLayout) -> None:
+        self.layout = layout
+        self.top = np.empty((layout.cells, ring.N), dtype=np.uint64)
+        self._filled = 0
+
+    def accept(self, block: bytes, peer: str) -> None:
+        count = min(HINT_CELLS, self.layout.cells - self._filled)
+        if len(block) != count * ring.N * 8 or not count:
+            raise BrokenPromise(f"a hint block of {len(block)} bytes where {count * ring.N * 8} are due", peer=peer)
+        self.top[self._filled : self._filled + count] = np.frombuffer(block, "<u8").reshape(count, ring.N)
+        self._filled += count
+
+    def constant_terms(self, secrets: npt.NDArray[np.int8]) -> tuple[Int64s, Int64s]:
+        """Constant terms of P_j s for each cell and secret, as hi 2^76 + lo 2^44 (mod q): int64[cells, values] each."""
+        if self._filled != self.layout.cells:
+            raise UsageError("the hint is not complete; allowed: decryption after all its blocks")
+        picked = np.empty(secrets.shape[::-1], dtype=np.float64)
+        picked[0] = secrets[:, 0]
+        picked[1:] = -secrets[:, :0:-1].T  # coefficient i of P meets coefficient N - i of s, negated
+        # Sums of 4096 32-bit numbers are below 2^44: exact in double precision, and BLAS does them.
+        low = np.empty((self.layout.cells, secrets.shape[0]), dtype=np.int64)
+        high = np.empty_like(low)
+        for start in range(0, self.layout.cells, HINT_CELLS):
+            words = self.top[start : start + HINT_CELLS].view("<u4").reshape(-1, ring.N, 2)
+            low[start : start + HINT_CELLS] = words[:, :, 0].astype(np.float64) @ picked
+            high[start : start + HINT_CELLS] = words[:, :, 1].astype(np.float64) @ picked
+        return high, low
+
+
+def _subtract_and_round(
+    halves: Int64s, hint: _Hint, secrets: npt.NDArray[np.int8], parameters: LatticeParameters
+) -> Int64s:
+    """(y - P s) / D, rounded, for int64 halves [cells, values, 2]: int64[cells, values]."""
+    high, low = hint.constant_terms(secrets)
+    # What is below 2^44 is far inside the noise. int64 arithmetic wraps, which is arithmetic mod 2^64 = q / 2^44.
+    top = (halves[..., 0] >> HINT_DROPPED) + (halves[..., 1] << (ring.HALF_BITS - HINT_DROPPED))
+    value = top - (low + (high << 32))
+    shift = parameters.log_delta - HINT_DROPPED
+    return (value + (1 << (shift - 1))) >> shift
+
+
+class LatticeEvaluator:
+    """A passive side of one run (`scheme.Evaluator`)."""
+
+    discloses_membership = False
+
+    def __init__(self, public: bytes, parameters: LatticeParameters, context: bytes) -> None:
+        """`public`: what the key holder sent. Raises BrokenPromise unless it is a seed."""
+        if len(public) != SEED_BYTES:
+            raise BrokenPromise(f"a public part of {len(public)} bytes where {SEED_BYTES} are due")
+        self._seed, self._parameters, self._context = public, parameters, context
+        self._rows = parameters.lanes.rows
+        self._layout: CellLayout | None = None
+        self._matrices: list[list[scipy.sparse.csr_array]] = []
+        self._masks = np.empty((0, ring.N), dtype=np.int8)  # r_j
+        self._sums: Int64s | None = None
+        self._seen = 0
+
+    @property
+    def query_blocks(self) -> int:
+        """Blocks of a query."""
+        return -(-(blocks_of(self._rows) + 1) // QUERY_BLOCKS)
+
+    def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
+        """Binds the bins; the blocks of the hint, each computed when asked for."""
+        layout.check_codes(codes, self._rows)
+        self._layout = layout
+        self._matrices = _matrices(codes, layout)
+        self._masks = ring.ternary(rng.child("mask"), layout.cells)
+        return self._hint_blocks(codes, layout, rng.child("noise"))
+
+    def _hint_blocks(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
+        for start in range(0, layout.cells, HINT_CELLS):
+            stop = min(start + HINT_CELLS, layout.cells)
+            yield self._hint_of(range(start, stop), codes, layout, rng.child(str(start)))
+
+    def _hint_of(self, cells: range, codes: Codes, layout: CellLayout, rng: Randomness) -> bytes:
+        """The top 64 bits of P_j for some cells."""
+        limbs = np.zeros((len(cells), ring.LIMBS, ring.N), dtype=np.int64)
+        limbs[:, 0] = ring.binomial(rng, len(cells), ring.N)
+        waiting = np.zeros((len(cells), ring.LIMBS, ring.N // 2), dtype=np.complex128)
+        last = blocks_of(self._rows)
+        for t, element in enumerate(_public_elements(self._seed, self._context, last + 1)):
+            picks = self._masks[cells.start : cells.stop] if t == last else _indicators(cells, codes, layout, t)
+            waiting += ring.spectrum(picks).conj()[:, None, :] * ring.spectrum(element)
+            if (t + 1) % ring.MAX_SUM == 0 or t == last:
+                limbs += ring.coefficients(waiting)
+                waiting[:] = 0
+        limbs = ring.carry(limbs, 1)
+        halves = ring.join(np.ascontiguousarray(limbs.transpose(1, 0, 2)).reshape(ring.LIMBS, -1))
+        top = (halves[:, 0] >> HINT_DROPPED) | (halves[:, 1] << (ring.HALF_BITS - HINT_DROPPED))
+        return top.astype("<i8").tobytes()
+
+    def open_tree(self, blocks: list[bytes]) -> None:
+        """Nothing is sent per tree in this scheme. Raises BrokenPromise if something was."""
+        if blocks:
+            raise BrokenPromise("rows came with a tree; this scheme sends them with a query")
+
+    def open_query(self, member: Bools | None) -> None:
+        """A query begins; its blocks follow."""
+        if member is not None:
+            raise BrokenPromise("rows are named; this scheme hides them")
+        if self._layout is None:
+            raise UsageError("codes are not bound; allowed: answers after hint()")
+        self._sums = np.zeros((self._layout.cells, VALUES, 3), dtype=np.int64)
+        self._seen = 0
+
+    def absorb(self, block: bytes) -> None:
+        """Adds the rows of one block to their cells. Raises BrokenPromise for a wrong size or value."""
+        assert self._sums is not None
+        start = self._seen * QUERY_BLOCKS * ring.N
+        rows = max(0, min(QUERY_BLOCKS * ring.N, self._rows - start))
+        self._seen += 1
+        pad = ring.N if self._seen == self.query_blocks else 0
+        halves = ring.from_wire(block)
+        if halves is None or len(halves) != VALUES * (rows + pad):
+            raise BrokenPromise(f"a query block of {len(block)} bytes where {rows + pad} encrypted rows are due")
+        thirds = _thirds(halves).reshape(rows + pad, VALUES * 3)
+        if rows:
+            self._add_rows(thirds[:rows], self._matrices[self._seen - 1])
+        if pad:
+            padded = self._masks.astype(np.float64) @ thirds[rows:].astype(np.float64)  # below 2^48: exact
+            self._sums += padded.astype(np.int64).reshape(self._sums.shape)
+
+    def _add_rows(self, thirds: Int64s, matrices: list[scipy.sparse.csr_array]) -> None:
+        assert self._layout is not None
+        assert self._sums is not None
+        flat = self._sums.reshape(-1, thirds.shape[1])
+        for offset, matrix in zip(self._layout.offsets, matrices, strict=True):
+            flat[offset : offset + matrix.shape[0]] += matrix @ thirds
+
+    def answer(self, rng: Randomness) -> Sealed:
+        """The flooded sums, 28 bytes a cell."""
+        assert self._sums is not None
+        if self._seen != self.query_blocks:
+            raise UsageError("the query is not complete; allowed: an answer after all its blocks")
+        stream = rng.child(f"flood/{hashlib.sha256(self._sums.tobytes()).hexdigest()}")
+        return flooded(self._sums, self._parameters.flood_bits, stream)
+
+
+def flooded(sums: Int64s, flood_bits: int, rng: Randomness) -> Sealed:
+    """`sums` int64[cells, values, 3], 36-bit limbs, plus uniform noise of half-width 2^flood_bits each, mod q."""
+    count = sums.shape[0] * sums.shape[1]
+    noise = np.frombuffer(rng.bytes(16 * count), dtype="<u4").astype(np.int64).reshape(count, 4)
+    bits = flood_bits + 1  # uniform in 0 .. 2^bits - 1, then shifted down by the half-width
+    widths = [min(27, max(0, bits - 27 * place)) for place in range(ring.LIMBS)]
+    limbs = np.stack([noise[:, place] & ((1 << width) - 1) for place, width in enumerate(widths)])
+    place, shift = divmod(flood_bits, 27)
+    limbs[place] -= 1 << shift
+    for number, third in enumerate(np.moveaxis(sums.reshape(count, 3), 1, 0)):
+        _add_at(limbs, third, 36 * number)
+    return Sealed(ring.to_wire(ring.join(ring.carry(limbs, 0))))
+
+
+def _add_at(limbs: Int64s, values: Int64s, position: int) -> None:
+    """limbs += values * 2^position, for |values| < 2^62."""
+    place, shift = divmod(position, ring.LIMB_BITS)
+    low = values & ((1 << (ring.LIMB_BITS - shift)) - 1)
+    limbs[place] += low << shift
+    if place + 1 < ring.LIMBS:
+        limbs[place + 1] += values >> (ring.LIMB_BITS - shift)
+
+
+def _thirds(halves: Int64s) -> Int64s:
+    """Halves of 54 bits as thirds of 36, so that 2^26 of them can be added: int64[n, 2] -> int64[n, 3]."""
+    mask = (1 << 36) - 1
+    low, high = halves[:, 0], halves[:, 1]
+    middle = (low >> 36) | ((high & ((1 << 18) - 1)) << 18)
+    return np.stack([low & mask, middle, high >> 18], axis=-1)
+
+
+def _indicators(cells: range, codes: Codes, layout: CellLayout, t: int) -> npt.NDArray[np.int8]:
+    """d_jt for some cells: int8[cells, 4096]."""
+    picks = np.zeros((len(cells), ring.N), dtype=np.int8)
+    rows = codes[t * ring.N : (t + 1) * ring.N]
+    for feature, offset in enumerate(layout.offsets):
+        place = rows[:, feature].astype(np.int64) + offset - cells.start
+        inside = np.flatnonzero((place >= 0) & (place < len(cells)))
+        picks[place[inside], inside] = 1
+    return picks
+
+
+def _matrices(codes: Codes, layout: CellLayout) -> list[list[scipy.sparse.csr_array]]:
+    """The 0/1 matrix D, cut by query block and feature: bins x rows of the block, int64."""
+    step = QUERY_BLOCKS * ring.N
+    blocks = []
+    for start in range(0, max(1, len(codes)), step):
+        part = codes[start : start + step]
+        ones = np.ones(len(part), dtype=np.int64)  # one array for all features
+        blocks.append([_matrix(part[:, f], bins, ones) for f, bins in enumerate(layout.n_bins)])
+    return blocks
+
+
+def _matrix(column: npt.NDArray[np.unsignedinteger], bins: int, ones: Int64s) -> scipy.sparse.csr_array:
+    order = np.argsort(column, kind="stable").astype(np.int32)
+    ends = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=bins))]).astype(np.int32)
+    return scipy.sparse.csr_array((ones, order, ends), shape=(bins, len(column)))
