@@ -2,8 +2,8 @@
 
     log = Log(store, identity, "bank", "run-7", clock, entry_key=key, certificate=certificate, agreement=digest)
     entry = log.append(phase="train", round=4, step="hist", slot=slot, dir="send", peer="telecom", payload=payload)
-    log.commit()                       # before the message leaves: what was not kept must not be said
-    note = log.checkpoint()            # at the end of a round; peers cosign it before the next one begins
+    log.commit()                       # durable; at once for a party that could not say the same bytes again
+    note = log.checkpoint()            # at the end of a round, commits; peers cosign it before the next one begins
 
 Opening an existing store continues the log. A role that runs again after a crash repeats its appends; a slot that is
 there already with the same content gives back the entry that is there, another content raises SlotTaken.

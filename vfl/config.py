@@ -234,9 +234,15 @@ def _model(table: _Reader) -> GBDTParameters:
         if isinstance(value, int) and value not in _INT64:
             raise UsageError(f"{table.place(key)} is {shown(value)}", remedy="Whole numbers have 64 bits at most.")
     try:
-        return GBDTParameters.from_mapping(values)
+        parameters = GBDTParameters.from_mapping(values)
     except UsageError as error:
         raise UsageError(f"{table.place()}: {error}", remedy=error.remedy) from None
+    if parameters.early_stopping_round and not parameters.validation_fraction:
+        raise UsageError(
+            f"{table.place('early_stopping_round')} is {parameters.early_stopping_round}, but no rows validate",
+            remedy="Set validation_fraction as well, for instance 0.2.",
+        )
+    return parameters
 
 
 def _privacy(table: _Reader) -> PrivacyConfig:

@@ -147,7 +147,7 @@ def test_parameters_that_show_too_much_are_refused():
     with pytest.raises(UsageError, match="allowed: 2") as refusal:
         LatticeParameters(Lanes(100_000, 1 << 24, 1 << 24), 320, 800)
     assert "gradient_bits" in refusal.value.remedy
-    assert 12 <= affordable_bits(1_000_000, 320, 800, 24) < affordable_bits(10_000, 320, 800, 24)
+    assert 11 <= affordable_bits(1_000_000, 320, 800, 24) < affordable_bits(10_000, 320, 800, 24)
     with pytest.raises(UsageError, match="fewer than 8"):
         affordable_bits(1 << 31, 10**6, 10**6, 24)
 
