@@ -27,10 +27,10 @@ $(VENV)/.tests: $(VENV)/.product
 	touch $@
 
 test: $(VENV)/.tests check
-	$(ROUND) -m "not slow" --cov --cov-fail-under=90
+	$(ROUND) -m "not slow" --cov --cov-fail-under=97
 
 test-all: $(VENV)/.tests check
-	$(ROUND) --cov --cov-fail-under=90
+	$(ROUND) --cov --cov-fail-under=97
 
 check: $(VENV)/.tests
 	$(BIN)/ruff format --check --quiet .

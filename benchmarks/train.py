@@ -60,7 +60,7 @@ def run(rows: int, mine: int, theirs: int, options: dict[str, object], bits: int
     names = [f"p{i}" for i in range(theirs)]
     channel, other = desks["active"].channel("passive", link), desks["passive"].channel("active", back)
     roles = {
-        "active": boost.active([channel], columns, labels, parts, parameters, key, rng.child("active")),
+        "active": boost.active([channel], [theirs], columns, labels, parts, parameters, key, rng.child("active")),
         "passive": boost.passive(other, names, values[:, mine:], parameters, MIN_BIN, evaluators, rng.child("passive")),
     }
 

@@ -1,6 +1,6 @@
 """Bank-partner stories on real public credit data, each of which becomes a folder in the user's own format.
 
-    folder = materialise("pos-loan", Path("demo"))        # bank.csv, bureau.csv, ..., and scenario.toml
+folder = materialise("pos-loan", Path("demo"))        # bank.csv, bureau.csv, ..., and scenario.toml
 """
 
 from __future__ import annotations

@@ -37,7 +37,9 @@ role = "passive"
 table = "data/telecom.parquet"
 id = "phone"
 """
-FULL = SMALL + """
+FULL = (
+    SMALL
+    + """
 features = ["age", "seniority"]
 [party.shop-1]
 role = "passive"
@@ -64,6 +66,7 @@ max_set_size = 1000
 [holdout]
 column = "is_test"
 """
+)
 
 
 def load(folder: Path, text: str) -> Scenario:

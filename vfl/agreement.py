@@ -54,9 +54,10 @@ class Agreement:
             if body.pop("version") != VERSION:
                 raise AgreementError(f"this program reads agreements of version {VERSION}")
             found = cls(members=members, **body)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            canonical = found.encode() == data
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AgreementError(f"not the text of an agreement: {error!r}") from None
-        if found.encode() != data:
+        if not canonical:
             raise AgreementError("the agreement is not in its canonical encoding")
         return found
 
@@ -104,7 +105,8 @@ def _parsed(data: bytes, peer: str) -> Json:
 def _differences(mine: Json, theirs: Json, path: str) -> list[tuple[str, str, str]]:
     if isinstance(mine, dict) and isinstance(theirs, dict):
         keys = sorted({*mine, *theirs}, key=str)
-        return [d for key in keys for d in _differences(mine.get(key), theirs.get(key), f"{path}.{key}".lstrip("."))]
+        names = {key: f"{path}.{_short(key)[1:-1]}".lstrip(".") for key in keys}
+        return [d for key in keys for d in _differences(mine.get(key), theirs.get(key), names[key])]
     if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
         pairs = enumerate(zip(mine, theirs, strict=True))
         return [d for i, (a, b) in pairs for d in _differences(a, b, f"{path}[{_label(a, i)}]")]
@@ -116,5 +118,9 @@ def _label(item: Json, index: int) -> str:
 
 
 def _short(value: Json) -> str:
-    text = json.dumps(value, ensure_ascii=False)
+    try:
+        text = json.dumps(value, ensure_ascii=False)
+    except RecursionError:
+        return "deeply nested lists"
+    text = "".join(char if char.isprintable() else "?" for char in text)
     return text if len(text) <= 60 else f"{text[:57]}..."

@@ -1,4 +1,4 @@
-"""The command line: thin. Exit codes: 0 done, 2 fix the input, 3 a party misbehaved, 4 try again."""
+"""The command line: thin. Exit codes: 0 done, 2 fix the input, 3 a party misbehaved, 4 try again, 130 interrupted."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ import typer
 
 app = typer.Typer(
     name="tallystick",
-    help="Joint credit models across companies, under encryption, with ledgers that a regulator can verify alone.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -22,19 +21,36 @@ EXIT_USAGE, EXIT_PROTOCOL, EXIT_TRANSPORT = 2, 3, 4
 
 @app.command()
 def run(
-    scenario: Annotated[str, typer.Argument(help="A shipped scenario (see `tallystick scenarios`) or a .toml file.")],
-    out: Annotated[Path | None, typer.Option(help="Directory for the results; default runs/NAME-TIME.")] = None,
+    scenario: Annotated[
+        str, typer.Argument(metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file.")
+    ],
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
+    ] = None,
     as_json: Annotated[
         bool, typer.Option("--json", help="Print the summary as JSON on stdout, and nothing else.")
     ] = False,
-    config_check: Annotated[bool, typer.Option(help="Check the scenario and its tables, then stop.")] = False,
-    processes: Annotated[bool, typer.Option(help="Run every party as its own process over loopback sockets.")] = False,
-    parties: Annotated[str | None, typer.Option(help="Only these parties, comma-separated: bank,telecom.")] = None,
-    resume: Annotated[bool, typer.Option(help="Go on with the interrupted run of this --out.")] = False,
-    seed: Annotated[str | None, typer.Option(help="Derive all randomness from this text: for tests only.")] = None,
-    timeout: Annotated[float, typer.Option(help="Seconds without any word between processes.", min=1.0)] = 600.0,
+    config_check: Annotated[
+        bool, typer.Option("--config-check", help="Check the scenario and its tables, then stop.")
+    ] = False,
+    processes: Annotated[
+        bool, typer.Option("--processes", help="Run every party as its own process over loopback sockets.")
+    ] = False,
+    parties: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of this --out.")] = False,
+    seed: Annotated[
+        str | None, typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
+    ] = None,
+    timeout: Annotated[
+        int, typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
+    ] = 600,
 ) -> None:
-    """Run all parties of a scenario: align, train, score, and write the audit bundle."""
+    """Align, train and score with all parties of a scenario.
+
+    Leaves the results, one folder a party, and an audit bundle that anybody can verify.
+    """
     from vfl import commands  # imported late: `--help` must not pay for numpy
 
     commands.run(scenario, out, as_json, config_check, processes, parties, resume, seed, timeout)
@@ -42,27 +58,45 @@ def run(
 
 @app.command()
 def scenarios(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the scenarios that ship with the package."""
+    """List the scenarios that ship."""
     from scenarios import describe, scenario_names
 
     found = {name: describe(name) for name in scenario_names()}
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    for name, text in found.items():
-        typer.echo(f"{name:12} {text}")
+    typer.echo("\n\n".join(found.values()))
 
 
 @app.command()
 def replay(
-    directory: Annotated[Path, typer.Argument(help="A run directory.")],
-    party: Annotated[str, typer.Option(help="Whose part to run again.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    party: Annotated[str, typer.Option(metavar="NAME", help="Whose part to run again.")],
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Run one party again from its data, seed and received messages; every sent byte must come out the same."""
+    """Check one party's work by doing it again.
+
+    The party runs again from its data, its seed and the messages it received; every byte it sent must come out the
+    same, and so must its share of the model.
+    """
     from vfl import commands
 
     commands.replay(directory, party, as_json)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        version()
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    show_version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="Print the version.")
+    ] = False,
+) -> None:
+    """Joint credit models across companies, under encryption, with ledgers that a regulator can verify alone."""
 
 
 @app.command()
@@ -78,7 +112,7 @@ def main() -> None:
     from vfl.errors import AgreementError, ProtocolError, UsageError, VflError
 
     try:
-        app()
+        app(prog_name="tallystick")
     except VflError as error:
         typer.echo(f"error: {error}", err=True)
         if error.remedy:

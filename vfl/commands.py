@@ -4,21 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shlex
 import sys
 import tempfile
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import NoReturn
 
 from rich.console import Console
 
 from scenarios import materialise, scenario_names
 from vfl import replaying
-from vfl.config import Scenario, load_scenario
+from vfl.config import load_scenario
 from vfl.errors import UsageError
 from vfl.holding import Holding
 from vfl.present import show_check, show_summary
 from vfl.progress import shown
-from vfl.simulation import Load, Options, agree, run_scenario
+from vfl.simulation import Load, Options, agree, partial_of, run_scenario
+from vfl.table import closest
+
+INTERRUPTED = 130  # what shells report of a process that Ctrl-C ended
 
 
 def run(
@@ -33,34 +39,53 @@ def run(
     timeout: float,
 ) -> None:
     """`tallystick run`."""
-    load = loader(scenario, [name.strip() for name in parties.split(",")] if parties is not None else None)
+    name, load = loader(scenario, [name.strip() for name in parties.split(",")] if parties is not None else None)
     if config_check:
         check(load, as_json)
         return
-    out = out or Path("runs") / f"{Path(scenario).stem}-{time.strftime('%Y%m%dT%H%M%S')}"
+    if resume and out is None:
+        raise UsageError("--resume is given without --out", remedy="name the --out of the interrupted run")
+    out = out or Path("runs") / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}"
     fixed = hashlib.sha256(seed.encode()).digest() if seed is not None else None
-    with shown() as progress:
-        summary = run_scenario(load, Options(out, processes, resume, fixed, timeout), progress)
+    try:
+        with shown() as progress:
+            summary = run_scenario(load, Options(out, processes, resume, fixed, timeout), progress)
+    except KeyboardInterrupt:
+        _interrupted(scenario, out, parties)
     if as_json:
-        sys.stdout.write(json.dumps(summary.body, indent=2) + "\n")
+        _write_json(summary.body, indent=2)
     else:
         show_summary(summary, out, Console())
 
 
-def loader(scenario: str, parties: list[str] | None) -> Load:
-    """How to get the scenario of that name or file; a shipped one writes its tables into the folder it is given."""
+def _interrupted(scenario: str, out: Path, parties: str | None) -> NoReturn:
+    """Say what is left of the run and how it can go on."""
+    if partial_of(out).exists():
+        again = ["tallystick", "run", scenario, "--out", str(out), *(["--parties", parties] if parties else [])]
+        sys.stderr.write(f"interrupted: what was reached is in {partial_of(out)}\n")
+        sys.stderr.write(f"  to do: go on with `{shlex.join([*again, '--resume'])}`, or remove the directory\n")
+    else:
+        sys.stderr.write("interrupted: nothing is kept\n")
+    sys.exit(INTERRUPTED)
+
+
+def _write_json(body: Mapping[str, object], indent: int | None = None) -> None:
+    """One JSON object on stdout."""
+    sys.stdout.write(json.dumps(body, indent=indent) + "\n")
+    sys.stdout.flush()
+
+
+def loader(scenario: str, parties: list[str] | None) -> tuple[str, Load]:
+    """Name of the scenario of that name or file, and how to get it; a shipped one writes its tables into a folder."""
     if scenario in scenario_names():
-        return lambda folder: load_scenario(materialise(scenario, folder, parties))
-    if not scenario.endswith(".toml"):
+        return scenario, lambda folder: load_scenario(materialise(scenario, folder, parties))
+    if not scenario.lower().endswith(".toml"):
         raise UsageError(
-            f"there is no scenario {scenario!r}", remedy=f"name one of {', '.join(scenario_names())}, or a .toml file"
+            f"there is no scenario {scenario!r}", remedy=f"{closest(scenario, scenario_names())} Or name a .toml file."
         )
-
-    def load(folder: Path) -> Scenario:
-        found = load_scenario(scenario)
-        return found if parties is None else found.restrict(parties)
-
-    return load
+    found = load_scenario(scenario)
+    kept = found if parties is None else found.restrict(parties)
+    return found.name, lambda folder: kept
 
 
 def check(load: Load, as_json: bool) -> None:
@@ -79,9 +104,7 @@ def check(load: Load, as_json: bool) -> None:
 
         agreement = agree(scenario, look)
     if as_json:
-        sys.stdout.write(
-            json.dumps({"scenario": scenario.name, "agreement": agreement.digest, "parties": found}) + "\n"
-        )
+        _write_json({"scenario": scenario.name, "agreement": agreement.digest, "parties": found})
     else:
         show_check(scenario, agreement, found, Console())
 
@@ -90,10 +113,11 @@ def replay(directory: Path, party: str, as_json: bool) -> None:
     """`tallystick replay`."""
     done = replaying.replay(directory, party)
     if as_json:
-        sys.stdout.write(json.dumps(vars(done)) + "\n")
+        _write_json(vars(done))
     else:
         Console().print(
-            f"{done.party}: {done.sent} messages said again byte for byte, {done.received} heard, "
-            f"every digest stands in the ledger; the model share is the same.",
+            f"{done.party}: {done.sent} messages said again byte for byte, {done.received} heard; "
+            "every digest stands in the ledger, and the results are the same.",
             highlight=False,
+            soft_wrap=True,
         )

@@ -39,11 +39,12 @@ ROLES = ("active", "passive")
 MODELS = ("gbdt",)
 SCHEMES = ("paillier",)
 LEVELS = ("disclosed",)
-PROTOCOLS = ("x25519",)
+PROTOCOLS = ("x25519", "kkrt", "auto")
 KEY_BITS = (2048, 3072, 4096)
 LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32
+RESERVED = ("intersection", "train", "validation", "holdout", "total")  # keys beside party names in a summary
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -184,10 +185,10 @@ def _parties(table: _Reader, folder: Path) -> tuple[PartyConfig, ...]:
     """The [party.NAME] tables: exactly one active, at least one passive."""
     parties = []
     for name in table.raw:
-        if not _NAME.fullmatch(name):
+        if not _NAME.fullmatch(name) or name in RESERVED:
             raise UsageError(
                 f"{table.file}: party name {shown(name)} is not allowed",
-                remedy="Use a small letter, then up to 30 small letters, digits or hyphens.",
+                remedy=f"Use a small letter, then 30 more letters, digits or hyphens; not {', '.join(RESERVED)}.",
             )
         parties.append(_party(name, table.table(name), folder))
     active = [party.name for party in parties if party.role == "active"]

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Coroutine, Generator, Iterable
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import msgspec
 
@@ -24,7 +24,7 @@ MAX_FRAME = MAX_MESSAGE + 4096  # bytes: a message and its envelope
 class Opened(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
     """First frame of a link: how many messages of yours I hold already (0 unless a run is resumed), and who I am."""
 
-    received: int
+    received: Annotated[int, msgspec.Meta(ge=0)]
     credential: bytes
 
 

@@ -4,11 +4,22 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from vfl.errors import UsageError
+
+
+@contextmanager
+def refusals(folder: Path, remedy: str) -> Iterator[None]:
+    """Turn what the operating system refuses below `folder` into a UsageError naming the file."""
+    try:
+        yield
+    except OSError as error:
+        why = error.strerror or str(error)
+        raise UsageError(f"{error.filename or folder} cannot be written: {why}", remedy=remedy) from error
 
 
 def write_whole(path: Path, body: Mapping[str, Any]) -> None:

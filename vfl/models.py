@@ -60,7 +60,7 @@ def read_records(share: bytes) -> list[SplitRecord]:
             SplitRecord(names.index(r["feature"]), float(r["threshold"]), int(r["bin"]), bool(r["default_left"]))
             for r in body["records"]
         ]
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the model share is damaged: {error!r}") from None
 
 
@@ -80,7 +80,7 @@ def read_ensemble(share: bytes) -> Ensemble:
         )
         counts = tuple(int(count) for count in body["passive_records"])
         return Ensemble(float(body["init_score"]), trees, tuple(read_records(share)), counts)
-    except (KeyError, TypeError, ValueError) as error:
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the active party's model share is damaged: {error!r}") from None
 
 
@@ -112,5 +112,5 @@ def _decode(share: bytes) -> tuple[list[str], dict[str, Any]]:
         if body["format"] != FORMAT:
             raise UsageError(f"not a model share of format {FORMAT}")
         return list(body["features"]), body
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise UsageError(f"not a model share: {error!r}") from None

@@ -11,19 +11,20 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 
 from ledger.canonical import decode, encode
 from ledger.checkpoint import open_checkpoint
 from ledger.entry import Env, Payload, slot_name, verify_envelope
 from ledger.entry import Envelope as Statement
-from ledger.errors import LedgerError, StoreError
+from ledger.errors import LedgerError, SlotTaken, StoreError
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
-from ledger.store import Store
+from ledger.store import SQLiteStore, Store
 from ledger.witness import Witness
 from vfl.channel import Step
 from vfl.clock import Clock
-from vfl.errors import BrokenPromise, UsageError
+from vfl.errors import BrokenPromise, ProtocolError, UsageError
 
 CERTIFIED_FOR = timedelta(days=30)  # a run's key speaks for its party this long
 
@@ -34,6 +35,22 @@ class PeerKeys:
 
     identity: VerifyingKey
     witness: VerifyingKey
+
+
+@contextmanager
+def own_ledger() -> Iterator[None]:
+    """What a party's own ledger refuses is for its keeper to mend."""
+    try:
+        yield
+    except LedgerError as error:
+        remedy = error.remedy or "see whether the disk is full, or the file damaged"
+        raise UsageError(f"the ledger refuses: {error}", remedy=remedy) from error
+
+
+def open_store(path: Path) -> SQLiteStore:
+    """The ledger file at `path`, new or old. Raises UsageError if it cannot be opened or is none."""
+    with own_ledger():
+        return SQLiteStore(path)
 
 
 class LedgerNotary:
@@ -96,7 +113,15 @@ class LedgerNotary:
             me = self.log.party
             commitments = [{"kind": k, "alg": "hmac-sha256", "digest": d.hex()} for k, d in digests.items()]
             slot = slot_name(phase, 0, step, me, me)
-            self.log.append(phase=phase, round=0, step=step, slot=slot, dir="local", commit=commitments)
+            try:
+                self.log.append(phase=phase, round=0, step=step, slot=slot, dir="local", commit=commitments)
+            except SlotTaken as error:
+                raise ProtocolError(
+                    "did not commit to this: the digests computed from data and seed differ from the record",
+                    peer=me,
+                    step=slot,
+                    remedy="the data, the seed or the parameters changed since the run",
+                ) from error
 
     def head(self, peer: str) -> bytes:
         with self._measured():
@@ -129,9 +154,8 @@ class LedgerNotary:
     def _measured(self) -> Iterator[None]:
         start = time.thread_time()
         try:
-            yield
-        except StoreError as error:
-            raise UsageError(f"the ledger cannot be written: {error}", remedy=error.remedy) from error
+            with own_ledger():
+                yield
         finally:
             self.cpu_seconds += time.thread_time() - start
 

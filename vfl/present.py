@@ -25,40 +25,44 @@ _MODELS = {
 def show_summary(summary: Summary, out: Path, console: Console) -> None:
     """The end of `tallystick run`."""
     body = summary.body
-    console.print()
-    console.print(_rows(body))
-    console.print(_metrics(body))
-    console.print(_costs(body))
+    _show(console, f"Customers ({body['scenario']})", _rows(body))
+    _show(console, "Hold-out", _metrics(body))
+    _show(console, "Cost", _costs(body))
     ledger, privacy = body["ledger"], body["privacy"]
-    console.print(
-        f"Ledger: {ledger['entries']:,} signed entries, {ledger['checkpoints']} countersigned checkpoints, "
-        f"{ledger['overhead_fraction']:.1%} of the CPU time.",
-        highlight=False,
-    )
-    console.print(
+    _say(
+        console,
+        f"Ledger:  {ledger['entries']:,} signed entries, {ledger['checkpoints']} countersigned checkpoints, "
+        f"{ledger['overhead_fraction']:.1%} of CPU",
         f"Privacy: scheme {privacy['scheme']}, level {privacy['level']}, {privacy['key_bits']}-bit key, "
-        f"bins of at least {privacy['min_bin_population']} rows.",
-        highlight=False,
-    )
-    console.print(
-        f"Results in {out}: summary.json, predictions.csv, one folder a party.", highlight=False, soft_wrap=True
-    )
-    console.print(
-        f"Verify alone: python -m ledger verify {out / 'audit.bundle'} --policy {out / 'policy.txt'}",
-        highlight=False,
-        soft_wrap=True,
+        f"bins of {privacy['min_bin_population']} rows or more",
+        f"Results: {out}: summary.json, predictions.csv, one folder a party",
+        f"Verify:  python -m ledger verify {out / 'audit.bundle'} --policy {out / 'policy.txt'}",
     )
 
 
-def _table(title: str, *columns: str) -> Table:
-    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, title_style="bold", pad_edge=False)
+def _table(*columns: str) -> Table:
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
     for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right")
+        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
     return table
 
 
+def _show(console: Console, title: str, table: Table) -> None:
+    """A table under a title that may be wider than it."""
+    console.print()
+    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
+    console.print(table)
+
+
+def _say(console: Console, *lines: str) -> None:
+    """Lines that a terminal may fold but we do not break: paths in them stay whole."""
+    console.print()
+    for line in lines:
+        console.print(line, markup=False, highlight=False, soft_wrap=True)
+
+
 def _rows(body: Mapping[str, Any]) -> Table:
-    table = _table(f"Customers ({body['scenario']})", "party", "usable rows", "features", "CPU s")
+    table = _table("party", "usable rows", "features", "CPU s")
     rows = body["rows"]
     for name, cpu in body["cpu_seconds"].items():
         table.add_row(name, f"{rows[name]:,}", str(body["features"][name]), f"{cpu:.1f}")
@@ -71,7 +75,7 @@ def _rows(body: Mapping[str, Any]) -> Table:
 
 
 def _metrics(body: Mapping[str, Any]) -> Table:
-    table = _table("Hold-out", "model", "AUC", "KS", "Gini")
+    table = _table("model", "AUC", "KS", "Gini")
     active = next(iter(body["cpu_seconds"]))
     for name, found in body["metrics"].items():
         label = _MODELS[name].format(active=active)
@@ -80,7 +84,7 @@ def _metrics(body: Mapping[str, Any]) -> Table:
 
 
 def _costs(body: Mapping[str, Any]) -> Table:
-    table = _table("Cost", "phase", "seconds", "MB")
+    table = _table("phase", "seconds", "MB")
     for phase, seconds in body["seconds"].items():
         if phase == "total":
             continue
@@ -95,11 +99,9 @@ def show_check(
     scenario: Scenario, agreement: Agreement, found: Mapping[str, Mapping[str, int]], console: Console
 ) -> None:
     """The end of `tallystick run --config-check`."""
-    table = _table(
-        f"{scenario.name}: the scenario and its tables are fine", "party", "usable rows", "features", "left out"
-    )
+    table = _table("party", "usable rows", "features", "left out")
     for name, counts in found.items():
         left_out = counts["excluded"] + counts["duplicates"]
         table.add_row(name, f"{counts['customers']:,}", str(counts["features"]), f"{left_out:,}")
-    console.print(table)
-    console.print(f"Agreement {agreement.digest}", highlight=False)
+    _show(console, f"{scenario.name}: the scenario and its tables are fine", table)
+    _say(console, f"Agreement {agreement.digest}")

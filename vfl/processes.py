@@ -22,6 +22,7 @@ from typing import Any
 from vfl import errors
 from vfl.clock import SystemClock
 from vfl.errors import TransportError, VflError
+from vfl.files import refusals
 from vfl.progress import Lines, Progress
 from vfl.seat import RunFile, Seat, peers_of
 from vfl.transport import LOOPBACK, SocketLink, accept, connect, drive, listen
@@ -50,7 +51,8 @@ class _Child:
         self.party = party
         self.failure: VflError | None = None
         words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port)]
-        self._cries = tempfile.TemporaryFile()  # a pipe that nobody empties would stop the process
+        # A pipe that nobody empties would stop the process. Closed in `end`.
+        self._cries = tempfile.TemporaryFile()  # noqa: SIM115
         # Our own interpreter and module, and no shell.
         self.process = subprocess.Popen(  # noqa: S603
             words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=self._cries
@@ -149,7 +151,8 @@ def main(words: Sequence[str]) -> int:
     """One party's process: FOLDER PARTY TIMEOUT PORT (0: listen, and tell the port)."""
     folder, party, timeout, port = Path(words[0]), words[1], float(words[2]), int(words[3])
     try:
-        _take_part(folder, party, timeout, port)
+        with refusals(folder, remedy="free some space or name another --out"):
+            _take_part(folder, party, timeout, port)
     except VflError as error:
         told = _Told(type(error).__name__, str(error), error.remedy)
         sys.stdout.write(json.dumps(vars(told)) + "\n")
@@ -163,8 +166,9 @@ def _take_part(folder: Path, party: str, timeout: float, port: int) -> None:
     try:
         links = _links(seat, timeout, port)
         seat.follow(Lines(sys.stdout))
+        role = seat.role(links)
         seat.watch.start()
-        drive(seat.role(links), list(links.values()), timeout)
+        drive(role, list(links.values()), timeout)
     finally:
         seat.close(concurrent=True)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
@@ -15,6 +16,7 @@ from rich.progress import Progress as Display
 
 PHASES = {
     "prepare": "reading tables",
+    "start": "each party reading its own",
     "handshake": "comparing agreements",
     "psi": "finding common customers",
     "align": "confirming the common order",
@@ -62,6 +64,10 @@ class Plain:
         self._shown = self._began = time.monotonic()
 
     def enter(self, phase: str, round: int, rounds: int = 1) -> None:
+        with contextlib.suppress(BrokenPipeError):  # that nobody listens any more is no reason to stop the run
+            self._tell(phase, round, rounds)
+
+    def _tell(self, phase: str, round: int, rounds: int) -> None:
         now = time.monotonic()
         if phase != self._phase:
             self._out.write(f"[{now - self._began:6.1f} s] {PHASES.get(phase, phase)}\n")
@@ -87,7 +93,9 @@ def shown() -> Iterator[Progress]:
         TimeElapsedColumn(),
     )
     with Display(*columns, console=Console(stderr=True)) as display:
-        yield _Live(display)
+        live = _Live(display)
+        yield live
+        live.finish()
 
 
 class _Live:
@@ -98,9 +106,13 @@ class _Live:
 
     def enter(self, phase: str, round: int, rounds: int = 1) -> None:
         if phase != self._phase:
-            if self._task is not None:
-                self._display.update(self._task, completed=self._display.tasks[self._task].total)
+            self.finish()
             self._task = self._display.add_task(PHASES.get(phase, phase), total=rounds)
             self._phase = phase
         elif self._task is not None:
             self._display.update(self._task, completed=round)
+
+    def finish(self) -> None:
+        """The phase shown last is done."""
+        if self._task is not None:
+            self._display.update(self._task, completed=self._display.tasks[self._task].total)

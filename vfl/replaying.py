@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from ledger.entry import Entry
-from ledger.store import SQLiteStore
+from ledger.entry import Entry, slot_name
+from ledger.errors import LedgerError
 from vfl.channel import Record, lockstep
 from vfl.errors import ProtocolError, UsageError
+from vfl.notary import open_store
 from vfl.replay import ReplayChannel
-from vfl.seat import RunFile, peers_of, protocol_randomness, read_own_holding, read_seed, role
+from vfl.run import ActiveOutcome
+from vfl.seat import Outcome, RunFile, peers_of, predictions, protocol_randomness, read_own_holding, read_seed, role
 from vfl.transcripts import read_transcript
 
 
@@ -25,7 +27,7 @@ class Replayed:
 
 
 def replay(directory: Path, party: str) -> Replayed:
-    """Run `party` of the run in `directory` again; it must say every recorded byte and end with the same share.
+    """Run `party` of the run in `directory` again; it must say every recorded byte and end with the same results.
 
     Raises ProtocolError naming party and step where it does not, UsageError if the directory is not of a finished run.
     """
@@ -33,38 +35,68 @@ def replay(directory: Path, party: str) -> Replayed:
     if party not in file.keys:
         raise UsageError(f"no party {party!r} in this run", remedy=f"name one of {', '.join(file.keys)}")
     folder = directory / party
-    records = list(read_transcript(folder / "transcript.bin"))
-    _require_in_ledger(folder, party, records)
+    for name in ("transcript.bin", "ledger.sqlite", "share.json"):
+        if not (folder / name).exists():
+            raise UsageError(f"there is no {name} in {folder}", remedy="name the directory of a finished run")
+    records = _records(folder, party)
+    entries = _entries(folder, party)
+    _require_in_ledger(entries, party, records)
     channels = {
         member.name: ReplayChannel(party, member.name, [record for record in records if record.peer == member.name])
         for member in peers_of(file.agreement, party)
     }
+
+    def commit(step: str, digests: Mapping[str, bytes]) -> None:
+        slot = slot_name("commit", 0, step, party, party)
+        recorded = {item["kind"]: item["digest"] for item in entries[slot].commit} if slot in entries else {}
+        for kind, digest in digests.items():
+            if recorded.get(kind) != digest.hex():
+                raise ProtocolError(f"did not commit to these {kind}", peer=party, step=slot)
+
     mine = read_own_holding(folder, file.agreement)
-    part = role(mine, file.terms, channels, protocol_randomness(read_seed(folder)), _keep_nothing)
+    part = role(mine, file.terms, channels, protocol_randomness(read_seed(folder)), commit)
     outcome = lockstep({party: part})[party]
-    for channel in channels.values():
-        if channel.left:
-            raise ProtocolError(f"ended with {channel.left} recorded messages left", peer=party, step=channel.peer)
-    if outcome.share != (folder / "share.json").read_bytes():
-        raise ProtocolError("ends with another model share than share.json", peer=party, step="freeze")
+    if left := sum(channel.left for channel in channels.values()) + sum(r.peer not in channels for r in records):
+        raise ProtocolError(f"ended with {left} recorded messages left", peer=party, step="freeze")
+    for name, content in _results(outcome, mine.ids).items():
+        if not (folder / name).exists() or (folder / name).read_bytes() != content:
+            raise ProtocolError(f"ends with another content of {name}", peer=party, step="freeze")
     sent = sum(record.sent for record in records)
     return Replayed(party, sent, len(records) - sent)
 
 
-def _keep_nothing(step: str, digests: Mapping[str, bytes]) -> None:
-    """Commitments are on record already."""
+def _results(outcome: Outcome, ids: tuple[str, ...]) -> dict[str, bytes]:
+    """What the party kept at the end, by file."""
+    found = {"share.json": outcome.share}
+    return found | {"predictions.csv": predictions(ids, outcome)} if isinstance(outcome, ActiveOutcome) else found
 
 
-def _require_in_ledger(folder: Path, party: str, records: list[Record]) -> None:
-    """Every message of the transcript stands in the party's ledger with the same digest."""
-    if not (folder / "ledger.sqlite").exists():
-        raise UsageError(f"there is no ledger in {folder}")
-    store = SQLiteStore(folder / "ledger.sqlite")
+def _records(folder: Path, party: str) -> list[Record]:
+    """The transcript; damage in it is a broken record of the party, not a wrong command."""
+    records: list[Record] = []
     try:
-        entries = [Entry.from_bytes(row.body) for row in store.rows()]
+        for record in read_transcript(folder / "transcript.bin"):
+            records.append(record)
+    except UsageError as error:
+        last = f"after {records[-1].slot}" if records else "start"
+        raise ProtocolError(str(error), peer=party, step=last, remedy=error.remedy) from None
+    return records
+
+
+def _entries(folder: Path, party: str) -> dict[str, Entry]:
+    """The party's ledger by slot."""
+    store = open_store(folder / "ledger.sqlite")
+    try:
+        return {entry.slot: entry for entry in (Entry.from_bytes(row.body) for row in store.rows())}
+    except LedgerError as error:
+        raise ProtocolError(f"keeps a damaged ledger: {error}", peer=party, remedy=error.remedy) from None
     finally:
         store.close()
-    digests = {entry.slot: entry.payload.digest for entry in entries if entry.payload is not None}
+
+
+def _require_in_ledger(entries: Mapping[str, Entry], party: str, records: list[Record]) -> None:
+    """Every message of the transcript stands in the party's ledger with the same digest."""
     for record in records:
-        if digests.get(record.slot) != record.digest.hex():
+        entry = entries.get(record.slot)
+        if entry is None or entry.payload is None or entry.payload.digest != record.digest.hex():
             raise ProtocolError("the transcript and the ledger name different messages", peer=party, step=record.slot)

@@ -60,7 +60,8 @@ class Terms:
     def psi(self) -> PsiTerms:
         """Of the intersection."""
         psi, privacy = self.agreement.psi, self.agreement.privacy
-        return PsiTerms(self.run, str(psi["id_rule"]), int(psi["max_set_size"]), int(privacy["min_intersection"]))
+        least = int(privacy["min_intersection"])
+        return PsiTerms(self.run, str(psi["id_rule"]), int(psi["max_set_size"]), least, str(psi["protocol"]))
 
     @property
     def scheme(self) -> str:

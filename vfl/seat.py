@@ -15,7 +15,7 @@ from __future__ import annotations
 import csv
 import io
 import os
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -188,7 +188,7 @@ class Seat:
         if isinstance(outcome, ActiveOutcome):
             parts = np.where(outcome.holdout, 2, outcome.parts.validation.astype(np.int8)).astype(np.int8)
             np.save(self.folder / "parts.npy", parts)
-            (self.folder / "predictions.csv").write_text(_predictions(mine, outcome), encoding="utf-8")
+            (self.folder / "predictions.csv").write_bytes(predictions(mine.ids, outcome))
         report = {
             "party": self.name,
             "rows": len(mine.tokens),
@@ -213,13 +213,13 @@ class Seat:
             self._transcript.close()
 
 
-def _predictions(mine: Holding, outcome: ActiveOutcome) -> str:
-    """`id,label,pd` of the hold-out, in the order of the party's own table."""
+def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
+    """`id,label,pd` of the hold-out, in the order of the party's own table; `ids` as the table writes them."""
     rows = outcome.rows[outcome.holdout]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["id", "label", "pd"])
     for place in np.argsort(rows).tolist():
         row = int(rows[place])
-        writer.writerow([mine.ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))])
-    return text.getvalue()
+        writer.writerow([ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))])
+    return text.getvalue().encode()

@@ -15,21 +15,22 @@ import os
 import secrets
 import shutil
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vfl.agreement import Agreement, Member, Scalar
+from vfl.agreement import Agreement, Member, Scalar, require_same
 from vfl.channel import lockstep
 from vfl.clock import Clock, SystemClock
 from vfl.config import Scenario
 from vfl.desk import memory_links
-from vfl.errors import AgreementError, UsageError, VflError
+from vfl.errors import AgreementError, UsageError
+from vfl.files import refusals
 from vfl.holding import Holding, read_holding
 from vfl.notary import PeerKeys
 from vfl.processes import run_processes
 from vfl.progress import Progress, Silent
-from vfl.seat import RunFile, Seat, identity_of, new_seat, peers_of
+from vfl.seat import RunFile, Seat, identity_of, new_seat, peers_of, read_party, read_seed
 from vfl.summary import Summary, conclude
 
 Load = Callable[[Path], Scenario]
@@ -55,14 +56,14 @@ def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock 
     Raises UsageError or AgreementError (fix the input), ProtocolError (a party misbehaved), TransportError (try again).
     """
     clock = clock or SystemClock()
-    partial = options.out.with_name(options.out.name + ".partial")
+    partial = partial_of(options.out)
     _check_free(options, partial)
     with _cleaned_up(partial):
         progress.enter("prepare", 0)
         scenario = load(partial / "tables")
         if options.resume:
             file = RunFile.read(partial)
-            _require_same_agreement(file.agreement, scenario)
+            _require_same(partial, file.agreement, scenario, options.seed)
         else:
             file = prepare(scenario, partial, options.seed, clock)
         if options.processes:
@@ -70,8 +71,14 @@ def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock 
         else:
             _run_lockstep(partial, file, clock, progress)
         summary = conclude(partial, file, clock, progress)
+    with refusals(options.out, remedy=f"the results are complete in {partial}: give them another name"):
         partial.rename(options.out)
     return summary
+
+
+def partial_of(out: Path) -> Path:
+    """Where the run stands until everything in it is complete."""
+    return out.with_name(out.name + ".partial")
 
 
 def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock) -> RunFile:
@@ -118,8 +125,11 @@ def _party_seed(seed: bytes | None, name: str) -> bytes:
 
 def _run_lockstep(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> None:
     agreement = file.agreement
-    seats = {member.name: Seat(folder, member.name, clock) for member in agreement.members}
-    try:
+    with ExitStack() as open_seats:
+        seats = {}
+        for member in agreement.members:
+            seats[member.name] = seat = Seat(folder, member.name, clock)
+            open_seats.callback(seat.close)
         links: dict[str, dict[str, object]] = {name: {} for name in seats}
         active = agreement.active.name
         for member in peers_of(agreement, active):
@@ -134,9 +144,6 @@ def _run_lockstep(folder: Path, file: RunFile, clock: Clock, progress: Progress)
             seats[name].watch.stop()
 
         lockstep(roles, timed)
-    finally:
-        for seat in seats.values():
-            seat.close()
 
 
 def _check_free(options: Options, partial: Path) -> None:
@@ -145,6 +152,11 @@ def _check_free(options: Options, partial: Path) -> None:
         raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
     if options.resume and not partial.exists():
         raise UsageError(f"there is no interrupted run {partial}", remedy="start it without --resume")
+    if options.resume and not (partial / "run.json").exists():
+        raise UsageError(
+            f"{partial} was interrupted before anything was computed",
+            remedy="remove the directory and start without --resume",
+        )
     if partial.exists() and not options.resume:
         raise UsageError(
             f"{partial} is there from an interrupted run", remedy="go on with --resume, or remove the directory"
@@ -154,32 +166,40 @@ def _check_free(options: Options, partial: Path) -> None:
         raise UsageError(f"{nearest} cannot be written to", remedy="name another --out")
 
 
-def _require_same_agreement(recorded: Agreement, scenario: Scenario) -> None:
-    found = agree(scenario, lambda holding: None)
-    if found.encode() != recorded.encode():
-        raise AgreementError(
-            "the scenario differs from the one of the interrupted run",
-            remedy="restore it, or start a new run under another --out",
-        )
+def _require_same(partial: Path, recorded: Agreement, scenario: Scenario, seed: bytes | None) -> None:
+    """Only the run that was begun goes on: the same agreement, tables and columns, and the same seed if one is given.
+
+    Raises AgreementError naming what differs.
+    """
+    remedy = "restore it, or start a new run under another --out"
+    try:
+        require_same(agree(scenario, lambda holding: None).encode(), recorded.encode(), "the interrupted run")
+    except AgreementError as error:
+        raise AgreementError(str(error), remedy=remedy) from None
+    for party in scenario.parties:
+        begun = read_party(partial / party.name)
+        now, then = ((of.table.resolve(), of.id, of.label) for of in (party, begun))
+        for key, ours, theirs in zip(("table", "id", "label"), now, then, strict=True):
+            if ours != theirs:
+                raise AgreementError(
+                    f"[party.{party.name}] {key} is {ours}, and was {theirs} in the interrupted run", remedy=remedy
+                )
+        if seed is not None and read_seed(partial / party.name) != _party_seed(seed, party.name):
+            raise AgreementError(
+                "--seed is another one than that of the interrupted run", remedy="leave it out: the run keeps its seed"
+            )
 
 
 @contextmanager
 def _cleaned_up(partial: Path) -> Iterator[None]:
     """Leave nothing half-written behind when another input is needed; keep what a later resume can go on from."""
     existed = partial.exists()
+    remedy = "free some space or name another --out" + ("" if existed else "; nothing is kept")
     try:
-        yield
-    except (UsageError, AgreementError):
-        if not existed:
+        with refusals(partial, remedy):
+            yield
+    except BaseException as error:
+        useless = isinstance(error, UsageError | AgreementError) or not (partial / "run.json").exists()
+        if useless and not existed:
             shutil.rmtree(partial, ignore_errors=True)
-        raise
-    except OSError as error:
-        if not existed:
-            shutil.rmtree(partial, ignore_errors=True)
-        where = error.filename or partial
-        raise UsageError(
-            f"{where} cannot be written: {error.strerror}",
-            remedy="free some space or name another --out; nothing is kept",
-        ) from error
-    except VflError:
         raise

@@ -20,13 +20,12 @@ import pandas as pd
 
 from ledger.bundle import write_bundle
 from ledger.policy import Policy
-from ledger.store import SQLiteStore
 from vfl import __version__
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
 from vfl.learn.ensemble import Parts
-from vfl.notary import LedgerNotary
+from vfl.notary import LedgerNotary, open_store, own_ledger
 from vfl.progress import Progress
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
@@ -57,13 +56,15 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     policy = Policy.of(identities, quorum="any")
     (folder / "policy.txt").write_text(str(policy), encoding="utf-8")
     body = _summary(folder, file, metrics)
-    stores = {who.name: SQLiteStore(folder / who.name / "ledger.sqlite") for who in identities}
+    stores = {who.name: open_store(folder / who.name / "ledger.sqlite") for who in identities}
     try:
         digest = file.agreement.digest
         logs = [LedgerNotary(stores[who.name], who, file.run, digest, {}, clock).log for who in identities]
         public = {name: body[name] for name in ("scenario", "run", "rows", "metrics", "privacy", "versions")}
         artefacts = {"agreement.json": file.agreement.encode(), "summary.json": _json_bytes(public)}
-        write_bundle(folder / "audit.bundle", logs, file.run, artefacts=artefacts, identities=identities, policy=policy)
+        bundle = folder / "audit.bundle"
+        with own_ledger():
+            write_bundle(bundle, logs, file.run, artefacts=artefacts, identities=identities, policy=policy)
     finally:
         for store in stores.values():
             store.close()
@@ -76,10 +77,12 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
 
 def _expose_predictions(folder: Path, active: str) -> None:
     """The active party's predictions, also at the top: the same file under a second name where the disk allows it."""
+    kept, shown = folder / active / "predictions.csv", folder / "predictions.csv"
+    shown.unlink(missing_ok=True)  # of an earlier attempt to conclude
     try:
-        os.link(folder / active / "predictions.csv", folder / "predictions.csv")
+        os.link(kept, shown)
     except OSError:
-        shutil.copyfile(folder / active / "predictions.csv", folder / "predictions.csv")
+        shutil.copyfile(kept, shown)
 
 
 def _metrics(folder: Path, file: RunFile) -> dict[str, dict[str, float]]:

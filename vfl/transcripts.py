@@ -3,11 +3,13 @@
     record = length (4 bytes, big-endian) || CRC-32 of the body (4 bytes, big-endian) || body (MessagePack `Record`)
 
 Each record is handed to the operating system before the message is acted upon, so a killed process loses nothing.
-An incomplete last record is what such a kill can leave and is cut off; damage anywhere else is refused.
+An incomplete last record is what such a kill can leave and is cut off; damage anywhere else is refused. One process
+at a time may hold a transcript open.
 """
 
 from __future__ import annotations
 
+import fcntl
 import os
 import zlib
 from collections.abc import Iterable, Iterator
@@ -25,25 +27,36 @@ class FileTranscript:
     """The transcript in one file; opening it reads what an earlier process recorded."""
 
     def __init__(self, path: Path) -> None:
-        """Raises UsageError if the file is damaged before its end."""
-        self._path = path
-        self._past = list(read_transcript(path, repair=True)) if path.exists() else []
-        self._file = path.open("ab")
+        """Raises UsageError if the file is damaged before its end, or another process writes to it."""
+        self._file = path.open("ab", buffering=0)  # a buffer would be written once more when a full disk ends the run
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            self._past = list(read_transcript(path, repair=True))
+        except BlockingIOError:
+            self._file.close()
+            raise UsageError(
+                f"{path} is being written by another process", remedy="wait until that run has ended, or stop it"
+            ) from None
+        except UsageError:
+            self._file.close()
+            raise
 
     def append(self, record: Record) -> None:
         """Raises OSError when the disk is full."""
         body = msgspec.msgpack.encode(record)
-        self._file.write(len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body)
-        self._file.flush()
+        left = memoryview(len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body)
+        while left:
+            left = left[self._file.write(left) :]
 
     def records(self) -> Iterable[Record]:
         return self._past
 
     def close(self) -> None:
         """Force everything to disk and close the file."""
-        self._file.flush()
-        os.fsync(self._file.fileno())
-        self._file.close()
+        try:
+            os.fsync(self._file.fileno())
+        finally:
+            self._file.close()
 
 
 def read_transcript(path: Path, *, repair: bool = False) -> Iterator[Record]:

@@ -409,6 +409,4 @@ def _named_rows(bits: bytes, count: int, named: bool) -> Mask | None:
     if not named:
         require(bits == b"", "a hidden node names no rows")
         return None
-    rows = unpack_bits(bits, count)
-    require(rows.any(), "a node has rows")
-    return rows
+    return unpack_bits(bits, count)

@@ -1,0 +1,253 @@
+"""Small data sets split between parties, trained together, and the pooled reference they must equal."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from clear_scheme import ClearEvaluator, ClearKeyHolder
+from hypothesis import strategies as st
+
+from vfl.channel import Channel
+from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
+from vfl.crypto.scheme import Evaluator, KeyHolder, Lanes
+from vfl.errors import BrokenPromise
+from vfl.learn.binning import BinMapper
+from vfl.learn.columns import Columns
+from vfl.learn.ensemble import Ensemble, Parts
+from vfl.learn.parameters import GBDTParameters
+from vfl.learn.reference import ReferenceModel, train_reference
+from vfl.learn.tree import SplitRecord
+from vfl.protocols import boost
+from vfl.randomness import Randomness
+
+from .hostile import Role, Tape, record
+
+PARTNERS = ("telecom", "retailer", "insurer")
+KINDS = (
+    "normal", "ties", "negative", "zeros", "constant", "missing", "mostly missing", "all missing", "flag", "copy",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """Pooled columns, who has which (the active party first), labels, parts, and what was agreed."""
+
+    values: np.ndarray  # float64[n, features]
+    owned: tuple[int, ...]  # features of each party
+    labels: np.ndarray
+    parts: Parts
+    parameters: GBDTParameters
+    least: int = 1  # rows in a bin
+
+    @property
+    def partners(self) -> tuple[str, ...]:
+        return PARTNERS[: len(self.owned) - 1]
+
+    @property
+    def starts(self) -> np.ndarray:
+        """First pooled column of each party."""
+        return np.concatenate([[0], np.cumsum(self.owned)])
+
+    @property
+    def lanes(self) -> Lanes:
+        scale = self.parameters.scale
+        return Lanes(int(self.parts.train.sum()), g_max=scale, h_max=max(1, scale // 4))
+
+    def of(self, party: int, values: np.ndarray | None = None) -> np.ndarray:
+        """The columns of a party, of these values or others."""
+        pooled = self.values if values is None else values
+        return pooled[:, self.starts[party] : self.starts[party + 1]]
+
+    def columns(self, party: int) -> Columns:
+        names = [f"f{i}" for i in range(self.owned[party])]
+        return Columns.fit(names, self.of(party), self.parts.train, self.parameters, self.least)
+
+
+def seed(number: int) -> Randomness:
+    return Randomness(number.to_bytes(32, "big"))
+
+
+# Schemes
+
+
+@dataclass(frozen=True)
+class Scheme:
+    """How both sides get their half of a scheme."""
+
+    holder: Callable[[Lanes], KeyHolder]
+    evaluator: Callable[[bytes, Lanes], Evaluator]
+
+
+def clear(named: bool) -> Scheme:
+    """The scheme without encryption; `named`: rows of a node are disclosed."""
+    return Scheme(lambda lanes: ClearKeyHolder(lanes, discloses_membership=named), ClearEvaluator)
+
+
+def paillier(bits: int) -> Scheme:
+    small = {"small_keys_for_tests": bits < 2048}
+    return Scheme(
+        lambda lanes: PaillierKeyHolder(lanes, b"run", seed(9), bits=bits, **small),
+        lambda public, lanes: PaillierEvaluator(public, lanes, b"run", **small),
+    )
+
+
+# Roles
+
+
+def bank(case: Case, scheme: Scheme, number: int = 1) -> Role:
+    async def role(peers: Mapping[str, Channel]) -> Ensemble:
+        passives, key = [peers[name] for name in case.partners], scheme.holder(case.lanes)
+        mine = case.columns(0)
+        rng = seed(number)
+        return await boost.active(passives, case.owned[1:], mine, case.labels, case.parts, case.parameters, key, rng)
+
+    return role
+
+
+def partner(case: Case, party: int, scheme: Scheme, number: int = 2) -> Role:
+    async def role(peers: Mapping[str, Channel]) -> tuple[Columns, list[SplitRecord]]:
+        def evaluators(name: str, public: bytes, rows: int) -> Evaluator:
+            # The lanes are for the rows that the active party names; what was agreed bounds them.
+            if name != scheme.holder(case.lanes).name:
+                raise BrokenPromise("another scheme was agreed on")
+            scale = case.parameters.scale
+            return scheme.evaluator(public, Lanes(rows, scale, max(1, scale // 4)))
+
+        names = [f"f{i}" for i in range(case.owned[party])]
+        mine = case.of(party)
+        return await boost.passive(peers["bank"], names, mine, case.parameters, case.least, evaluators, seed(number))
+
+    return role
+
+
+def cast(case: Case, scheme: Scheme, **others: Role) -> dict[str, Role]:
+    """Everybody's role; `others` take the place of honest ones."""
+    honest = {name: partner(case, i, scheme, 1 + i) for i, name in enumerate(case.partners, 1)}
+    return {"bank": bank(case, scheme), **honest} | others
+
+
+def train(case: Case, scheme: Scheme, **others: Role) -> dict[str, Tape]:
+    return record(cast(case, scheme, **others), [("bank", name) for name in case.partners])
+
+
+def share_of(tapes: Mapping[str, Tape], case: Case) -> list[list[SplitRecord]]:
+    """Every party's records, the active party's first."""
+    return [list(tapes["bank"].result.records), *(tapes[name].result[1] for name in case.partners)]
+
+
+# The reference
+
+
+def pooled_mappers(case: Case) -> list[BinMapper]:
+    """The bins that the parties come to, fitted on the pooled columns."""
+    mappers = []
+    for column in case.values[case.parts.train].T:
+        fine = BinMapper.fit(column, case.parameters.max_bin, case.parameters.min_data_in_bin)
+        mappers.append(fine.merge_small(fine.transform(column), case.least))
+    return mappers
+
+
+def reference(case: Case) -> ReferenceModel:
+    fit, aside = case.parts.train, case.parts.validation
+    watched = (case.values[aside], case.labels[aside]) if aside.any() else None
+    mappers = pooled_mappers(case)
+    return train_reference(case.values[fit], case.labels[fit], case.parameters, valid=watched, mappers=mappers)
+
+
+def assert_same_model(case: Case, model: Ensemble, shares: list[list[SplitRecord]], oracle: ReferenceModel) -> None:
+    """Tree by tree, node by node: the pooled column, bin, threshold and direction; leaf values to the last bit."""
+    assert model.init_score == oracle.init_score
+    assert len(model.trees) == len(oracle.trees)
+    assert model.validation_losses == oracle.validation_losses
+    assert model.passive_records == tuple(len(share) for share in shares[1:])
+    for tree, due in zip(model.trees, oracle.trees, strict=True):
+        assert tree.left.tolist() == due.left.tolist()
+        assert tree.right.tolist() == due.right.tolist()
+        assert tree.leaf_value.tobytes() == due.leaf_value.tobytes()
+        for owner, number, known in zip(tree.owner.tolist(), tree.record.tolist(), due.record.tolist(), strict=True):
+            own, pooled = shares[owner][number], oracle.records[known]
+            found = (int(case.starts[owner]) + own.feature, own.bin, own.threshold, own.default_left)
+            assert found == (pooled.feature, pooled.bin, pooled.threshold, pooled.default_left)
+
+
+# Data
+
+
+def column(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
+    """One column of a kind that binning or splitting treats in its own way."""
+    gap = {"missing": 0.3, "mostly missing": 0.9, "all missing": 1.0}.get(kind, 0.0)
+    values = {
+        "ties": lambda: rng.integers(-2, 3, n).astype(float),
+        "negative": lambda: -rng.exponential(size=n),
+        "zeros": lambda: np.where(rng.random(n) < 0.7, 0.0, rng.normal(size=n)),
+        "constant": lambda: np.full(n, 3.0),
+        "flag": lambda: rng.integers(0, 2, n).astype(float),
+    }.get(kind, lambda: np.round(rng.normal(size=n), 1))()
+    return np.where(rng.random(n) < gap, np.nan, values)
+
+
+def pooled(kinds: list[str], n: int, rng: np.random.Generator) -> np.ndarray:
+    """Columns of these kinds; a copy repeats an earlier column, so that two parties offer the same split."""
+    columns: list[np.ndarray] = []
+    for kind in kinds:
+        copied = kind == "copy" and columns
+        columns.append(columns[rng.integers(len(columns))] if copied else column(kind, n, rng))
+    return np.column_stack(columns)
+
+
+OPTIONS: dict[str, st.SearchStrategy[Any]] = {
+    "num_iterations": st.integers(1, 4),
+    "learning_rate": st.sampled_from([0.1, 0.5, 1.0]),
+    "num_leaves": st.integers(2, 9),
+    "max_depth": st.sampled_from([-1, 1, 2, 3]),
+    "min_data_in_leaf": st.sampled_from([1, 2, 5, 12]),
+    "min_sum_hessian_in_leaf": st.sampled_from([0.0, 1e-3, 1.0]),
+    "lambda_l1": st.sampled_from([0.0, 0.3]),
+    "lambda_l2": st.sampled_from([0.0, 1.0]),
+    "min_gain_to_split": st.sampled_from([0.0, 0.1, 1.0]),
+    "max_bin": st.sampled_from([2, 3, 8, 255]),
+    "min_data_in_bin": st.sampled_from([1, 3]),
+    "boost_from_average": st.booleans(),
+    "gradient_bits": st.sampled_from([8, 24, 32]),
+}
+
+
+@st.composite
+def cases(draw: st.DrawFn, *, watched: bool = False) -> Case:
+    """Two to four parties with columns of all kinds; `watched`: with validation rows and early stopping."""
+    owned = tuple(draw(st.lists(st.integers(1, 3), min_size=2, max_size=4)))
+    n = draw(st.integers(8, 70))
+    rng = np.random.default_rng(draw(st.integers(0, 2**32 - 1)))
+    kinds = draw(st.lists(st.sampled_from(KINDS), min_size=sum(owned), max_size=sum(owned)))
+    values = pooled(kinds, n, rng)
+    signal = np.nan_to_num(values[:, rng.integers(values.shape[1])]) + rng.normal(size=n)
+    labels = (signal > np.median(signal)).astype(np.int8)
+    options = {name: draw(choice) for name, choice in OPTIONS.items()}
+    train, aside = np.ones(n, np.bool_), np.zeros(n, np.bool_)
+    train[2:] = rng.random(n - 2) >= draw(st.sampled_from([0.0, 0.2]))  # the others are the hold-out
+    labels[:2] = [0, 1]
+    if watched:
+        options |= {"early_stopping_round": draw(st.integers(1, 3)), "num_iterations": 8, "learning_rate": 1.0}
+        aside[4:] = rng.random(n - 4) < 0.3
+        aside[2:4], labels[2:4] = True, [0, 1]
+    parts = Parts(train & ~aside, aside)
+    least = draw(st.sampled_from([0, 1, 4, 20]))
+    return Case(values, owned, labels, parts, GBDTParameters(**options), least)
+
+
+def credit(
+    n: int = 60, owned: tuple[int, ...] = (2, 2), *, aside: float = 0.0, idle: float = 0.0, **options: object
+) -> Case:
+    """A fixed case in which every party has something to say."""
+    rng = np.random.default_rng(n + sum(owned))
+    kinds = ["normal", "ties", "missing", "zeros", "flag", "negative"]
+    values = pooled([kinds[i % len(kinds)] for i in range(sum(owned))], n, rng)
+    risk = np.nan_to_num(values) @ (1.0 + np.arange(values.shape[1]) % 3) + rng.normal(size=n) * 0.3
+    labels = (risk > np.quantile(risk, 0.6)).astype(np.int8)
+    drawn = rng.random(n)
+    parts = Parts(drawn >= aside + idle, drawn < aside)
+    chosen = {"num_iterations": 2, "num_leaves": 4, "min_data_in_leaf": 3, "max_bin": 8, "learning_rate": 0.5} | options
+    return Case(values, owned, labels, parts, GBDTParameters.from_mapping(chosen))

@@ -1,0 +1,114 @@
+"""The script at the head of every protocol is what is said: arrows against a recorded run, and no message untold."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import pkgutil
+import re
+from collections.abc import Iterable
+from functools import cache
+from types import ModuleType
+
+import numpy as np
+import pytest
+
+from vfl import protocols
+from vfl.wire import Message
+
+from . import boosting, test_freeze, test_handshake, test_intersect, test_score
+from .arrows import Arrow, recorded, written
+from .hostile import Tape, message_classes, record
+
+MODULES = [importlib.import_module(f"vfl.protocols.{found.name}") for found in pkgutil.iter_modules(protocols.__path__)]
+
+
+@cache
+def run_of(name: str) -> dict[str, Tape]:
+    """A run in which every message of the protocol is said."""
+    pair = [("bank", "telecom")]
+    match name:
+        case "boost":
+            return boosting.train(boosting.credit(60, (1, 2), num_leaves=5), boosting.clear(True))
+        case "freeze":
+            return record({"bank": test_freeze.bank(), "telecom": test_freeze.telecom()}, pair)
+        case "handshake":
+            return record({"bank": test_handshake.bank(), "telecom": test_handshake.telecom()}, pair)
+        case "intersect":
+            return record({"bank": test_intersect.bank(), "telecom": test_intersect.partner()}, pair)
+        case "kkrt":
+            terms = dataclasses.replace(test_intersect.TERMS, protocol="kkrt")
+            bank, telecom = test_intersect.bank(terms=terms), test_intersect.partner(terms=terms)
+            return record({"bank": bank, "telecom": telecom}, pair)
+        case "score":
+            return test_score.run(test_score.ROWS, telecom=test_score.LEFT)
+    raise AssertionError(f"no recorded run of {name}: add one here")
+
+
+def first_time(arrows: Iterable[Arrow]) -> list[Arrow]:
+    """Each arrow once, where it comes first: a loop is written once."""
+    return list(dict.fromkeys(arrows))
+
+
+def own_messages(module: ModuleType) -> list[str]:
+    """Classes that the module sends: its messages that no other message is derived from."""
+    kinds = [kind for kind in message_classes(Message).values() if kind.__module__ == module.__name__]
+    return [kind.__name__ for kind in kinds if not kind.__subclasses__()]
+
+
+def section(module: ModuleType, title: str) -> str:
+    """The text under `title:` up to the next section."""
+    found = re.search(rf"^{title}:(.*?)(?=^[A-Z]\w+:|\Z)", module.__doc__ or "", re.DOTALL | re.MULTILINE)
+    return found[1] if found else ""
+
+
+def short(module: ModuleType) -> str:
+    return module.__name__.rpartition(".")[2]
+
+
+@pytest.mark.parametrize("module", MODULES, ids=short)
+def test_arrows_are_what_is_said(module: ModuleType) -> None:
+    tapes = run_of(short(module))
+    own = own_messages(module)
+    said = [arrow for arrow in first_time(recorded(tapes["bank"].transcript.all, "telecom")) if arrow[1] in own]
+    assert first_time(written(module)) == said
+    # The passive party may speak at the same time, so its own order can differ; not who says what.
+    turned = {">": "<", "<": ">"}
+    heard = recorded(tapes["telecom"].transcript.all, "bank")
+    assert {(turned[way], name) for way, name in heard if name in own} == set(said)
+
+
+@pytest.mark.parametrize("module", MODULES, ids=short)
+def test_every_message_is_in_the_script(module: ModuleType) -> None:
+    assert sorted({name for _, name in written(module)}) == sorted(own_messages(module))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=short)
+def test_what_each_side_learns_and_pays_is_written_down(module: ModuleType) -> None:
+    learns = section(module, "Learns")
+    assert re.search(r"^\s*active\s+-> \S", learns, re.MULTILINE)
+    assert re.search(r"^\s*passive\s+-> \S", learns, re.MULTILINE)
+    assert re.search(r"\d", section(module, "Cost"))
+
+
+@pytest.mark.parametrize("module", MODULES, ids=short)
+def test_both_roles_are_there(module: ModuleType) -> None:
+    assert module.active.__code__.co_flags & module.passive.__code__.co_flags & 0x80, "roles are `async def`"
+    assert module.active.__doc__
+    assert module.passive.__doc__
+
+
+def test_a_scheme_that_hides_rows_says_all_but_the_blocks() -> None:
+    case = boosting.credit(60, (1, 2), num_leaves=5)
+    hidden = boosting.train(case, boosting.clear(False))["bank"]
+    boost = importlib.import_module("vfl.protocols.boost")
+    due = [arrow for arrow in written(boost) if arrow[1] != "TreeBlock"]
+    assert first_time(recorded(hidden.transcript.all, "telecom")) == first_time(due)
+
+
+def test_the_reader_of_arrows_sees_what_is_written() -> None:
+    script = ModuleType(
+        "script", "Title.\n\n    active    passive\n    Ask  x  -->\n      <--  Tell  y\n    Ask  -->\n"
+    )
+    assert written(script) == [(">", "Ask"), ("<", "Tell"), (">", "Ask")]
+    assert np.array_equal(first_time(written(script)), [(">", "Ask"), ("<", "Tell")])

@@ -1,0 +1,487 @@
+"""A whole run from every seat: the pooled model, the same bytes again, and nothing on the wire that should not be."""
+
+from __future__ import annotations
+
+import base64
+import dataclasses
+import hashlib
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import numpy as np
+import pytest
+from memory_run import ACTIVE, Told, World, agreement, clear_schemes, fingerprint, play, replay
+
+from vfl.agreement import Agreement
+from vfl.bits import pack_bits
+from vfl.channel import Record, digest_of
+from vfl.crypto import schemes
+from vfl.crypto.paillier import PaillierKeyHolder
+from vfl.crypto.paillier_keys import PrivateKey
+from vfl.desk import MemoryTranscript
+from vfl.errors import AgreementError, BrokenPromise, ProtocolError, UsageError, VflError
+from vfl.holding import Holding
+from vfl.learn.columns import Columns
+from vfl.learn.objective import sigmoid
+from vfl.learn.reference import train_reference
+from vfl.models import read_ensemble, read_records
+from vfl.protocols.boost import NodeHistogram, TreeBlock
+from vfl.protocols.freeze import commitment
+from vfl.protocols.handshake import Hello
+from vfl.randomness import Randomness
+from vfl.run import Terms
+from vfl.wire import pack, unpack
+
+WORLD = World.of(("telecom", "retailer"))
+
+
+@pytest.fixture
+def encrypted() -> None:
+    """For tests that run with real keys."""
+
+
+@pytest.fixture(autouse=True)
+def _scheme(request: pytest.FixtureRequest) -> Iterator[None]:
+    if {"encrypted", "paillier"} & set(request.fixturenames):
+        yield
+        return
+    with clear_schemes():
+        yield
+
+
+@pytest.fixture(scope="module")
+def told() -> Told:
+    with clear_schemes():
+        return play(WORLD)
+
+
+@pytest.fixture(scope="module")
+def paillier() -> Told:
+    return play(WORLD)
+
+
+# What comes out
+
+
+def customers(world: World, told: Told, name: str) -> list[str]:
+    return [world.holdings[name].tokens[row] for row in told.outcomes[name].rows]
+
+
+def pooled(world: World, told: Told) -> np.ndarray:
+    order = [ACTIVE, *world.partners]
+    return np.column_stack([world.holdings[name].values[told.outcomes[name].rows] for name in order])
+
+
+def assert_pooled_model(world: World, told: Told) -> None:
+    bank, values = told.outcomes[ACTIVE], pooled(world, told)
+    train, watched = bank.parts.train, bank.parts.validation
+    valid = (values[watched], bank.labels[watched]) if watched.any() else None
+    bins = [m for name in (ACTIVE, *world.partners) for m in told.outcomes[name].columns.mappers]
+    oracle = train_reference(values[train], bank.labels[train], world.terms.parameters, valid=valid, mappers=bins)
+    assert oracle.trees
+    np.testing.assert_array_equal(bank.pd, sigmoid(oracle.predict_raw(values[bank.holdout])))
+
+
+@pytest.mark.parametrize("partners", [("telecom",), ("telecom", "retailer"), ("retailer", "telecom")])
+@pytest.mark.parametrize("named", [True, False], ids=["named", "hidden"])
+def test_a_run_comes_to_the_pooled_model(partners: tuple[str, ...], named: bool) -> None:
+    world = World.of(partners)
+    with clear_schemes(named):
+        told = play(world)
+    aligned = customers(world, told, ACTIVE)
+    assert all(customers(world, told, name) == aligned for name in partners)
+    assert set(aligned) == set.intersection(*(set(holding.tokens) for holding in world.holdings.values()))
+    assert_pooled_model(world, told)
+
+
+def test_early_stopping_on_rows_chosen_by_the_agreement() -> None:
+    world = World.of(
+        ("telecom",), 120, validation_fraction=0.3, early_stopping_round=2, num_iterations=20, learning_rate=1.0
+    )
+    told = play(world)
+    bank = told.outcomes[ACTIVE]
+    assert len(bank.model.trees) < len(bank.model.validation_losses) < 20
+    assert not (bank.parts.validation & bank.holdout).any()
+    assert_pooled_model(world, told)
+
+
+def test_encryption_changes_neither_model_nor_scores(told: Told, paillier: Told) -> None:
+    for name, outcome in told.outcomes.items():
+        assert paillier.outcomes[name].share == outcome.share
+    np.testing.assert_array_equal(paillier.outcomes[ACTIVE].pd, told.outcomes[ACTIVE].pd)
+
+
+def test_shares_hold_the_model(told: Told) -> None:
+    bank = told.outcomes[ACTIVE]
+    model = read_ensemble(bank.share)
+    decisions = [
+        told.outcomes[name].columns.left_values(read_records(told.outcomes[name].share)) for name in told.commits
+    ]
+    raw = model.predict_raw([left[:, bank.holdout] for left in decisions])
+    np.testing.assert_array_equal(sigmoid(raw), bank.pd)
+
+
+def test_the_same_seeds_give_the_same_run(told: Told) -> None:
+    assert play(WORLD).essence() == told.essence()
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_the_order_of_hashes_changes_nothing() -> None:
+    code = "import memory_run; print(memory_run.fingerprint())"
+    here = Path(__file__).parent
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code],
+            env={**os.environ, "PYTHONHASHSEED": seed, "PYTHONPATH": str(here)},
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.strip()
+        for seed in ("0", "1")
+    }
+    assert found == {fingerprint()}
+
+
+# What was put on record before anything was learned
+
+
+def test_commitments_open_with_the_party_s_own_seed(told: Told) -> None:
+    holding, outcome = WORLD.holdings["telecom"], told.outcomes["telecom"]
+    values = holding.values[outcome.rows]
+    content = hashlib.sha256(b'["columns", "<f8", [%d, 2]]\n' % len(values) + values.tobytes()).digest()
+    salt = Randomness(hashlib.sha256(b"seed" + bytes([WORLD.seeds["telecom"]])).digest()).child("commit")
+    assert told.commits["telecom"] == {"aligned": {"columns": commitment(content, salt.child("columns"))}}
+
+
+def test_columns_labels_and_holdout_are_committed_to_before_and_scores_after(told: Told) -> None:
+    assert {step: set(digests) for step, digests in told.commits[ACTIVE].items()} == {
+        "aligned": {"columns", "labels", "holdout"},
+        "scored": {"pd"},
+    }
+
+
+# Agreements and parts that cannot be
+
+
+def one_class(holding: Holding, part: np.ndarray) -> Holding:
+    assert holding.labels is not None
+    return dataclasses.replace(holding, labels=np.where(part, 1, holding.labels).astype(np.int8))
+
+
+@pytest.mark.parametrize("part", ["training", "hold-out"])
+def test_a_part_with_one_class_is_refused(part: str) -> None:
+    bank = WORLD.holdings[ACTIVE]
+    assert bank.holdout is not None
+    with pytest.raises(UsageError, match=f"the {part} part has .* all with label 1"):
+        play(WORLD.with_holding(one_class(bank, bank.holdout if part == "hold-out" else ~bank.holdout)))
+
+
+@pytest.mark.parametrize(("held", "sentence"), [(False, "no common customer is held out"), (True, "left to train on")])
+def test_an_empty_part_is_refused(held: bool, sentence: str) -> None:
+    bank = WORLD.holdings[ACTIVE]
+    assert bank.holdout is not None
+    with pytest.raises(UsageError, match=sentence):
+        play(WORLD.with_holding(dataclasses.replace(bank, holdout=np.full_like(bank.holdout, held))))
+
+
+def test_terms_are_read_from_the_agreement() -> None:
+    terms = Terms("run-7", agreement(("telecom",), gradient_bits=20))
+    assert terms.parameters.num_leaves == 4
+    assert terms.psi.min_intersection == 10
+    assert (terms.scheme, terms.key_bits, terms.min_bin_population) == ("paillier", 2048, 1)
+    assert (terms.lanes(30).g_max, terms.lanes(30).h_max) == (2**20, 2**18)
+
+
+def other_terms(name: str, changed: Agreement) -> Any:
+    """A world in which one party holds another agreement."""
+
+    @dataclasses.dataclass(frozen=True)
+    class Split(World):
+        def role(self, who: str, channels: Any, commits: Any) -> Any:
+            if who != name:
+                return super().role(who, channels, commits)
+            return World(Terms(self.terms.run, changed), self.holdings, self.seeds).role(who, channels, commits)
+
+    return Split(WORLD.terms, WORLD.holdings, WORLD.seeds)
+
+
+@pytest.mark.parametrize("name", ["bank", "telecom", "retailer"])
+def test_another_agreement_at_any_party_ends_the_run_at_once(name: str) -> None:
+    changed = agreement(("telecom", "retailer"), num_leaves=5)
+    with pytest.raises(AgreementError, match=r"model\.num_leaves: ours [45], theirs [45]"):
+        play(other_terms(name, changed))
+
+
+@pytest.mark.usefixtures("encrypted")
+@pytest.mark.parametrize(("bits", "scheme"), [(3072, "paillier"), (2048, "other")])
+def test_a_key_that_was_not_agreed_on_is_refused(bits: int, scheme: str) -> None:
+    lanes = WORLD.terms.lanes(28)
+    public = schemes.key_holder("paillier", lanes, "run-7", 2048, Randomness(bytes(32))).public()
+    with pytest.raises(BrokenPromise, match=r"were agreed|was agreed"):
+        schemes.evaluator(scheme, "paillier", public, lanes, "run-7", bits)
+
+
+# The same bytes again
+
+
+def test_every_party_says_the_same_bytes_again(told: Told) -> None:
+    for name, outcome in told.outcomes.items():
+        again, commits = replay(WORLD, told, name)
+        assert again.share == outcome.share
+        assert commits == told.commits[name]
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_every_party_says_the_same_ciphertexts_again(paillier: Told) -> None:
+    for name, outcome in paillier.outcomes.items():
+        assert replay(WORLD, paillier, name)[0].share == outcome.share
+
+
+def shown(world: World, told: Told, name: str) -> str:
+    """How a replay shows that something changed: the error, or that the commitments differ; empty if it does not."""
+    try:
+        outcome, commits = replay(world, told, name)
+    except ProtocolError as error:
+        return str(error)
+    assert outcome.share == told.outcomes[name].share, "another model, and no message shows it"
+    return "" if commits == told.commits[name] else "commitment"
+
+
+def test_any_other_label_shows_in_replay(told: Told) -> None:
+    bank, outcome = WORLD.holdings[ACTIVE], told.outcomes[ACTIVE]
+    assert bank.labels is not None
+    for place, row in enumerate(outcome.rows.tolist()):
+        labels = bank.labels.copy()
+        labels[row] ^= 1
+        fate = shown(WORLD.with_holding(dataclasses.replace(bank, labels=labels)), told, ACTIVE)
+        if outcome.parts.train[place]:
+            assert re.match(r"bank at train/0/TreeBlock/bank>telecom/\d+: did not say this", fate)
+        else:
+            # Labels of the hold-out are in no message: what was committed to before shows them.
+            assert fate == "commitment"
+
+
+@pytest.mark.parametrize("name", ["telecom", "retailer"])
+def test_any_value_in_another_bin_shows_in_replay(told: Told, name: str) -> None:
+    holding, outcome = WORLD.holdings[name], told.outcomes[name]
+    train, steps = told.outcomes[ACTIVE].parts.train, []
+    for place, row in enumerate(outcome.rows.tolist()):
+        for feature, mapper in enumerate(outcome.columns.mappers):
+            values = holding.values.copy()
+            code = int(outcome.columns.codes[place, feature])
+            values[row, feature] = mapper.threshold((code + 1) % len(mapper.upper))
+            fate = shown(WORLD.with_holding(dataclasses.replace(holding, values=values)), told, name)
+            assert fate, f"customer {place}, feature {feature}"
+            terms, columns = WORLD.terms, outcome.columns
+            again = Columns.fit(columns.names, values[outcome.rows], train, terms.parameters, terms.min_bin_population)
+            # Bins are fitted again: they may take another customer in exchange, and none of the sums tells.
+            alone = (again.codes[train] != columns.codes[train]).any(axis=1).sum() == 1
+            if alone or fate != "commitment":
+                assert re.match(rf"{name} at \w+/\d+/\w+/{name}>bank/\d+: did not say this", fate)
+                steps.append(fate.split("/")[2])
+    assert steps.count("NodeHistogram") > 5
+
+
+def test_another_value_of_the_active_party_shows_in_replay(told: Told) -> None:
+    bank, outcome = WORLD.holdings[ACTIVE], told.outcomes[ACTIVE]
+    for row in outcome.rows.tolist():
+        values = bank.values.copy()
+        values[row] = 3.0 if np.isnan(values[row]).any() else -values[row]
+        assert shown(WORLD.with_holding(dataclasses.replace(bank, values=values)), told, ACTIVE)
+
+
+@pytest.mark.parametrize("name", ["bank", "telecom", "retailer"])
+def test_another_seed_shows_in_replay(told: Told, name: str) -> None:
+    fate = shown(WORLD.with_seed(name, 99), told, name)
+    assert re.match(rf"{name} at psi/0/Declare/{name}>\w+/\d+: did not say this", fate)
+
+
+@pytest.mark.parametrize("name", ["bank", "telecom", "retailer"])
+def test_any_changed_record_shows_in_replay(told: Told, name: str) -> None:
+    rng = np.random.default_rng(1)
+    for place, record in enumerate(told.records[name]):
+        if record.sent:
+            damaged = msgspec.structs.replace(record, digest=flip(record.digest, rng))
+        else:
+            damaged = msgspec.structs.replace(record, body=flip(record.body, rng))
+        records = [*told.records[name]]
+        records[place] = damaged
+        with pytest.raises(ProtocolError) as caught:
+            replay(WORLD, changed(told, name, records), name)
+        assert caught.value.peer == name
+        assert caught.value.step == record.slot
+        due = "did not say this: the bytes" if record.sent else "the recorded message was altered"
+        assert due in str(caught.value)
+
+
+def test_a_message_altered_with_its_digest_is_refused_or_changes_nothing(told: Told) -> None:
+    """Such a change contradicts the ledger; whatever the role makes of it must still be a known error."""
+    rng = np.random.default_rng(2)
+    for place, record in enumerate(told.records[ACTIVE]):
+        if record.sent:
+            continue
+        body = flip(record.body, rng)
+        records = [*told.records[ACTIVE]]
+        records[place] = msgspec.structs.replace(record, body=body, digest=digest_of(body))
+        try:
+            replay(WORLD, changed(told, ACTIVE, records), ACTIVE)
+        except VflError:
+            continue
+
+
+@pytest.mark.parametrize("name", ["bank", "telecom"])
+def test_records_left_out_or_put_elsewhere_show_in_replay(told: Told, name: str) -> None:
+    records = told.records[name]
+    for place in range(len(records)):
+        with pytest.raises((ProtocolError, AssertionError)):
+            replay(WORLD, changed(told, name, records[:place] + records[place + 1 :]), name)
+    with pytest.raises(ProtocolError, match=rf"{name} at .*: (says|expects) more than is on record"):
+        replay(WORLD, changed(told, name, records[:-1]), name)
+    mine = [place for place, record in enumerate(records) if record.sent]
+    a, b = mine[2], mine[3]
+    swapped = [*records]
+    swapped[a], swapped[b] = swapped[b], swapped[a]
+    with pytest.raises(ProtocolError, match=f"^{name} at "):
+        replay(WORLD, changed(told, name, swapped), name)
+
+
+def flip(data: bytes, rng: np.random.Generator) -> bytes:
+    changed = bytearray(data)
+    changed[rng.integers(len(changed))] ^= 1 << int(rng.integers(8))
+    return bytes(changed)
+
+
+def changed(told: Told, name: str, records: list[Record]) -> Told:
+    return dataclasses.replace(told, transcripts={**told.transcripts, name: MemoryTranscript(records)})
+
+
+# What no wire may carry
+
+
+def forms_of_number(value: int) -> list[bytes]:
+    size = (value.bit_length() + 7) // 8
+    return [
+        value.to_bytes(size, "big"),
+        value.to_bytes(size, "little"),
+        str(value).encode(),
+        b"%x" % value,
+        b"%X" % value,
+    ]
+
+
+def forms_of_bytes(data: bytes) -> list[bytes]:
+    return [data, data[::-1], data.hex().encode(), base64.b64encode(data).rstrip(b"=")]
+
+
+def forms_of_id(token: str) -> list[bytes]:
+    data = token.encode()
+    hashes = [hashlib.new(name, data).digest() for name in ("sha256", "sha1", "md5", "sha512", "blake2b")]
+    return [*forms_of_bytes(data), *hashes, *(digest.hex().encode() for digest in hashes)]
+
+
+def forms_of_real(value: float) -> list[bytes]:
+    exact = np.float64(value)
+    return [exact.tobytes(), exact.byteswap().tobytes(), np.float32(value).tobytes(), repr(float(value)).encode()]
+
+
+def key_of(world: World, told: Told) -> PrivateKey:
+    """The active party's key, drawn again from its seed."""
+    rng = Randomness(hashlib.sha256(b"seed" + bytes([world.seeds[ACTIVE]])).digest())
+    lanes = world.terms.lanes(int(told.outcomes[ACTIVE].parts.train.sum()))
+    holder = schemes.key_holder("paillier", lanes, "run-7", 2048, rng.child("key"))
+    assert isinstance(holder, PaillierKeyHolder)
+    return holder.key
+
+
+def canaries(world: World, told: Told) -> dict[str, list[bytes]]:
+    """By what it is, every form in which a secret could show."""
+    bank = told.outcomes[ACTIVE]
+    found: dict[str, list[bytes]] = {}
+    labels = {"aligned": bank.labels, "training": bank.labels[bank.parts.train], "held out": bank.labels[bank.holdout]}
+    own = world.holdings[ACTIVE].labels
+    assert own is not None
+    for what, column in (labels | {"own": own}).items():
+        for values, name in ((column, "label"), (1 - column, "opposite of label")):
+            text = "".join(map(str, values)).encode()
+            found[f"{name}, {what}"] = [values.tobytes(), text, *forms_of_bytes(pack_bits(values > 0))[:1]]
+    for name, holding in world.holdings.items():
+        for value in holding.values[~np.isnan(holding.values)].tolist():
+            found[f"value of {name}: {value}"] = forms_of_real(value)
+        for token in holding.tokens:
+            found[f"id of {name}: {token}"] = forms_of_id(token)
+        seed = hashlib.sha256(b"seed" + bytes([world.seeds[name]])).digest()
+        found[f"seed of {name}"] = forms_of_bytes(seed)
+    key = key_of(world, told)
+    private = key.expose()
+    assert private.p * private.q == key.public.n
+    for name in ("p", "q", "hp", "hq", "p_inverse"):
+        found[f"private key, {name}"] = forms_of_number(int(getattr(private, name)))
+    phi = (private.p - 1) * (private.q - 1)
+    found["private key, phi"] = forms_of_number(int(phi))
+    return found
+
+
+def shows(wire: bytes, found: dict[str, list[bytes]]) -> list[str]:
+    return [what for what, forms in found.items() if any(form in wire for form in forms if len(form) >= 4)]
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_no_secret_is_in_any_message(paillier: Told) -> None:
+    found = canaries(WORLD, paillier)
+    wire = b"\0".join([body for _, body in paillier.said] + [slot.encode() for slot, _ in paillier.said])
+    bodies = [record.body for records in paillier.records.values() for record in records]
+    assert all(body in wire for body in bodies)
+    assert sum(map(len, bodies)) > 50_000
+    assert shows(wire, found) == []
+
+
+def test_the_search_finds_what_is_planted(paillier: Told) -> None:
+    found = canaries(WORLD, paillier)
+    for what in list(found)[:: max(1, len(found) // 40)]:
+        for form in found[what]:
+            if len(form) >= 4:
+                assert what in shows(os.urandom(500) + form + os.urandom(500), found)
+
+
+def test_the_clear_scheme_would_be_found_out(told: Told) -> None:
+    """Without encryption the gradients tell the labels: the run above must not pass for lack of trying."""
+    bank = told.outcomes[ACTIVE]
+    block = next(unpack(TreeBlock, body).rows for slot, body in told.said if "/TreeBlock/" in slot)
+    g = np.frombuffer(block, "<i8").reshape(-1, 2)[:, 0]
+    assert ((g < 0) == (bank.labels[bank.parts.train] == 1)).all()
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_every_ciphertext_is_random_and_used_once(paillier: Told) -> None:
+    bank = paillier.outcomes[ACTIVE]
+    n = key_of(WORLD, paillier).public.n
+    blobs = [unpack(TreeBlock, body).rows for slot, body in paillier.said if "/TreeBlock/bank>telecom" in slot]
+    blobs += [unpack(NodeHistogram, body).sums for slot, body in paillier.said if "/NodeHistogram/" in slot]
+    assert all(len(blob) % 512 == 0 for blob in blobs)
+    found = [int.from_bytes(blob[i : i + 512], "big") for blob in blobs for i in range(0, len(blob), 512)]
+    assert len(found) > 2 * int(bank.parts.train.sum())
+    assert len(set(found)) == len(found)
+    assert all(c % n != 1 and 0 < c < n * n for c in found)
+
+
+def test_messages_of_one_kind_do_not_tell_labels_by_their_size(paillier: Told) -> None:
+    bank = WORLD.holdings[ACTIVE]
+    assert bank.labels is not None
+    other = play(WORLD.with_holding(dataclasses.replace(bank, labels=(1 - bank.labels).astype(np.int8))))
+    for kind in ("TreeBlock", "NodeHistogram"):
+        sizes = [{len(body) for slot, body in of.said if f"/{kind}/bank>" in slot} for of in (paillier, other)]
+        assert sizes[0] == sizes[1]
+
+
+def test_a_run_says_who_it_is_first(told: Told) -> None:
+    slot, body = told.said[0]
+    assert slot == "handshake/0/Hello/bank>telecom/0"
+    hello = unpack(Hello, body)
+    assert pack(hello) == body
+    assert hello.agreement == WORLD.terms.agreement.encode()
