@@ -8,6 +8,7 @@ import re
 import signal
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -195,7 +196,10 @@ def test_ctrl_c_ends_with_a_sentence_and_the_run_can_go_on(
 ) -> None:
     out = tmp_path / "out"
     words = command("run", own, "--out", out, *processes)
-    with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as child:
+    # A test run started in the background ignores SIGINT, and a child would inherit that.
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    with subprocess.Popen(words, preexec_fn=heeded, **pipes) as child:  # type: ignore[call-overload]  # noqa: PLW1509
         assert child.stderr is not None
         while "encrypted histograms" not in child.stderr.readline():
             pass
