@@ -256,8 +256,8 @@ class Log:
         return replace(entry, env=sign_envelope(self._key, entry.envelope()))
 
     def _add(self, entry: Entry) -> Entry:
+        entry = Entry.from_json(entry.to_json())  # nothing is added that a verifier would refuse to read
         body = entry.to_bytes()
-        entry = Entry.from_bytes(body)
         self._check_refs(entry)
         self._tree.append(leaf_hash(body))
         self._pending.append((entry, body))
