@@ -49,7 +49,7 @@ from vfl.summary import Summary
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("SECURITY.md", "docs/learns.md", "docs/guide/own-data.md", "docs/guide/commands.md", "docs/guide/verify.md",
          "docs/guide/errors.md", "docs/spec/wire.md")  # fmt: skip
-ORDER = ("handshake", "intersect", "kkrt", "boost", "score", "freeze")
+ORDER = ("handshake", "intersect", "kkrt", "confirm_rows", "boost", "score", "freeze")
 """Protocols in the order of a run; one that is not named here comes last."""
 SIDES = ("active", "passive")
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->\n)", re.S)
@@ -132,9 +132,9 @@ ABOUT = {
     "party.id": "identifier column, or several; the same number of columns at every party",
     "party.label": "1 = defaulted, 0 = did not; at the active party, where it is required, and nowhere else",
     "party.features": "the columns the model may use; default: every column that is not id, label or hold-out mark",
-    "privacy.scheme": "additively homomorphic encryption",
-    "privacy.level": "what passive parties may see of tree nodes, see [privacy](privacy.md)",
-    "privacy.key_bits": "size of the Paillier modulus; 2048 is about 112 bits of strength, 3072 about 128",
+    "privacy.scheme": "how gradients are encrypted; implied by `level`, see [privacy](privacy.md)",
+    "privacy.level": "what passive parties may see of tree nodes; implied by `scheme`, see [privacy](privacy.md)",
+    "privacy.key_bits": "size of the `paillier` modulus; 2048 is about 112 bits of strength, 3072 about 128",
     "privacy.min_bin_population": "training rows in a bin at least, at every party",
     "privacy.min_intersection": "common customers at least; below, nothing is computed and no count is told",
     "psi.protocol": "how common customers are found",
@@ -142,6 +142,8 @@ ABOUT = {
     "psi.duplicates": "what to do with an identifier that comes twice: refuse the table, or keep its first row",
     "psi.max_invalid_share": "share of blank or invalid identifiers above which a table is refused",
     "psi.max_set_size": "identifiers in one table at most",
+    "psi.decoys": "decoy rows for each common customer, which hide from passive parties who is common; 0 is off; needs "
+    "level `hidden`, see [privacy](privacy.md)",
     "holdout.fraction": "share of the active party's rows that is kept out of training",
     "holdout.column": "0/1 column of the active party's table; 1 marks hold-out rows; instead of fraction and seed",
     "holdout.seed": "chooses the hold-out rows",

@@ -1,12 +1,16 @@
 """A scheme without encryption, in both flavours that the protocols know: same messages, same checks, no cost.
 
     discloses_membership=True    rows once per tree, in blocks; queries name the rows of a node (as `paillier`)
-    discloses_membership=False   no blocks; a query has one pair a row, zero outside the node (as a lattice scheme)
+    discloses_membership=False   a hint in two blocks, no rows with a tree; a query has one pair a row, zero outside the
+                                 node, in three blocks (as `lattice`, which has so many for more rows only)
 
-Answers and hidden queries begin with drawn bytes, so that another seed gives other bytes, as it does in real schemes.
+Answers and the blocks of hints and hidden queries begin with drawn bytes, so that another seed gives other bytes, as it
+does in real schemes.
 """
 
 from __future__ import annotations
+
+from collections.abc import Iterator
 
 import numpy as np
 
@@ -17,6 +21,7 @@ from vfl.randomness import Randomness
 
 NONCE = 16
 PAIR = 16  # bytes of one (g, h) or (G, H)
+QUERY_BLOCKS = 3
 _PUBLIC = {True: b"clear, rows named", False: b"clear, rows hidden"}
 
 
@@ -30,17 +35,22 @@ class ClearKeyHolder:
         self._lanes = lanes
         self._rows = np.zeros((0, 2), np.int64)
         self._layouts: dict[str, CellLayout] = {}
+        self._due: dict[str, list[int]] = {}  # bytes of the hint's blocks to come
 
     def public(self) -> bytes:
         return _PUBLIC[self.discloses_membership]
 
-    def accept_hint(self, peer: str, hint: bytes, layout: CellLayout) -> None:
-        due = 0 if self.discloses_membership else NONCE + layout.cells
-        if len(hint) != due:
-            raise BrokenPromise(f"a hint of {len(hint)} bytes; {due} were due", peer=peer)
+    def expect_hint(self, peer: str, layout: CellLayout) -> int:
         if peer in self._layouts:
             raise BrokenPromise("a second layout came; one belongs to a run", peer=peer)
         self._layouts[peer] = layout
+        self._due[peer] = [] if self.discloses_membership else _hint_sizes(layout)
+        return len(self._due[peer])
+
+    def accept_hint(self, peer: str, block: bytes) -> None:
+        due = self._due[peer].pop(0) if self._due[peer] else 0
+        if len(block) != due or not due:
+            raise BrokenPromise(f"a hint of {len(block)} bytes; {due} were due", peer=peer)
 
     def open_tree(self, g: Int64s, h: Int64s, rng: Randomness) -> list[bytes]:
         lanes = self._lanes
@@ -51,14 +61,17 @@ class ClearKeyHolder:
             return []
         return [_bytes(self._rows[start : start + BLOCK_ROWS]) for start in range(0, lanes.rows, BLOCK_ROWS)]
 
-    def query(self, member: Bools, rng: Randomness) -> bytes:
+    def query(self, member: Bools, rng: Randomness) -> Iterator[bytes]:
         if self.discloses_membership:
-            return b""
-        return rng.bytes(NONCE) + _bytes(np.where(member[:, None], self._rows, 0))
+            return iter(())
+        masked = np.where(member[:, None], self._rows, 0)
+        return (rng.child(str(i)).bytes(NONCE) + _bytes(part) for i, part in enumerate(_parts(masked)))
 
     def decrypt(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
         if self._layouts[peer] != layout:
             raise UsageError("the layout is not the one that was declared")
+        if self._due[peer]:
+            raise UsageError("the hint is not complete")
         sums = _pairs(answer, layout.cells, "the answer")
         most = np.array([self._lanes.g_sum, self._lanes.h_sum])
         if np.any((sums < -most) | (sums > most)):
@@ -69,8 +82,6 @@ class ClearKeyHolder:
 class ClearEvaluator:
     """The passive side (`scheme.Evaluator`). `answers`: how many sums it has given."""
 
-    key_bits = 0
-
     def __init__(self, public: bytes, lanes: Lanes) -> None:
         if public not in _PUBLIC.values():
             raise BrokenPromise("no key of this scheme")
@@ -78,11 +89,19 @@ class ClearEvaluator:
         self.answers = 0
         self._lanes = lanes
         self._rows: Int64s | None = None
+        self._member: Bools | None = None
+        self._blocks: list[Int64s] | None = None
 
-    def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> bytes:
+    @property
+    def query_blocks(self) -> int:
+        return 0 if self.discloses_membership else QUERY_BLOCKS
+
+    def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         layout.check_codes(codes, self._lanes.rows)
         self._codes, self._layout = codes.copy(), layout
-        return b"" if self.discloses_membership else rng.bytes(NONCE + layout.cells)
+        if self.discloses_membership:
+            return iter(())
+        return (rng.child(str(i)).bytes(size) for i, size in enumerate(_hint_sizes(layout)))
 
     def open_tree(self, blocks: list[bytes]) -> None:
         self._rows = None
@@ -92,18 +111,27 @@ class ClearEvaluator:
         if [len(block) for block in blocks] != [rows * PAIR for rows in due]:
             raise BrokenPromise(f"the blocks of a tree do not hold {self._lanes.rows} rows")
         if self.discloses_membership:
-            self._rows = _checked_rows(b"".join(blocks), self._lanes)
+            self._rows = _checked_rows(bytes(NONCE) + b"".join(blocks), self._lanes.rows, self._lanes)
 
-    def answer(self, query: bytes, member: Bools | None, rng: Randomness) -> Sealed:
-        if self.discloses_membership:
-            if query or self._rows is None or member is None:
-                raise BrokenPromise("rows are named, and a tree is open")
-            rows = self._rows
-        else:
+    def open_query(self, member: Bools | None) -> None:
+        if not self.discloses_membership:
             assert member is None, "a hidden node was named to the scheme"
-            if len(query) < NONCE:
-                raise BrokenPromise("the query is cut short")
-            rows = _checked_rows(query[NONCE:], self._lanes)
+        elif self._rows is None or member is None:
+            raise BrokenPromise("rows are named, and a tree is open")
+        self._member, self._blocks = member, []
+
+    def absorb(self, block: bytes) -> None:
+        if self._blocks is None or len(self._blocks) == self.query_blocks:
+            raise BrokenPromise("a block that no query has")
+        due = len(_parts(np.zeros((self._lanes.rows, 2), np.int64))[len(self._blocks)])
+        self._blocks.append(_checked_rows(block, due, self._lanes))
+
+    def answer(self, rng: Randomness) -> Sealed:
+        if self._blocks is None or len(self._blocks) != self.query_blocks:
+            raise UsageError("the query is not complete")
+        rows = self._rows if self.discloses_membership else np.concatenate(self._blocks)
+        assert rows is not None
+        member, self._blocks = self._member, None
         layout = FeatureLayout(self._layout.n_bins, (False,) * self._layout.features)
         self.answers += 1
         return Sealed(rng.bytes(NONCE) + _bytes(build(self._codes, layout, rows[:, 0], rows[:, 1], member)))
@@ -119,6 +147,16 @@ def read_sums(answer: bytes) -> Int64s:
     return np.frombuffer(answer[NONCE:], "<i8").reshape(-1, 2).astype(np.int64)
 
 
+def _hint_sizes(layout: CellLayout) -> list[int]:
+    """Bytes of each block of a hint."""
+    return [NONCE + layout.cells, NONCE]
+
+
+def _parts(rows: Int64s) -> list[Int64s]:
+    """The rows of each block of a query; a block may have none."""
+    return np.array_split(rows, QUERY_BLOCKS)
+
+
 def _bytes(pairs: Int64s) -> bytes:
     return pairs.astype("<i8").tobytes()
 
@@ -129,8 +167,10 @@ def _pairs(data: bytes, count: int, what: str) -> Int64s:
     return read_sums(data)
 
 
-def _checked_rows(data: bytes, lanes: Lanes) -> Int64s:
-    rows = _pairs(bytes(NONCE) + data, lanes.rows, "the rows")
+def _checked_rows(data: bytes, count: int, lanes: Lanes) -> Int64s:
+    rows = _pairs(data, count, "the rows")
+    if not count:
+        return rows
     g, h = rows[:, 0], rows[:, 1]
     # -2**63 has no absolute value in int64.
     if g.min() < -lanes.g_max or g.max() > lanes.g_max or h.min() < 0 or h.max() > lanes.h_max:

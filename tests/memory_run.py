@@ -16,8 +16,8 @@ from clear_scheme import ClearEvaluator, ClearKeyHolder
 from vfl import run
 from vfl.agreement import Agreement, Member
 from vfl.channel import Channel, Record, lockstep
-from vfl.crypto import schemes
-from vfl.crypto.scheme import Evaluator, KeyHolder, Lanes
+from vfl.crypto.scheme import Evaluator, KeyHolder
+from vfl.crypto.schemes import LEVELS, SchemeTerms
 from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNotary, memory_links
 from vfl.holding import Holding
 from vfl.randomness import Randomness
@@ -32,17 +32,17 @@ FEATURES = {"bank": ("income", "limit"), "telecom": ("calls", "age"), "retailer"
 def clear_schemes(named: bool = True) -> Iterator[None]:
     """Runs use the scheme without encryption."""
 
-    def holder(scheme: str, lanes: Lanes, run: str, key_bits: int, rng: Randomness) -> KeyHolder:
-        return ClearKeyHolder(lanes, discloses_membership=named)
+    def holder(terms: SchemeTerms, rows: int, rng: Randomness) -> KeyHolder:
+        return ClearKeyHolder(terms.lanes(rows), discloses_membership=named)
 
-    def evaluator(scheme: str, agreed: str, public: bytes, lanes: Lanes, run: str, key_bits: int) -> Evaluator:
-        return ClearEvaluator(public, lanes)
+    def evaluator(terms: SchemeTerms, scheme: str, public: bytes, rows: int) -> Evaluator:
+        return ClearEvaluator(public, terms.lanes(rows))
 
-    with mock.patch.object(schemes, "key_holder", holder), mock.patch.object(schemes, "evaluator", evaluator):
+    with mock.patch.object(SchemeTerms, "key_holder", holder), mock.patch.object(SchemeTerms, "evaluator", evaluator):
         yield
 
 
-def agreement(partners: tuple[str, ...] = ("telecom",), **model: object) -> Agreement:
+def agreement(partners: tuple[str, ...] = ("telecom",), scheme: str = "lattice", **model: object) -> Agreement:
     members = [Member(ACTIVE, "active", FEATURES[ACTIVE])]
     members += [Member(name, "passive", FEATURES[name]) for name in partners]
     options = {"num_iterations": 2, "num_leaves": 4, "min_data_in_leaf": 2, "max_bin": 8, "learning_rate": 0.5}
@@ -51,7 +51,7 @@ def agreement(partners: tuple[str, ...] = ("telecom",), **model: object) -> Agre
         purpose="joint credit default model",
         members=tuple(members),
         model={"kind": "gbdt", **options, **model},
-        privacy={"scheme": "paillier", "level": "disclosed", "key_bits": 2048, "min_bin_population": 1}
+        privacy={"scheme": scheme, "level": LEVELS[scheme], "key_bits": 2048, "min_bin_population": 1}
         | {"min_intersection": 10},
         psi={"id_rule": "text@1", "max_set_size": 1000, "protocol": "x25519"},
         holdout={"fraction": 0.25, "seed": 5},
@@ -80,7 +80,13 @@ class World:
     seeds: Mapping[str, int]
 
     @classmethod
-    def of(cls, partners: tuple[str, ...] = ("telecom",), customers: int = 40, **model: object) -> World:
+    def of(
+        cls,
+        partners: tuple[str, ...] = ("telecom",),
+        customers: int = 40,
+        scheme: str = "lattice",
+        **model: object,
+    ) -> World:
         rng = np.random.default_rng(customers)
         signal = rng.normal(size=customers + 8)
         names = (ACTIVE, *partners)
@@ -89,7 +95,8 @@ class World:
             name: holding(name, rng.permutation(rows).tolist(), signal, rng)
             for name, rows in zip(names, starts, strict=True)
         }
-        return cls(Terms("run-7", agreement(partners, **model)), parts, {name: i for i, name in enumerate(names, 1)})
+        terms = Terms("run-7", agreement(partners, scheme, **model))
+        return cls(terms, parts, {name: i for i, name in enumerate(names, 1)})
 
     def with_holding(self, changed: Holding) -> World:
         return replace(self, holdings={**self.holdings, changed.name: changed})

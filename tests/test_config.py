@@ -13,6 +13,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from vfl import config
 from vfl.config import (
     HoldoutConfig,
     PrivacyConfig,
@@ -21,6 +22,7 @@ from vfl.config import (
     load_scenario,
     scenario_from_mapping,
 )
+from vfl.crypto import schemes
 from vfl.errors import UsageError
 from vfl.learn.parameters import GBDTParameters
 
@@ -120,6 +122,28 @@ def test_a_full_file_is_taken_as_written(tmp_path: Path) -> None:
     assert scenario.holdout.column == "is_test"
 
 
+@pytest.mark.parametrize(
+    ("lines", "scheme", "level"),
+    [
+        ("", "lattice", "hidden"),
+        ('scheme = "lattice"', "lattice", "hidden"),
+        ('level = "hidden"', "lattice", "hidden"),
+        ('scheme = "lattice"\nlevel = "hidden"', "lattice", "hidden"),
+        ('scheme = "paillier"', "paillier", "disclosed"),
+        ('level = "disclosed"', "paillier", "disclosed"),
+        ('scheme = "paillier"\nlevel = "disclosed"', "paillier", "disclosed"),
+    ],
+)
+def test_a_scheme_implies_its_level_and_a_level_its_scheme(tmp_path: Path, lines: str, scheme: str, level: str) -> None:
+    found = load(tmp_path, f"{SMALL}\n[privacy]\n{lines}\n").privacy
+    assert (found.scheme, found.level) == (scheme, level)
+
+
+def test_every_scheme_of_a_file_is_one_that_a_run_has() -> None:
+    assert config.SCHEMES == schemes.LEVELS
+    assert next(iter(schemes.LEVELS)) == PrivacyConfig().scheme
+
+
 def test_restrict_keeps_the_named_parties_in_the_order_of_the_file(tmp_path: Path) -> None:
     scenario = load(tmp_path, FULL)
     assert [party.name for party in scenario.restrict(["shop-1", "bank"]).parties] == ["bank", "shop-1"]
@@ -180,8 +204,20 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ("num_leaves = 15", "num_leaves = 1", ("[model]", "num_leaves", "1"), "2"),
         ("num_leaves = 15", 'num_leaves = "many"', ("[model]", "num_leaves", "many"), "whole number"),
         ("learning_rate = 0.1", f"learning_rate = 1{'0' * 400}", ("[model] learning_rate",), "64 bits"),
-        ('scheme = "paillier"', 'scheme = "lattice"', ("[privacy] scheme is 'lattice'",), "version has 'paillier'"),
-        ('level = "disclosed"', 'level = "hidden"', ("[privacy] level is 'hidden'",), "This version has 'disclosed'"),
+        (
+            'scheme = "paillier"',
+            'scheme = "lattice"',
+            ("[privacy] level is 'disclosed', but scheme 'lattice' is 'hidden'",),
+            'or write scheme = "paillier"',
+        ),
+        (
+            'level = "disclosed"',
+            'level = "hidden"',
+            ("[privacy] level is 'hidden', but scheme 'paillier' is 'disclosed'",),
+            'or write scheme = "lattice"',
+        ),
+        ('scheme = "paillier"', 'scheme = "rot13"', ("[privacy] scheme is 'rot13'",), "'lattice', 'paillier'"),
+        ('level = "disclosed"', 'level = "secret"', ("[privacy] level is 'secret'",), "'hidden', 'disclosed'"),
         ("key_bits = 3072", "key_bits = 1024", ("[privacy] key_bits is '1024'",), "2048 or 3072 or 4096"),
         ("key_bits = 3072", "key_bits = true", ("[privacy] key_bits is true/false",), "whole number"),
         ("min_intersection = 100", "min_intersection = 19", ("min_intersection is '19'",), "20 to"),

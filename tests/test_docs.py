@@ -169,7 +169,7 @@ def test_own_data_example_is_a_scenario(tmp_path: Path) -> None:
     (toml,) = blocks((ROOT / "docs/guide/own-data.md").read_text("utf-8"), "toml")
     (tmp_path / "my-bank.toml").write_text(toml, encoding="utf-8")
     scenario = load_scenario(tmp_path / "my-bank.toml")
-    assert scenario.privacy.key_bits == 3072
+    assert scenario.privacy == config.PrivacyConfig(min_bin_population=50)
     assert set(tomllib.loads(toml)) == {"scenario", "party", "model", "privacy", "psi", "holdout"}
 
 
@@ -231,8 +231,9 @@ def test_every_error_and_exit_code_is_documented() -> None:
 
 def test_the_privacy_page_says_which_levels_there_are() -> None:
     page = (ROOT / "docs/guide/privacy.md").read_text("utf-8")
-    rows = re.findall(r"^\| `(\w+)` \| [^|]* \| (yes|no)\b", page, re.M)
-    assert [level for level, offered in rows if offered == "yes"] == list(config.LEVELS)
+    rows = re.findall(r"^\| `(\w+)` \| `(\w+)`(, the default)? \|", page, re.M)
+    assert {scheme: level for level, scheme, _ in rows} == config.SCHEMES
+    assert [scheme for _, scheme, default in rows if default] == [config.PrivacyConfig().scheme]
 
 
 def test_every_model_parameter_and_alias_is_documented() -> None:

@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,6 @@ from memory_run import ACTIVE, Told, World, agreement, clear_schemes, fingerprin
 from vfl.agreement import Agreement
 from vfl.bits import pack_bits
 from vfl.channel import Record, digest_of
-from vfl.crypto import schemes
 from vfl.crypto.paillier import PaillierKeyHolder
 from vfl.crypto.paillier_keys import PrivateKey
 from vfl.desk import MemoryTranscript
@@ -31,14 +31,17 @@ from vfl.learn.columns import Columns
 from vfl.learn.objective import sigmoid
 from vfl.learn.reference import train_reference
 from vfl.models import read_ensemble, read_records
-from vfl.protocols.boost import NodeHistogram, TreeBlock
+from vfl.protocols.boost import HintBlock, NodeHistogram, NodeQuery, QueryBlock, SplitChosen, TrainingRows, TreeBlock
 from vfl.protocols.freeze import commitment
 from vfl.protocols.handshake import Hello
 from vfl.randomness import Randomness
 from vfl.run import Terms
 from vfl.wire import pack, unpack
 
-WORLD = World.of(("telecom", "retailer"))
+PARTNERS = ("telecom", "retailer")
+WORLDS = {scheme: World.of(PARTNERS, scheme=scheme) for scheme in ("lattice", "paillier")}
+WORLD = WORLDS["lattice"]
+PAILLIER = WORLDS["paillier"]
 
 
 @pytest.fixture
@@ -48,7 +51,7 @@ def encrypted() -> None:
 
 @pytest.fixture(autouse=True)
 def _scheme(request: pytest.FixtureRequest) -> Iterator[None]:
-    if {"encrypted", "paillier"} & set(request.fixturenames):
+    if {"encrypted", "real", "paillier"} & set(request.fixturenames):
         yield
         return
     with clear_schemes():
@@ -61,9 +64,23 @@ def told() -> Told:
         return play(WORLD)
 
 
+@cache
+def encrypted_run(scheme: str) -> Told:
+    told = play(WORLDS[scheme])
+    keys = {unpack(TrainingRows, body).scheme for slot, body in told.said if "/TrainingRows/" in slot}
+    assert keys == {scheme}, "a test with real keys asks for the fixture `encrypted`"
+    return told
+
+
 @pytest.fixture(scope="module")
 def paillier() -> Told:
-    return play(WORLD)
+    return encrypted_run("paillier")
+
+
+@pytest.fixture(params=list(WORLDS))
+def real(request: pytest.FixtureRequest) -> tuple[World, Told]:
+    """A run with real keys, under each scheme."""
+    return WORLDS[request.param], encrypted_run(request.param)
 
 
 # What comes out
@@ -83,7 +100,9 @@ def assert_pooled_model(world: World, told: Told) -> None:
     train, watched = bank.parts.train, bank.parts.validation
     valid = (values[watched], bank.labels[watched]) if watched.any() else None
     bins = [m for name in (ACTIVE, *world.partners) for m in told.outcomes[name].columns.mappers]
-    oracle = train_reference(values[train], bank.labels[train], world.terms.parameters, valid=valid, mappers=bins)
+    bits = world.terms.scheme.bits(int(train.sum()))
+    parameters = dataclasses.replace(world.terms.parameters, gradient_bits=bits)
+    oracle = train_reference(values[train], bank.labels[train], parameters, valid=valid, mappers=bins)
     assert oracle.trees
     np.testing.assert_array_equal(bank.pd, sigmoid(oracle.predict_raw(values[bank.holdout])))
 
@@ -111,10 +130,31 @@ def test_early_stopping_on_rows_chosen_by_the_agreement() -> None:
     assert_pooled_model(world, told)
 
 
-def test_encryption_changes_neither_model_nor_scores(told: Told, paillier: Told) -> None:
-    for name, outcome in told.outcomes.items():
-        assert paillier.outcomes[name].share == outcome.share
-    np.testing.assert_array_equal(paillier.outcomes[ACTIVE].pd, told.outcomes[ACTIVE].pd)
+def test_encryption_changes_neither_model_nor_scores(real: tuple[World, Told]) -> None:
+    world, found = real
+    assert_pooled_model(world, found)
+    with clear_schemes(world is PAILLIER):
+        plain = play(world)
+    for name, outcome in plain.outcomes.items():
+        assert found.outcomes[name].share == outcome.share
+    np.testing.assert_array_equal(found.outcomes[ACTIVE].pd, plain.outcomes[ACTIVE].pd)
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_schemes_come_to_the_same_scores() -> None:
+    """So few rows afford the lattice scheme all the gradient bits that were asked for."""
+    bits = {world.terms.scheme.bits(28) for world in WORLDS.values()}
+    assert bits == {WORLD.terms.parameters.gradient_bits}
+    scores = [encrypted_run(scheme).outcomes[ACTIVE].pd for scheme in WORLDS]
+    np.testing.assert_array_equal(*scores)
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_fewer_gradient_bits_where_the_flood_needs_the_room() -> None:
+    """Both sides come to the same bits; the model is the pooled one of those bits."""
+    world = World.of(("telecom",), gradient_bits=32, num_iterations=40, max_bin=4096, num_leaves=3)
+    assert 24 < world.terms.scheme.bits(28) < 32
+    assert_pooled_model(world, play(world))
 
 
 def test_shares_hold_the_model(told: Told) -> None:
@@ -194,8 +234,14 @@ def test_terms_are_read_from_the_agreement() -> None:
     terms = Terms("run-7", agreement(("telecom",), gradient_bits=20))
     assert terms.parameters.num_leaves == 4
     assert terms.psi.min_intersection == 10
-    assert (terms.scheme, terms.key_bits, terms.min_bin_population) == ("paillier", 2048, 1)
-    assert (terms.lanes(30).g_max, terms.lanes(30).h_max) == (2**20, 2**18)
+    assert terms.min_bin_population == 1
+    assert (terms.scheme.scheme, terms.scheme.run, terms.scheme.key_bits) == ("lattice", "run-7", 2048)
+    assert (terms.scheme.lanes(30).g_max, terms.scheme.lanes(30).h_max) == (2**20, 2**18)
+
+
+def test_the_flood_is_computed_from_the_widest_partner_and_all_trees() -> None:
+    terms = Terms("run-7", agreement(PARTNERS, num_iterations=7, num_leaves=5, max_bin=9)).scheme
+    assert (terms.cells, terms.queries) == (2 * 9, 7 * 5)
 
 
 def other_terms(name: str, changed: Agreement) -> Any:
@@ -219,12 +265,31 @@ def test_another_agreement_at_any_party_ends_the_run_at_once(name: str) -> None:
 
 
 @pytest.mark.usefixtures("encrypted")
-@pytest.mark.parametrize(("bits", "scheme"), [(3072, "paillier"), (2048, "other")])
-def test_a_key_that_was_not_agreed_on_is_refused(bits: int, scheme: str) -> None:
-    lanes = WORLD.terms.lanes(28)
-    public = schemes.key_holder("paillier", lanes, "run-7", 2048, Randomness(bytes(32))).public()
+@pytest.mark.parametrize(
+    ("agreed", "changes", "offered"),
+    [
+        ("paillier", {"key_bits": 3072}, "paillier"),
+        ("paillier", {}, "other"),
+        ("paillier", {}, "lattice"),
+        ("lattice", {}, "paillier"),
+        ("lattice", {}, "lattice "),
+        ("lattice", {"scheme": "paillier"}, "lattice"),
+    ],
+)
+def test_a_key_that_was_not_agreed_on_is_refused(agreed: str, changes: dict[str, Any], offered: str) -> None:
+    terms = WORLDS[agreed].terms.scheme
+    public = terms.key_holder(28, Randomness(bytes(32))).public()
+    assert terms.evaluator(agreed, public, 28)
     with pytest.raises(BrokenPromise, match=r"were agreed|was agreed"):
-        schemes.evaluator(scheme, "paillier", public, lanes, "run-7", bits)
+        dataclasses.replace(terms, **changes).evaluator(offered, public, 28)
+
+
+@pytest.mark.usefixtures("encrypted")
+def test_a_key_of_another_scheme_under_the_agreed_name_is_refused() -> None:
+    for agreed, other in (("lattice", "paillier"), ("paillier", "lattice")):
+        public = WORLDS[other].terms.scheme.key_holder(28, Randomness(bytes(32))).public()
+        with pytest.raises(BrokenPromise):
+            WORLDS[agreed].terms.scheme.evaluator(agreed, public, 28)
 
 
 # The same bytes again
@@ -237,10 +302,22 @@ def test_every_party_says_the_same_bytes_again(told: Told) -> None:
         assert commits == told.commits[name]
 
 
+def test_every_party_says_the_same_ciphertexts_again(real: tuple[World, Told]) -> None:
+    world, found = real
+    for name, outcome in found.outcomes.items():
+        assert replay(world, found, name)[0].share == outcome.share
+
+
 @pytest.mark.usefixtures("encrypted")
-def test_every_party_says_the_same_ciphertexts_again(paillier: Told) -> None:
-    for name, outcome in paillier.outcomes.items():
-        assert replay(WORLD, paillier, name)[0].share == outcome.share
+@pytest.mark.parametrize("share", [0.3, 0.6, 0.9])
+@pytest.mark.parametrize("scheme", WORLDS)
+def test_an_encrypted_run_that_was_stopped_goes_on(scheme: str, share: float) -> None:
+    world, whole = WORLDS[scheme], encrypted_run(scheme)
+    kept = {name: records[: round(share * len(records))] for name, records in whole.records.items()}
+    resumed = play(world, lambda who: MemoryTranscript(kept[who]))
+    assert resumed.essence() == whole.essence()
+    told = dict(whole.said)
+    assert all(told[slot] == body for slot, body in resumed.said)
 
 
 def shown(world: World, told: Told, name: str) -> str:
@@ -390,13 +467,32 @@ def forms_of_real(value: float) -> list[bytes]:
     return [exact.tobytes(), exact.byteswap().tobytes(), np.float32(value).tobytes(), repr(float(value)).encode()]
 
 
+def own_randomness(world: World, name: str) -> Randomness:
+    return Randomness(hashlib.sha256(b"seed" + bytes([world.seeds[name]])).digest())
+
+
 def key_of(world: World, told: Told) -> PrivateKey:
     """The active party's key, drawn again from its seed."""
-    rng = Randomness(hashlib.sha256(b"seed" + bytes([world.seeds[ACTIVE]])).digest())
-    lanes = world.terms.lanes(int(told.outcomes[ACTIVE].parts.train.sum()))
-    holder = schemes.key_holder("paillier", lanes, "run-7", 2048, rng.child("key"))
+    rows = int(told.outcomes[ACTIVE].parts.train.sum())
+    holder = world.terms.scheme.key_holder(rows, own_randomness(world, ACTIVE).child("key"))
     assert isinstance(holder, PaillierKeyHolder)
     return holder.key
+
+
+def keys(world: World, told: Told) -> dict[str, list[bytes]]:
+    """What decrypts, in every form."""
+    if world is not PAILLIER:
+        # The secrets of a query are drawn for it; what they are drawn from would give them all.
+        return {"key's randomness": forms_of_bytes(own_randomness(world, ACTIVE).child("key").bytes(32))}
+    found: dict[str, list[bytes]] = {}
+    key = key_of(world, told)
+    private = key.expose()
+    assert private.p * private.q == key.public.n
+    for name in ("p", "q", "hp", "hq", "p_inverse"):
+        found[f"private key, {name}"] = forms_of_number(int(getattr(private, name)))
+    phi = (private.p - 1) * (private.q - 1)
+    found["private key, phi"] = forms_of_number(int(phi))
+    return found
 
 
 def canaries(world: World, told: Told) -> dict[str, list[bytes]]:
@@ -417,36 +513,35 @@ def canaries(world: World, told: Told) -> dict[str, list[bytes]]:
             found[f"id of {name}: {token}"] = forms_of_id(token)
         seed = hashlib.sha256(b"seed" + bytes([world.seeds[name]])).digest()
         found[f"seed of {name}"] = forms_of_bytes(seed)
-    key = key_of(world, told)
-    private = key.expose()
-    assert private.p * private.q == key.public.n
-    for name in ("p", "q", "hp", "hq", "p_inverse"):
-        found[f"private key, {name}"] = forms_of_number(int(getattr(private, name)))
-    phi = (private.p - 1) * (private.q - 1)
-    found["private key, phi"] = forms_of_number(int(phi))
-    return found
+    return found | keys(world, told)
 
 
-def shows(wire: bytes, found: dict[str, list[bytes]]) -> list[str]:
-    return [what for what, forms in found.items() if any(form in wire for form in forms if len(form) >= 4)]
+def shows(wire: bytes, found: dict[str, list[bytes]], least: int = 4) -> list[str]:
+    return [what for what, forms in found.items() if any(form in wire for form in forms if len(form) >= least)]
 
 
-@pytest.mark.usefixtures("encrypted")
-def test_no_secret_is_in_any_message(paillier: Told) -> None:
-    found = canaries(WORLD, paillier)
-    wire = b"\0".join([body for _, body in paillier.said] + [slot.encode() for slot, _ in paillier.said])
-    bodies = [record.body for records in paillier.records.values() for record in records]
-    assert all(body in wire for body in bodies)
+def test_no_secret_is_in_any_message(real: tuple[World, Told]) -> None:
+    world, heard = real
+    found = canaries(world, heard)
+    wire = b"\0".join([body for _, body in heard.said] + [slot.encode() for slot, _ in heard.said])
+    bodies = {record.body for records in heard.records.values() for record in records if not record.sent}
+    assert bodies == {body for _, body in heard.said}
     assert sum(map(len, bodies)) > 50_000
-    assert shows(wire, found) == []
+    # Four given bytes are somewhere in megabytes of ciphertext by chance; six are not.
+    assert shows(wire, found, 4 if world is PAILLIER else 6) == []
+    bulk = ("HintBlock", "QueryBlock", "NodeHistogram")
+    rest = b"\0".join(body for slot, body in heard.said if slot.split("/")[2] not in bulk)
+    assert shows(rest, found) == []
 
 
-def test_the_search_finds_what_is_planted(paillier: Told) -> None:
-    found = canaries(WORLD, paillier)
+@pytest.mark.parametrize("least", [4, 6])
+def test_the_search_finds_what_is_planted(real: tuple[World, Told], least: int) -> None:
+    found = canaries(*real)
     for what in list(found)[:: max(1, len(found) // 40)]:
+        assert any(len(form) >= least for form in found[what])
         for form in found[what]:
-            if len(form) >= 4:
-                assert what in shows(os.urandom(500) + form + os.urandom(500), found)
+            if len(form) >= least:
+                assert what in shows(os.urandom(500) + form + os.urandom(500), found, least)
 
 
 def test_the_clear_scheme_would_be_found_out(told: Told) -> None:
@@ -460,7 +555,7 @@ def test_the_clear_scheme_would_be_found_out(told: Told) -> None:
 @pytest.mark.usefixtures("encrypted")
 def test_every_ciphertext_is_random_and_used_once(paillier: Told) -> None:
     bank = paillier.outcomes[ACTIVE]
-    n = key_of(WORLD, paillier).public.n
+    n = key_of(PAILLIER, paillier).public.n
     blobs = [unpack(TreeBlock, body).rows for slot, body in paillier.said if "/TreeBlock/bank>telecom" in slot]
     blobs += [unpack(NodeHistogram, body).sums for slot, body in paillier.said if "/NodeHistogram/" in slot]
     assert all(len(blob) % 512 == 0 for blob in blobs)
@@ -470,12 +565,46 @@ def test_every_ciphertext_is_random_and_used_once(paillier: Told) -> None:
     assert all(c % n != 1 and 0 < c < n * n for c in found)
 
 
-def test_messages_of_one_kind_do_not_tell_labels_by_their_size(paillier: Told) -> None:
-    bank = WORLD.holdings[ACTIVE]
+@pytest.mark.usefixtures("encrypted")
+def test_hidden_rows_are_random_and_no_query_names_any() -> None:
+    heard = encrypted_run("lattice")
+    said = {kind: [body for slot, body in heard.said if slot.split("/")[2] == kind] for kind in KINDS}
+    assert not said["TreeBlock"]
+    assert {unpack(NodeQuery, body).rows for body in said["NodeQuery"]} == {b""}
+    assert {unpack(SplitChosen, body).rows for body in said["SplitChosen"]} == {b""}
+    assert len(said["QueryBlock"]) == len(said["NodeQuery"]) == len(said["NodeHistogram"]) > 4
+    # Both partners are sent the same query; queries, the hints of the partners and answers never repeat an element.
+    blobs = {unpack(QueryBlock, body).rows for body in said["QueryBlock"]}
+    assert 2 * len(blobs) == len(said["QueryBlock"])
+    elements = [blob[i : i + 14] for blob in blobs for i in range(0, len(blob), 14)]
+    elements += [s[i : i + 14] for s in answers_of(said["NodeHistogram"]) for i in range(0, len(s), 14)]
+    assert len(set(elements)) == len(elements)
+    hints = b"".join(unpack(HintBlock, body).hint for body in said["HintBlock"])
+    words = np.frombuffer(hints, "<u8")
+    assert len(np.unique(words)) == len(words)
+    for data in (b"".join(blobs), hints):
+        top = np.frombuffer(data, np.uint8).reshape(-1, 14 if data is not hints else 8)[:, :6]
+        ones = np.unpackbits(top).mean()
+        assert abs(ones - 0.5) < 5 * 0.5 / np.sqrt(top.size * 8)
+
+
+KINDS = ("TreeBlock", "NodeQuery", "SplitChosen", "QueryBlock", "NodeHistogram", "HintBlock")
+
+
+def answers_of(bodies: list[bytes]) -> list[bytes]:
+    return [unpack(NodeHistogram, body).sums for body in bodies]
+
+
+def test_messages_of_one_kind_do_not_tell_labels_by_their_size(real: tuple[World, Told]) -> None:
+    world, heard = real
+    bank = world.holdings[ACTIVE]
     assert bank.labels is not None
-    other = play(WORLD.with_holding(dataclasses.replace(bank, labels=(1 - bank.labels).astype(np.int8))))
-    for kind in ("TreeBlock", "NodeHistogram"):
-        sizes = [{len(body) for slot, body in of.said if f"/{kind}/bank>" in slot} for of in (paillier, other)]
+    other = play(world.with_holding(dataclasses.replace(bank, labels=(1 - bank.labels).astype(np.int8))))
+    for kind in ("TreeBlock",) if world is PAILLIER else ("QueryBlock",):
+        sizes = [{len(body) for slot, body in of.said if f"/{kind}/bank>" in slot} for of in (heard, other)]
+        assert sizes[0] == sizes[1] != set()
+    for kind in ("HintBlock", "NodeHistogram"):
+        sizes = [{len(body) for slot, body in of.said if f"/{kind}/" in slot} for of in (heard, other)]
         assert sizes[0] == sizes[1]
 
 

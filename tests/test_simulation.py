@@ -48,6 +48,22 @@ def done(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
+@pytest.fixture(scope="module")
+def own_disclosed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The same files, to be run with Paillier encryption."""
+    toml = TOML.replace("[privacy]\n", '[privacy]\nscheme = "paillier"\n')
+    return scenario(tmp_path_factory.mktemp("disclosed"), toml)
+
+
+@pytest.fixture(scope="module")
+def done_disclosed(own_disclosed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A finished run of them; not to be changed."""
+    out = tmp_path_factory.mktemp("done_disclosed") / "run"
+    ended = apart("run", own_disclosed, "--out", out, "--seed", SEED)
+    assert ended.returncode == 0, ended.stderr
+    return out
+
+
 def summary(out: Path) -> dict[str, Any]:
     found: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return found
@@ -144,6 +160,20 @@ def test_a_hold_out_column_is_followed_and_is_no_feature(capfd: Any, tmp_path: P
     assert found <= marked
 
 
+def test_either_level_gives_the_same_scores(done: Path, done_disclosed: Path) -> None:
+    assert (done / "predictions.csv").read_bytes() == (done_disclosed / "predictions.csv").read_bytes()
+    assert summary(done)["metrics"] == summary(done_disclosed)["metrics"]
+    levels = [(summary(out)["privacy"]["scheme"], summary(out)["privacy"]["level"]) for out in (done, done_disclosed)]
+    assert levels == [("lattice", "hidden"), ("paillier", "disclosed")]
+    assert verify(done_disclosed).returncode == 0
+
+
+def test_the_level_is_in_the_messages(done: Path, done_disclosed: Path) -> None:
+    kinds = [{slot.split("/")[2] for slot in slots(out, "telecom")} for out in (done, done_disclosed)]
+    assert kinds[0] - kinds[1] == {"HintBlock", "QueryBlock"}
+    assert kinds[1] - kinds[0] == {"TreeBlock"}
+
+
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 
@@ -210,6 +240,17 @@ def test_a_killed_run_goes_on_to_the_same_model(own: Path, done: Path, tmp_path:
     resumed = apart("run", own, "--out", out, "--resume")
     assert resumed.returncode == 0, resumed.stderr
     check_as_undisturbed(out, done)
+
+
+@pytest.mark.parametrize("share", [0.5, pytest.param(0.85, marks=pytest.mark.slow)])
+def test_a_killed_run_with_rows_named_goes_on_to_the_same_model(
+    own_disclosed: Path, done_disclosed: Path, tmp_path: Path, share: float
+) -> None:
+    out = tmp_path / "run"
+    killed_at(own_disclosed, out, done_disclosed, share)
+    resumed = apart("run", own_disclosed, "--out", out, "--resume")
+    assert resumed.returncode == 0, resumed.stderr
+    check_as_undisturbed(out, done_disclosed)
 
 
 @pytest.mark.slow

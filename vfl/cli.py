@@ -84,6 +84,39 @@ def replay(
     commands.replay(directory, party, as_json)
 
 
+attack = typer.Typer(no_args_is_help=True, help="Attack a finished run as its partners could.")
+app.add_typer(attack, name="attack")
+
+
+@attack.command("node-sets")
+def attack_node_sets(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    party: Annotated[str, typer.Option(metavar="NAME", help="The partner that attacks.")],
+    known: Annotated[
+        int, typer.Option(metavar="COUNT", help="Customers whose label it knows.", min=5, max=10_000)
+    ] = 40,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Guess labels from the tree nodes that a partner was shown.
+
+    Prints the AUC of the guesses, and by how much they are better than guesses from the partner's own columns.
+    """
+    from vfl import commands
+
+    commands.attack_node_sets(directory, party, known, as_json)
+
+
+@attack.command("all")
+def attack_all(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Every attack that a run's files allow, for every partner."""
+    from vfl import commands
+
+    commands.attack_all(directory, as_json)
+
+
 def _version(wanted: bool) -> None:
     if wanted:
         version()

@@ -15,15 +15,18 @@ from typing import NoReturn
 from rich.console import Console
 
 from scenarios import materialise, scenario_names
-from vfl import replaying
+from vfl import attacking, replaying
 from vfl.config import load_scenario
 from vfl.errors import UsageError
 from vfl.holding import Holding
-from vfl.present import show_check, show_summary
+from vfl.present import show_attacks, show_check, show_summary
 from vfl.progress import shown
+from vfl.seat import RunFile
 from vfl.simulation import Load, Options, agree, partial_of, run_scenario
 from vfl.table import closest
 
+ATTACK_DRAWS = 8
+"""How many times the draws of a summary's figures the attack commands make: noise below 0.003 in most runs."""
 INTERRUPTED = 130  # what shells report of a process that Ctrl-C ended
 
 
@@ -121,3 +124,24 @@ def replay(directory: Path, party: str, as_json: bool) -> None:
             highlight=False,
             soft_wrap=True,
         )
+
+
+def attack_node_sets(directory: Path, party: str, known: int, as_json: bool) -> None:
+    """`tallystick attack node-sets`."""
+    file = RunFile.read(directory)
+    figure = attacking.attack_node_sets(directory, file, party, known, ATTACK_DRAWS).as_dict()
+    level = str(file.agreement.privacy["level"])
+    if as_json:
+        _write_json({"attack": "node-sets", "party": party, "level": level, **figure})
+    else:
+        show_attacks({"node_sets": {party: [figure]}}, level, Console())
+
+
+def attack_all(directory: Path, as_json: bool) -> None:
+    """`tallystick attack all`."""
+    file = RunFile.read(directory)
+    found, level = attacking.measure(directory, file, ATTACK_DRAWS), str(file.agreement.privacy["level"])
+    if as_json:
+        _write_json({"level": level, **found})
+    else:
+        show_attacks(found, level, Console())

@@ -30,6 +30,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vfl.decoys import MOST
 from vfl.errors import UsageError
 from vfl.ids import DUPLICATE_POLICIES, rule_names
 from vfl.learn.parameters import GBDTParameters
@@ -37,14 +38,13 @@ from vfl.table import closest, shown
 
 ROLES = ("active", "passive")
 MODELS = ("gbdt",)
-SCHEMES = ("paillier",)
-LEVELS = ("disclosed",)
+SCHEMES = {"lattice": "hidden", "paillier": "disclosed"}  # and the privacy level that each gives
 PROTOCOLS = ("x25519", "kkrt", "auto")
 KEY_BITS = (2048, 3072, 4096)
 LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32
-RESERVED = ("intersection", "train", "validation", "holdout", "total")  # keys beside party names in a summary
+RESERVED = ("intersection", "train", "validation", "holdout", "decoys", "total")  # keys beside party names in a summary
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
 _TITLE = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -67,8 +67,8 @@ class PartyConfig:
 class PrivacyConfig:
     """How values are sealed, and the populations below which nothing is computed."""
 
-    scheme: str = "paillier"
-    level: str = "disclosed"
+    scheme: str = "lattice"
+    level: str = "hidden"
     key_bits: int = 2048
     min_bin_population: int = 20
     min_intersection: int = 200
@@ -83,6 +83,7 @@ class PsiConfig:
     duplicates: str = "error"
     max_invalid_share: float = 0.05
     max_set_size: int = 10_000_000
+    decoys: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -249,9 +250,20 @@ def _model(table: _Reader) -> GBDTParameters:
 def _privacy(table: _Reader) -> PrivacyConfig:
     default = PrivacyConfig()
     table.only(*vars(default))
+    level = table.choice("level", SCHEMES.values(), default=default.level)
+    # A level names its scheme and a scheme its level, so that giving one of them is enough.
+    implied = next(scheme for scheme, found in SCHEMES.items() if found == level)
+    scheme = table.choice("scheme", SCHEMES, default=implied)
+    if "level" not in table.raw:
+        level = SCHEMES[scheme]
+    if SCHEMES[scheme] != level:
+        raise UsageError(
+            f"{table.place('level')} is {shown(level)}, but scheme {shown(scheme)} is {shown(SCHEMES[scheme])}",
+            remedy=f'Leave one of them out, or write scheme = "{implied}".',
+        )
     return PrivacyConfig(
-        scheme=table.choice("scheme", SCHEMES, default=default.scheme),
-        level=table.choice("level", LEVELS, default=default.level),
+        scheme=scheme,
+        level=level,
         key_bits=table.integer("key_bits", default.key_bits, KEY_BITS),
         min_bin_population=table.integer("min_bin_population", default.min_bin_population, range(1, 1_000_001)),
         min_intersection=table.integer(
@@ -269,6 +281,7 @@ def _psi(table: _Reader) -> PsiConfig:
         duplicates=table.choice("duplicates", DUPLICATE_POLICIES, default=default.duplicates),
         max_invalid_share=table.number("max_invalid_share", default.max_invalid_share, 0.0, 1.0),
         max_set_size=table.integer("max_set_size", default.max_set_size, range(LEAST_INTERSECTION, MAX_SET_SIZE + 1)),
+        decoys=table.number("decoys", default.decoys, 0.0, MOST),
     )
 
 
@@ -286,7 +299,14 @@ def _holdout(table: _Reader) -> HoldoutConfig:
 
 
 def _check_together(scenario: Scenario) -> None:
-    """What only the whole file shows: id columns that cannot meet, and a hold-out column with a second part."""
+    """What only the whole file shows: id columns that cannot meet, and other keys that exclude each other."""
+    privacy, decoys = scenario.privacy, scenario.psi.decoys
+    if decoys and privacy.level != "hidden":
+        raise UsageError(
+            f"{scenario.source.name}: [psi] decoys is {decoys:g}, but scheme {shown(privacy.scheme)} is "
+            f"{shown(privacy.level)}: who is in a tree node is no decoy",
+            remedy='Write scheme = "lattice", or leave decoys out.',
+        )
     active, rule, file = scenario.active, scenario.psi.id_rule, scenario.source.name
     for party in scenario.passive:
         if len(party.id) != len(active.id):

@@ -9,16 +9,80 @@ nothing else to go by.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from math import ceil
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 
+from vfl.bits import Mask
 from vfl.errors import UsageError
+from vfl.learn.ensemble import Parts
 from vfl.randomness import Randomness
 
 DECOY = -1  # the own index of a decoy row
+MOST = 4.0  # decoys for each common customer: beyond that rows cost more than they hide
 Rows = npt.NDArray[np.int64]
+Number = TypeVar("Number", bound=np.generic)
+
+
+@dataclass(frozen=True, eq=False)
+class Shown:
+    """The agreed rows as passive parties are shown them: our rows at `places`, decoys at all other places.
+
+    places: of our rows, int64[n].   train, validation, holdout: bool over the agreed rows, decoys among them.
+    """
+
+    places: Rows
+    train: Mask
+    validation: Mask
+    holdout: Mask
+
+    @classmethod
+    def of(cls, rows: Rows, agreed: Rows, parts: Parts, rng: Randomness) -> Shown:
+        """`rows`: our indices in the order of `parts`; `agreed`: from `with_decoys`, or `rows` again.
+
+        Decoys get their parts as real rows have them, one by one in the same shares: the part a row is in says nothing
+        of membership, and neither does the order, as both are drawn.
+        """
+        real, decoys = np.flatnonzero(agreed != DECOY), np.flatnonzero(agreed == DECOY)
+        place = np.empty(agreed.max() + 1, np.int64)
+        place[agreed[real]] = real
+        own = np.where(parts.train, 0, np.where(parts.validation, 1, 2)).astype(np.int8)
+        part = np.empty(len(agreed), np.int8)
+        part[place[rows]] = own
+        drawn = np.resize(own[rng.child("share").permutation(len(own))], len(decoys))
+        # Many decoys repeat the parts of the real rows; the order of the repeats must not show.
+        part[decoys] = drawn[rng.child("order").permutation(len(decoys))]
+        return cls(place[rows], part == 0, part == 1, part == 2)
+
+    @classmethod
+    def plain(cls, parts: Parts) -> Shown:
+        """The agreed rows are our rows: no decoys."""
+        return cls(np.arange(len(parts.train)), parts.train, parts.validation, ~parts.fit)
+
+    @property
+    def decoys(self) -> int:
+        """How many of the agreed rows are decoys."""
+        return len(self.train) - len(self.places)
+
+    @property
+    def fit(self) -> Mask:
+        """Agreed rows that train or validate."""
+        return self.train | self.validation
+
+    def spread(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
+        """Values of our rows over the agreed rows: 0 or False at decoys."""
+        found = np.zeros(len(self.train), values.dtype)
+        found[self.places] = values
+        return found
+
+    def own(self, asked: Mask, answers: Mask) -> Mask:
+        """The answers for our rows, bool[..., n], of those for the agreed rows `asked`; False where none was asked."""
+        found = np.zeros((*answers.shape[:-1], len(asked)), np.bool_)
+        found[..., asked] = answers
+        return np.asarray(found[..., self.places], np.bool_)
 
 
 def with_decoys(

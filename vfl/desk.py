@@ -106,8 +106,9 @@ class _Blaming(Coroutine[int, None, R]):
         try:
             return self._role.send(value)
         except ProtocolError as error:
-            if not error.peer:
-                error.peer, error.step = self._desk.last_heard
+            peer, step = self._desk.last_heard
+            if not error.step and error.peer in ("", peer):
+                error.peer, error.step = peer, step
             raise
 
     def throw(self, *reason: Any) -> int:

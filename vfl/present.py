@@ -33,11 +33,41 @@ def show_summary(summary: Summary, out: Path, console: Console) -> None:
         console,
         f"Ledger:  {ledger['entries']:,} signed entries, {ledger['checkpoints']} countersigned checkpoints, "
         f"{ledger['overhead_fraction']:.1%} of CPU",
-        f"Privacy: scheme {privacy['scheme']}, level {privacy['level']}, {privacy['key_bits']}-bit key, "
+        *_inference(body.get("attacks", {})),
+        f"Privacy: level {privacy['level']}, scheme {_scheme(privacy)}, "
         f"bins of {privacy['min_bin_population']} rows or more",
+        *([f"Decoys:  {body['decoys_note']}"] if "decoys_note" in body else []),
         f"Results: {out}: summary.json, predictions.csv, one folder a party",
         f"Verify:  python -m ledger verify {out / 'audit.bundle'} --policy {out / 'policy.txt'}",
     )
+
+
+def _scheme(privacy: Mapping[str, Any]) -> str:
+    keyed = privacy["scheme"] == "paillier"  # the only scheme whose strength is a choice
+    return f"{privacy['scheme']} with {privacy['key_bits']}-bit keys" if keyed else str(privacy["scheme"])
+
+
+def _inference(attacks: Mapping[str, Any]) -> list[str]:
+    """The worst figures of all partners, if the run was large enough for any."""
+    figures = [figure for found in attacks.get("node_sets", {}).values() for figure in found]
+    if not figures:
+        return []
+    sets, splits = (max(figure[key] for figure in figures) for key in ("advantage", "split_hint"))
+    return [
+        f"Label inference by partners: advantage {sets:+.3f} AUC (measured on this run),",
+        f"         and {splits:+.3f} AUC from which splits of their own columns were chosen",
+    ]
+
+
+def show_attacks(attacks: Mapping[str, Any], level: str, console: Console) -> None:
+    """The end of `tallystick attack`."""
+    table = _table("partner", "known labels", "AUC own columns", "with node sets", "with chosen splits", "noise")
+    for party, figures in attacks["node_sets"].items():
+        for found in figures:
+            aucs = (f"{found[f'auc_{name}']:.3f}" for name in ("own", "with_sets", "with_splits"))
+            table.add_row(party, str(found["known"]), *aucs, f"{found['noise']:.4f}")
+    _show(console, f"Guessing the labels of training customers (level {level})", table)
+    _say(console, *_inference(attacks) or ["The run is too small for a figure."])
 
 
 def _table(*columns: str) -> Table:
@@ -71,6 +101,8 @@ def _rows(body: Mapping[str, Any]) -> Table:
     for part in ("train", "validation", "holdout"):
         if rows[part]:
             table.add_row(f"  {part}", f"{rows[part]:,}", "", "")
+    if rows.get("decoys"):
+        table.add_row("decoys", f"{rows['decoys']:,}", "", "")
     return table
 
 

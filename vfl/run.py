@@ -15,7 +15,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -24,8 +24,8 @@ from vfl import __version__
 from vfl.agreement import Agreement
 from vfl.bits import Mask
 from vfl.channel import Channel
-from vfl.crypto import schemes
-from vfl.crypto.scheme import Evaluator, Lanes
+from vfl.crypto.schemes import SchemeTerms
+from vfl.decoys import Shown
 from vfl.errors import UsageError
 from vfl.holding import Holding
 from vfl.learn.columns import Columns
@@ -61,34 +61,41 @@ class Terms:
         """Of the intersection."""
         psi, privacy = self.agreement.psi, self.agreement.privacy
         least = int(privacy["min_intersection"])
-        return PsiTerms(self.run, str(psi["id_rule"]), int(psi["max_set_size"]), least, str(psi["protocol"]))
+        rule, decoys = str(psi["id_rule"]), float(psi.get("decoys", 0.0))
+        return PsiTerms(self.run, rule, int(psi["max_set_size"]), least, str(psi["protocol"]), decoys)
 
     @property
-    def scheme(self) -> str:
-        """Name of the encryption scheme."""
-        return str(self.agreement.privacy["scheme"])
-
-    @property
-    def key_bits(self) -> int:
-        """Size of the key."""
-        return int(self.agreement.privacy["key_bits"])
+    def scheme(self) -> SchemeTerms:
+        """Of the encryption."""
+        privacy, parameters = self.agreement.privacy, self.parameters
+        widest = max(len(member.features) for member in self.agreement.passives)
+        return SchemeTerms(
+            scheme=str(privacy["scheme"]),
+            run=self.run,
+            key_bits=int(privacy["key_bits"]),
+            cells=widest * parameters.max_bin,
+            trees=parameters.num_iterations,
+            queries=parameters.num_iterations * parameters.num_leaves,
+            fixed_bits=parameters.gradient_bits,
+        )
 
     @property
     def min_bin_population(self) -> int:
         """Training rows in a bin at least."""
         return int(self.agreement.privacy["min_bin_population"])
 
-    def lanes(self, rows: int) -> Lanes:
-        """The widths of encrypted sums over `rows` training rows."""
-        scale = self.parameters.scale
-        return Lanes(rows, g_max=scale, h_max=max(1, scale // 4))
+    @property
+    def min_shown_population(self) -> int:
+        """The same at a passive party, whose bins have decoys as well: so many that the rest is enough on average."""
+        return self.psi.with_decoys(self.min_bin_population)
 
 
 @dataclass(frozen=True, eq=False)
 class ActiveOutcome:
-    """What the active party holds at the end. Arrays are over aligned rows unless said otherwise.
+    """What the active party holds at the end. Arrays are over common customers unless said otherwise.
 
-    rows: index into the holding's tokens.   pd: probability of label 1 for the hold-out rows, float64[n_holdout].
+    rows: index into the holding's tokens.   shown: where passive parties have these rows, and decoys.
+    pd: probability of label 1 for the hold-out rows, float64[n_holdout].
     """
 
     rows: Int64s
@@ -99,11 +106,12 @@ class ActiveOutcome:
     model: Ensemble
     pd: Reals
     share: bytes
+    shown: Shown
 
 
 @dataclass(frozen=True, eq=False)
 class PassiveOutcome:
-    """What a passive party holds at the end: its aligned rows and its share of the model."""
+    """What a passive party holds at the end: its aligned rows, decoys among them, and its share of the model."""
 
     rows: Int64s
     columns: Columns
@@ -120,18 +128,23 @@ async def active(
     for channel in passives.values():
         await handshake.active(channel, terms.run, terms.agreement.encode(), __version__)
     left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
-    rows, _ = await intersect.active(passives, mine.tokens, terms.psi, rng.child("psi"), **left_out)
+    rows, _, agreed = await intersect.active(passives, mine.tokens, terms.psi, rng.child("psi"), **left_out)
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
     commit("aligned", _salted({"columns": values, "labels": labels, "holdout": holdout}, rng.child("commit")))
     parts = _parts(labels, holdout, terms)
-    columns = Columns.fit(mine.names, values, parts.train, terms.parameters, terms.min_bin_population)
-    lanes = terms.lanes(int(parts.train.sum()))
-    key = schemes.key_holder(terms.scheme, lanes, terms.run, terms.key_bits, rng.child("key"))
+    shown = Shown.of(rows, agreed, parts, rng.child("decoys"))
+    count = int(shown.train.sum())
+    parameters = replace(terms.parameters, gradient_bits=terms.scheme.bits(count))
+    columns = Columns.fit(mine.names, values, parts.train, parameters, terms.min_bin_population)
+    key = terms.scheme.key_holder(count, rng.child("key"))
     channels, features = list(passives.values()), [len(member.features) for member in terms.agreement.passives]
-    model = await boost.active(channels, features, columns, labels, parts, terms.parameters, key, rng.child("boost"))
+    model = await boost.active(
+        channels, features, columns, labels, parts, parameters, key, rng.child("boost"), shown=shown
+    )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):
-        decisions.append(await score.active(channel, holdout, records))
+        answers = await score.active(channel, shown.holdout, records)
+        decisions.append(shown.own(shown.holdout, answers)[:, holdout])
     for channel in channels:
         await channel.checkpoint()
     pd = sigmoid(model.predict_raw(decisions))
@@ -141,7 +154,7 @@ async def active(
     commit("scored", _salted({"pd": pd}, rng.child("commit/pd")))
     for channel in channels:
         await channel.checkpoint()
-    return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share)
+    return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share, shown)
 
 
 async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness, commit: Commit) -> PassiveOutcome:
@@ -152,11 +165,14 @@ async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness,
     values = mine.values[rows]
     commit("aligned", _salted({"columns": values}, rng.child("commit")))
 
-    def evaluators(scheme: str, public: bytes, count: int) -> Evaluator:
-        return schemes.evaluator(scheme, terms.scheme, public, terms.lanes(count), terms.run, terms.key_bits)
-
     columns, records = await boost.passive(
-        active, mine.names, values, terms.parameters, terms.min_bin_population, evaluators, rng.child("boost")
+        active,
+        mine.names,
+        values,
+        terms.parameters,
+        terms.min_shown_population,
+        terms.scheme.evaluator,
+        rng.child("boost"),
     )
     await score.passive(active, columns.left_values(records))
     await active.checkpoint()

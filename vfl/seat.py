@@ -5,9 +5,10 @@ DIR/<party>/seed        32 bytes in hex, readable by the owner only: all randomn
 DIR/<party>/party.json  which table, which columns
 DIR/<party>/ledger.sqlite, transcript.bin
 DIR/<party>/share.json  the party's share of the model
-DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order
+DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
 DIR/<party>/report.json counts, times and bytes
-active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv
+active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv; and if decoys were agreed on,
+places.npy (where each of its rows.npy stands in that of passive parties)
 """
 
 from __future__ import annotations
@@ -188,6 +189,8 @@ class Seat:
         if isinstance(outcome, ActiveOutcome):
             parts = np.where(outcome.holdout, 2, outcome.parts.validation.astype(np.int8)).astype(np.int8)
             np.save(self.folder / "parts.npy", parts)
+            if self.file.terms.psi.decoys:
+                np.save(self.folder / "places.npy", outcome.shown.places)
             (self.folder / "predictions.csv").write_bytes(predictions(mine.ids, outcome))
         report = {
             "party": self.name,

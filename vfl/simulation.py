@@ -101,6 +101,8 @@ def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock) 
 def agree(scenario: Scenario, look: Callable[[Holding], None]) -> Agreement:
     """The agreement of a scenario, with every column named; `look` is shown each party's holding on the way."""
     psi: dict[str, Scalar] = dict(vars(scenario.psi))
+    if not scenario.psi.decoys:
+        del psi["decoys"]  # an option that is off is no clause: agreements without it stay what they were
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
     at = scenario.holdout
     holdout: dict[str, Scalar] = (

@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pandas as pd
 
 from ledger.bundle import write_bundle
 from ledger.policy import Policy
-from vfl import __version__
+from vfl import __version__, attacking
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
@@ -50,17 +51,18 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     active = file.agreement.active.name
     _expose_predictions(folder, active)
     metrics = _metrics(folder, file)
+    attacks = attacking.measure(folder, file)
     watch.switch("audit")
     progress.enter("audit", 0)
     identities = [identity_of(m.name, read_seed(folder / m.name)) for m in file.agreement.members]
     policy = Policy.of(identities, quorum="any")
     (folder / "policy.txt").write_text(str(policy), encoding="utf-8")
-    body = _summary(folder, file, metrics)
+    body = {**_summary(folder, file, metrics), "attacks": attacks}
     stores = {who.name: open_store(folder / who.name / "ledger.sqlite") for who in identities}
     try:
         digest = file.agreement.digest
         logs = [LedgerNotary(stores[who.name], who, file.run, digest, {}, clock).log for who in identities]
-        public = {name: body[name] for name in ("scenario", "run", "rows", "metrics", "privacy", "versions")}
+        public = {name: body[name] for name in ("scenario", "run", "rows", "metrics", "attacks", "privacy", "versions")}
         artefacts = {"agreement.json": file.agreement.encode(), "summary.json": _json_bytes(public)}
         bundle = folder / "audit.bundle"
         with own_ledger():
@@ -90,7 +92,7 @@ def _metrics(folder: Path, file: RunFile) -> dict[str, dict[str, float]]:
     agreement, tables = file.agreement, {}
     for member in agreement.members:
         holding = read_own_holding(folder / member.name, agreement)
-        rows = np.load(folder / member.name / "rows.npy")
+        rows = _real_rows(folder, file, member.name)
         tables[member.name] = (holding.values[rows], None if holding.labels is None else holding.labels[rows])
     own, labels = tables[agreement.active.name]
     assert labels is not None
@@ -106,12 +108,21 @@ def _metrics(folder: Path, file: RunFile) -> dict[str, dict[str, float]]:
     }
 
 
+def _real_rows(folder: Path, file: RunFile, name: str) -> npt.NDArray[np.int64]:
+    """A party's rows without decoys, in the order of the active party's."""
+    rows, active = np.load(folder / name / "rows.npy"), file.agreement.active.name
+    if name == active or not file.terms.psi.decoys:
+        return np.asarray(rows)
+    return np.asarray(rows[np.load(folder / active / "places.npy")])
+
+
 def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
     names = [member.name for member in file.agreement.members]
     reports = {name: read_json(folder / name / "report.json", "a finished run") for name in names}
     times = {name: read_json(folder / name / "times.json", "a finished run") for name in names}
     active = file.agreement.active.name
     code = np.load(folder / active / "parts.npy")
+    shown = len(np.load(folder / file.agreement.passives[0].name / "rows.npy"))
     cpu = {name: round(sum(times[name]["cpu"].values()), 3) for name in names}
     ledger = sum(times[name]["ledger"] for name in names)
     return {
@@ -123,7 +134,9 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any]) -> dict[st
             "train": int((code == 0).sum()),
             "validation": int((code == 1).sum()),
             "holdout": int((code == _HELD_OUT).sum()),
+            "decoys": shown - len(code),
         },
+        **_fewer_decoys(file.terms.psi.with_decoys(len(code)), shown),
         "features": {member.name: len(member.features) for member in file.agreement.members},
         "metrics": metrics,
         "metrics_note": "hold-out; pooled_lightgbm exists in simulation only, where one machine holds all columns",
@@ -138,6 +151,13 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any]) -> dict[st
         "privacy": {**file.agreement.privacy, "learns": "docs/learns.md"},
         "versions": {"tallystick": __version__, "python": platform.python_version(), **_versions()},
     }
+
+
+def _fewer_decoys(wanted: int, shown: int) -> dict[str, str]:
+    """A note if there are fewer agreed rows than decoys were agreed on for: a partner has no more customers."""
+    if shown == wanted:
+        return {}
+    return {"decoys_note": f"{wanted - shown} decoys fewer than agreed: a passive party has no more other customers"}
 
 
 def _by_phase(times: list[Mapping[str, Any]]) -> dict[str, float]:

@@ -21,6 +21,7 @@ from vfl.channel import Record
 from vfl.errors import UsageError
 
 _HEADER = 8
+_SLOT_WITHIN = 1024  # bytes: direction, peer and slot are the first fields of a record
 
 
 class FileTranscript:
@@ -85,3 +86,27 @@ def read_transcript(path: Path, *, repair: bool = False) -> Iterator[Record]:
         except (msgspec.DecodeError, ValueError) as error:
             raise UsageError(f"{path}: the record at byte {start} is no record: {error}") from None
         start = end
+
+
+def pick_received(path: Path, kinds: Iterable[str]) -> Iterator[Record]:
+    """The received messages of these kinds, by class name: of a large transcript only they are read.
+
+    Raises UsageError if the file is not there or ends inside a record.
+    """
+    wanted = [f"/{kind}/".encode() for kind in kinds]
+    try:
+        file = path.open("rb")
+    except FileNotFoundError:
+        raise UsageError(f"{path}: there is no transcript") from None
+    with file:
+        while header := file.read(_HEADER):
+            size = int.from_bytes(header[:4], "big")
+            body = file.read(min(size, _SLOT_WITHIN))
+            if len(header) < _HEADER or len(body) < min(size, _SLOT_WITHIN):
+                raise UsageError(f"{path} ends inside a record", remedy="restore the file from a backup")
+            if not any(kind in body for kind in wanted):
+                file.seek(size - len(body), os.SEEK_CUR)
+                continue
+            record = msgspec.msgpack.decode(body + file.read(size - len(body)), type=Record)
+            if not record.sent and record.slot.split("/")[2].encode() in {kind.strip(b"/") for kind in wanted}:
+                yield record

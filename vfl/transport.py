@@ -38,7 +38,8 @@ class SocketLink:
         self._closed = False
 
     def push(self, frame: bytes) -> None:
-        self._out += len(frame).to_bytes(4, "big") + frame
+        self._out += len(frame).to_bytes(4, "big")
+        self._out += frame
         self.flush()
 
     def pull(self) -> bytes | None:
@@ -66,7 +67,9 @@ class SocketLink:
         """Send as much as the network takes now."""
         try:
             while self._out:
-                del self._out[: self.socket.send(memoryview(self._out)[:_CHUNK].tobytes())]
+                with memoryview(self._out) as view:
+                    sent = self.socket.send(view[:_CHUNK])
+                del self._out[:sent]
         except BlockingIOError:
             pass
         except OSError:
@@ -93,7 +96,8 @@ def _take_frame(buffer: bytearray, peer: str, limit: int) -> bytes | None:
         raise Malformed(f"announces a frame of {size} bytes, the limit is {limit}", peer=peer)
     if len(buffer) < 4 + size:
         return None
-    frame = bytes(buffer[4 : 4 + size])
+    with memoryview(buffer) as view:
+        frame = bytes(view[4 : 4 + size])
     del buffer[: 4 + size]
     return frame
 

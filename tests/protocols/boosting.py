@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from vfl.channel import Channel
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
 from vfl.crypto.scheme import Evaluator, KeyHolder, Lanes
+from vfl.crypto.schemes import SchemeTerms
 from vfl.errors import BrokenPromise
 from vfl.learn.binning import BinMapper
 from vfl.learn.columns import Columns
@@ -92,6 +93,26 @@ def paillier(bits: int) -> Scheme:
         lambda lanes: PaillierKeyHolder(lanes, b"run", seed(9), bits=bits, **small),
         lambda public, lanes: PaillierEvaluator(public, lanes, b"run", **small),
     )
+
+
+def lattice(case: Case) -> tuple[Case, Scheme]:
+    """The scheme with its key, and the case with the gradient bits that it affords."""
+    parameters = case.parameters
+    terms = SchemeTerms(
+        "lattice",
+        "run",
+        key_bits=0,
+        cells=max(case.owned[1:]) * parameters.max_bin,
+        trees=parameters.num_iterations,
+        queries=parameters.num_iterations * parameters.num_leaves,
+        fixed_bits=parameters.gradient_bits,
+    )
+    scheme = Scheme(
+        lambda lanes: terms.key_holder(lanes.rows, seed(9)),
+        lambda public, lanes: terms.evaluator("lattice", public, lanes.rows),
+    )
+    bits = terms.bits(int(case.parts.train.sum()))
+    return replace(case, parameters=replace(parameters, gradient_bits=bits)), scheme
 
 
 # Roles

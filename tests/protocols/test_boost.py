@@ -8,14 +8,17 @@ from typing import Any
 
 import numpy as np
 import pytest
-from clear_scheme import change_sums, read_sums
+from clear_scheme import NONCE, QUERY_BLOCKS, change_sums, read_sums
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
+from vfl.crypto import ring
 from vfl.crypto.fixed_base import big, from_bytes, inverse
-from vfl.crypto.paillier import PaillierKeyHolder, cell_sums, pack_cells
+from vfl.crypto.lattice import QUERY_BLOCKS as LATTICE_BLOCKS
+from vfl.crypto.paillier import PaillierKeyHolder
+from vfl.crypto.paillier_cells import cell_sums, pack_cells
 from vfl.crypto.scheme import BLOCK_ROWS, CellLayout, Sealed
 from vfl.errors import BrokenPromise, Malformed, ProtocolError, Unexpected
 from vfl.learn.ensemble import Parts
@@ -23,8 +26,10 @@ from vfl.learn.objective import fixed_gradients
 from vfl.learn.parameters import GBDTParameters
 from vfl.protocols.boost import (
     FeatureBins,
+    HintBlock,
     NodeHistogram,
     NodeQuery,
+    QueryBlock,
     SplitChosen,
     SplitRows,
     TrainingRows,
@@ -41,6 +46,7 @@ from .boosting import (
     cast,
     clear,
     credit,
+    lattice,
     paillier,
     partner,
     pooled_mappers,
@@ -52,6 +58,17 @@ from .boosting import (
 from .hostile import Role, Tape, assert_harmless, damage, play
 
 SMALL = credit(24, (1, 2), aside=0.2, num_leaves=3, max_bin=4)
+
+
+def many_cells() -> Case:
+    """Every value of three features in a bin of its own: a hint of two blocks in the lattice scheme."""
+    case = credit(250, (1, 3), num_leaves=3, max_bin=255, min_data_in_bin=1, num_iterations=1)
+    return dataclasses.replace(case, values=np.random.default_rng(5).normal(size=case.values.shape))
+
+
+# Real encryption with a hint, or a query, of several blocks.
+MANY_CELLS = lattice(many_cells())
+MANY_ROWS = lattice(credit(LATTICE_BLOCKS * ring.N + 60, (1, 1), num_leaves=2, max_bin=4, num_iterations=1))
 FLAVOURS = pytest.mark.parametrize("named", [True, False], ids=["named", "hidden"])
 
 
@@ -157,9 +174,13 @@ def test_a_split_that_leaves_one_child_without_training_rows_is_grown_all_the_sa
         learning_rate=2.0, gradient_bits=8,
     )  # fmt: skip
     tapes = train(case, clear(named))
-    queries = heard(tapes["telecom"], NodeQuery)
-    pairs = [np.frombuffer(q.query[16:], "<i8").any() if q.rows == b"" else any(q.rows) for q in queries]
-    assert not all(pairs)
+    if named:
+        some = [any(query.rows) for query in heard(tapes["telecom"], NodeQuery)]
+    else:
+        blocks = [np.frombuffer(block.rows[NONCE:], "<i8").any() for block in heard(tapes["telecom"], QueryBlock)]
+        some = np.reshape(blocks, (-1, QUERY_BLOCKS)).any(axis=1).tolist()
+    assert any(some)
+    assert not all(some)
     assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
 
 
@@ -167,6 +188,34 @@ def test_a_split_that_leaves_one_child_without_training_rows_is_grown_all_the_sa
 def test_encryption_changes_nothing(owned: tuple[int, ...]) -> None:
     case = credit(40, owned, aside=0.25, num_iterations=3, early_stopping_round=2)
     tapes = train(case, paillier(512))
+    assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
+
+
+@settings(deadline=None, max_examples=40)
+@given(st.one_of(cases(), cases(watched=True)))
+def test_encryption_that_hides_rows_changes_nothing(drawn: Case) -> None:
+    case, scheme = lattice(drawn)
+    tapes, plain = train(case, scheme), train(case, clear(False))
+    assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
+    assert share_of(tapes, case) == share_of(plain, case)
+
+
+@pytest.mark.slow
+@settings(deadline=None, max_examples=1000)
+@given(st.one_of(cases(), cases(watched=True)))
+def test_encryption_that_hides_rows_changes_nothing_on_many_more(drawn: Case) -> None:
+    case, scheme = lattice(drawn)
+    tapes = train(case, scheme)
+    assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
+
+
+@pytest.mark.parametrize("which", ["cells", "rows"])
+def test_encryption_that_hides_rows_changes_nothing_over_several_blocks(which: str) -> None:
+    case, scheme = MANY_CELLS if which == "cells" else MANY_ROWS
+    tapes = train(case, scheme)
+    hints, queries = len(heard(tapes["bank"], HintBlock)), len(heard(tapes["telecom"], NodeQuery))
+    blocks = len(heard(tapes["telecom"], QueryBlock))
+    assert (hints, blocks) == ((2, queries) if which == "cells" else (1, 2 * queries))
     assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
 
 
@@ -191,7 +240,30 @@ def test_cost_is_as_written() -> None:
     )
     assert min(asked) > 0
     hidden = [said.slot.split("/")[2] for _, said in train(case, clear(False))["telecom"].messages()]
-    assert hidden == [kind for kind in told if kind != "TreeBlock"]
+    assert [kind for kind in hidden if kind != "QueryBlock"] == [kind for kind in told if kind != "TreeBlock"]
+    asked_at = [place for place, kind in enumerate(hidden) if kind == "NodeQuery"]
+    assert all(hidden[at + 1 : at + 1 + QUERY_BLOCKS] == ["QueryBlock"] * QUERY_BLOCKS for at in asked_at)
+    assert hidden.count("QueryBlock") == QUERY_BLOCKS * len(asked_at)
+
+
+def test_a_query_is_encrypted_once_for_all_partners() -> None:
+    case = credit(60, (1, 2, 1))
+    tapes = train(case, clear(False))
+    asked = [heard(tapes[name], QueryBlock) for name in case.partners]
+    assert asked[0] == asked[1]
+    assert len({block.rows for block in asked[0]}) == len(asked[0])
+
+
+def test_the_cost_of_a_hidden_query_is_as_written() -> None:
+    """28 bytes a row, whoever is in the node, and 28 bytes a cell back; 32 KB a cell once."""
+    case, scheme = lattice(credit(5000, (1, 2), num_leaves=6))
+    tapes = train(case, scheme)
+    (bins,) = heard(tapes["bank"], FeatureBins)
+    assert sum(len(block.hint) for block in heard(tapes["bank"], HintBlock)) == 32768 * sum(bins.bins)
+    assert {len(answer.sums) for answer in heard(tapes["bank"], NodeHistogram)} == {28 * sum(bins.bins)}
+    assert {len(block.rows) for block in heard(tapes["telecom"], QueryBlock)} == {28 * (5000 + ring.N)}
+    assert {query.rows for query in heard(tapes["telecom"], NodeQuery)} == {b""}
+    assert not heard(tapes["telecom"], TreeBlock)
 
 
 # Ciphertexts
@@ -349,7 +421,7 @@ def test_false_sums_are_caught_before_they_are_used(name: str, named: bool) -> N
     error, then = caught_lying(case, lie if name != "replayed" else replayed(), named=named)
     assert isinstance(error, BrokenPromise)
     assert error.peer == "telecom"
-    first = "train/0/NodeHistogram/telecom>bank/1"  # its message 0 had the bins
+    first = f"train/0/NodeHistogram/telecom>bank/{1 if named else 3}"  # bins and hint came before
     assert (error.step == first) == (name not in LATER)
     assert "/NodeHistogram/telecom>bank/" in error.step
     assert sentence in str(error)
@@ -468,7 +540,6 @@ BINS: dict[str, tuple[dict[str, Any], str]] = {
     "missing bin alone": ({"bins": [1, 1], "missing": [True, False]}, "a feature has 1 to 8 bins"),
     "more than agreed": ({"bins": [4, 9]}, "a feature has 1 to 8 bins"),
     "far more": ({"bins": [4, 2**40]}, "a feature has 1 to 8 bins"),
-    "a hint": ({"hint": b"?"}, "a hint of 1 bytes"),
 }
 
 
@@ -479,7 +550,7 @@ def test_bins_that_were_not_agreed_on_are_refused(name: str) -> None:
     def lie(message: Message) -> Message:
         if not isinstance(message, FeatureBins):
             return message
-        fields = {"bins": message.bins, "missing": message.missing, "zero_rest": message.zero_rest, "hint": b""}
+        fields = {"bins": message.bins, "missing": message.missing, "zero_rest": message.zero_rest}
         return FeatureBins(**(fields | changes))
 
     error, then = caught_lying(credit(60, (1, 2)), lie, named=True)
@@ -487,6 +558,65 @@ def test_bins_that_were_not_agreed_on_are_refused(name: str) -> None:
     assert error.peer == "telecom"
     assert sentence in str(error)
     assert then == []
+
+
+@FLAVOURS
+def test_a_hint_that_no_layout_has_is_refused(named: bool) -> None:
+    """More blocks than are due stand where the checkpoint is due."""
+
+    class Talkative(Bent):
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            if isinstance(message, HintBlock if not named else FeatureBins) and (named or message.index == 1):
+                await super().send(HintBlock(0 if named else 2, b"?"))
+
+    case, scheme = credit(60, (1, 2)), clear(named)
+
+    def liar(peers: Mapping[str, Channel]) -> Coroutine[int, None, Any]:
+        return partner(case, 1, scheme)({"bank": Talkative(peers["bank"], "telecom", lambda message: message, [])})
+
+    with pytest.raises(Unexpected) as caught:
+        train(case, scheme, telecom=liar)
+    assert (caught.value.peer, caught.value.step) == ("telecom", "bins/0/checkpoint")
+
+
+HINTS: dict[str, tuple[Callable[[HintBlock], HintBlock], str]] = {
+    "not in order": (lambda b: HintBlock(1 - b.index, b.hint), "block 0 of the hint"),
+    "below zero": (lambda b: HintBlock(b.index - 1, b.hint), "block 0 of the hint"),
+    "the first again": (lambda b: HintBlock(0, b.hint), "block 1 of the hint"),
+    "too short": (lambda b: HintBlock(b.index, b.hint[:-1]), "a hint"),
+    "too long": (lambda b: HintBlock(b.index, b.hint + b"?"), "a hint"),
+    "empty": (lambda b: HintBlock(b.index, b""), "a hint"),
+    "last too short": (lambda b: HintBlock(b.index, b.hint[: len(b.hint) - b.index]), "a hint"),
+}
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["clear", "lattice"])
+@pytest.mark.parametrize("name", HINTS)
+def test_hints_that_do_not_fit_the_bins_are_refused(name: str, real: bool) -> None:
+    case, scheme = MANY_CELLS if real else (credit(60, (1, 2)), clear(False))
+    change, sentence = HINTS[name]
+    log: list[tuple[str, str]] = []
+    liar = bent(partner(case, 1, scheme), "telecom", lambda m: change(m) if isinstance(m, HintBlock) else m, log)
+    honest = bent(bank(case, scheme), "bank", lambda message: message, log)
+    with pytest.raises(BrokenPromise, match=sentence) as caught:
+        train(case, scheme, telecom=liar, bank=honest)
+    assert caught.value.peer == "telecom"
+    assert [what for who, what in log if who == "bank"] == ["TrainingRows"]
+
+
+def test_more_cells_than_were_agreed_on_are_refused() -> None:
+    """The flood of the answers is computed for so many."""
+    case, scheme = lattice(credit(60, (1, 1), num_leaves=2, max_bin=4))
+    # The bank takes more bins, so that the scheme is the one to refuse them.
+    lax = dataclasses.replace(case, parameters=dataclasses.replace(case.parameters, max_bin=8))
+
+    def lie(message: Message) -> Message:
+        return FeatureBins([5], [False], [False]) if isinstance(message, FeatureBins) else message
+
+    with pytest.raises(BrokenPromise, match="5 cells, more than the 4 agreed") as caught:
+        train(case, scheme, bank=bank(lax, scheme), telecom=bent(partner(case, 1, scheme), "telecom", lie, []))
+    assert caught.value.peer == "telecom"
 
 
 # An active party that asks for more than was agreed
@@ -502,7 +632,8 @@ async def opened(peers: Mapping[str, Channel], case: Case, *, named: bool) -> Ch
         TrainingRows(len(parts.train), pack_bits(parts.train), pack_bits(parts.validation), key.name, key.public())
     )
     told = await channel.recv(FeatureBins)
-    key.accept_hint("telecom", told.hint, CellLayout(tuple(told.bins)))
+    for _ in range(key.expect_hint("telecom", CellLayout(tuple(told.bins)))):
+        key.accept_hint("telecom", (await channel.recv(HintBlock)).hint)
     await channel.checkpoint()
     channel.enter("train", 0)
     rows = int(parts.train.sum())
@@ -535,7 +666,7 @@ def split(case: Case, feature: int = 0, bin_: int = 0, rows: bytes | None = None
 
 async def too_many_nodes(channel: Channel, case: Case) -> None:
     for node in range(case.parameters.num_leaves):
-        await channel.send(NodeQuery(node, root(case), b""))
+        await channel.send(NodeQuery(node, root(case)))
         await channel.recv(NodeHistogram)
 
 
@@ -547,7 +678,7 @@ async def too_many_splits(channel: Channel, case: Case) -> None:
 
 async def the_same_node_again(channel: Channel, case: Case) -> None:
     for _ in range(2):
-        await channel.send(NodeQuery(0, root(case), b""))
+        await channel.send(NodeQuery(0, root(case)))
         await channel.recv(NodeHistogram)
 
 
@@ -569,11 +700,12 @@ DEMANDS: dict[str, tuple[Script, str]] = {
     "too many nodes": (too_many_nodes, "a tree has fewer histograms than leaves"),
     "too many splits": (too_many_splits, "a tree has fewer splits than leaves"),
     "a node again": (the_same_node_again, "the sums of node 1 are asked for next"),
-    "a node out of order": (say(lambda c: NodeQuery(1, root(c), b"")), "the sums of node 0 are asked for next"),
-    "a node before the first": (say(lambda c: NodeQuery(-1, root(c), b"")), "the sums of node 0 are asked for next"),
-    "rows of the whole table": (say(lambda c: NodeQuery(0, bytes(9), b"")), "bits take"),
-    "rows beyond the last": (say(lambda c: NodeQuery(0, b"\xff" * len(root(c)), b"")), "padding bits are zero"),
-    "a query in the clear": (say(lambda c: NodeQuery(0, root(c), b"?")), "rows are named"),
+    "a node out of order": (say(lambda c: NodeQuery(1, root(c))), "the sums of node 0 are asked for next"),
+    "a node before the first": (say(lambda c: NodeQuery(-1, root(c))), "the sums of node 0 are asked for next"),
+    "rows of the whole table": (say(lambda c: NodeQuery(0, bytes(9))), "bits take"),
+    "rows beyond the last": (say(lambda c: NodeQuery(0, b"\xff" * len(root(c)))), "padding bits are zero"),
+    "a block of a query": (say(lambda c: NodeQuery(0, root(c)), lambda c: QueryBlock(0, b"?")), "QueryBlock"),
+    "a block before its query": (say(lambda c: QueryBlock(0, b"?")), "QueryBlock"),
     "an unknown feature": (say(lambda c: split(c, feature=2)), "the split names one of our features"),
     "a feature below zero": (say(lambda c: split(c, feature=-1)), "the split names one of our features"),
     "an unknown bin": (say(lambda c: split(c, bin_=8)), "the split names one of the feature's bins"),
@@ -602,9 +734,12 @@ def test_what_was_not_agreed_on_is_refused(name: str) -> None:
 
 
 HIDDEN: dict[str, tuple[Script, str]] = {
-    "rows named": (say(lambda c: NodeQuery(0, root(c), b"")), "a hidden node names no rows"),
+    "rows named": (say(lambda c: NodeQuery(0, root(c))), "a hidden node names no rows"),
     "rows of a split named": (say(split), "a hidden node names no rows"),
-    "no query": (say(lambda c: NodeQuery(0, b"", b"")), "cut short"),
+    "no block": (say(lambda c: NodeQuery(0, b""), split), "SplitChosen"),
+    "an empty block": (say(lambda c: NodeQuery(0, b""), lambda c: QueryBlock(0, b"")), "the rows has 0 bytes"),
+    "the second block first": (say(lambda c: NodeQuery(0, b""), lambda c: QueryBlock(1, b"")), "block 0 of the query"),
+    "a block before its query": (say(lambda c: QueryBlock(0, b"")), "QueryBlock"),
     "too many splits": (too_many_splits, "a hidden node names no rows"),
     "rows in blocks": (say(lambda c: TreeBlock(0, True, b"")), "TreeBlock"),
 }
@@ -659,6 +794,60 @@ def test_a_third_block_is_refused() -> None:
 
     with pytest.raises(BrokenPromise, match="60 rows come in blocks of 4096"):
         train(case, clear(True), bank=script)
+
+
+QUERIES: dict[str, tuple[Callable[[QueryBlock], QueryBlock], str]] = {
+    "not in order": (lambda b: QueryBlock(1 - b.index, b.rows), "block 0 of the query"),
+    "below zero": (lambda b: QueryBlock(b.index - 1, b.rows), "block 0 of the query"),
+    "the first again": (lambda b: QueryBlock(0, b.rows), "block 1 of the query"),
+    "too short": (lambda b: QueryBlock(b.index, b.rows[:-1]), "were due|are due"),
+    "too long": (lambda b: QueryBlock(b.index, b.rows + b"?"), "were due|are due"),
+    "a row less": (lambda b: QueryBlock(b.index, b.rows[:-28]), "were due|are due"),
+    "a row more": (lambda b: QueryBlock(b.index, b.rows + bytes(28)), "were due|are due"),
+    "empty": (lambda b: QueryBlock(b.index, b""), "were due|are due"),
+    "last too short": (lambda b: QueryBlock(b.index, b.rows[: len(b.rows) - 28 * b.index]), "were due|are due"),
+    # 108 bits in 14 bytes leave 4 bits that must be zero.
+    "no canonical elements": (
+        lambda b: QueryBlock(b.index, b"\xff" * len(b.rows)),
+        "outside the bounds|encrypted rows are due",
+    ),
+    "one element not canonical": (
+        lambda b: QueryBlock(b.index, b.rows[:-1] + b"\xff"),
+        "outside the bounds|encrypted rows are due",
+    ),
+}
+
+
+@pytest.mark.parametrize("real", [False, True], ids=["clear", "lattice"])
+@pytest.mark.parametrize("name", QUERIES)
+def test_queries_that_do_not_hold_the_rows_are_refused(name: str, real: bool) -> None:
+    case, scheme = MANY_ROWS if real else (credit(60, (1, 2)), clear(False))
+    change, sentence = QUERIES[name]
+    log: list[tuple[str, str]] = []
+    liar = bent(bank(case, scheme), "bank", lambda m: change(m) if isinstance(m, QueryBlock) else m, log)
+    honest = bent(partner(case, 1, scheme), "telecom", lambda message: message, log)
+    with pytest.raises(BrokenPromise, match=sentence) as caught:
+        train(case, scheme, bank=liar, telecom=honest)
+    assert caught.value.peer == "bank"
+    assert caught.value.step.startswith("train/0/QueryBlock/bank>telecom/")
+    assert "NodeHistogram" not in [what for _, what in log], "nothing of a refused query is answered"
+
+
+def test_a_query_of_more_blocks_than_the_rows_take_is_refused() -> None:
+    class Talkative(Bent):
+        async def send(self, message: Message) -> None:
+            await super().send(message)
+            if isinstance(message, QueryBlock) and message.index == QUERY_BLOCKS - 1:
+                await super().send(QueryBlock(QUERY_BLOCKS, b"?"))
+
+    case, scheme = credit(60, (1, 2)), clear(False)
+
+    def liar(peers: Mapping[str, Channel]) -> Coroutine[int, None, Any]:
+        return bank(case, scheme)({"telecom": Talkative(peers["telecom"], "bank", lambda message: message, [])})
+
+    with pytest.raises(Unexpected, match="QueryBlock") as caught:
+        train(case, scheme, bank=liar)
+    assert caught.value.peer == "bank"
 
 
 ROWS: dict[str, tuple[dict[str, Any], str]] = {
@@ -720,8 +909,10 @@ def test_damaged_frames_end_in_known_errors(tapes: dict[str, Any], victim: str) 
 
 
 @pytest.mark.parametrize("victim", ["bank", "telecom"])
-def test_damaged_ciphertexts_end_in_known_errors(victim: str) -> None:
-    case, scheme = credit(12, (1, 1), num_leaves=2, num_iterations=1, max_bin=3), paillier(512)
+@pytest.mark.parametrize("hidden", [False, True], ids=["paillier", "lattice"])
+def test_damaged_ciphertexts_end_in_known_errors(victim: str, hidden: bool) -> None:
+    plain = credit(12, (1, 1), num_leaves=2, num_iterations=1, max_bin=3)
+    case, scheme = lattice(plain) if hidden else (plain, paillier(512))
     tape, role = train(case, scheme)[victim], cast(case, scheme)[victim]
 
     @settings(deadline=None, max_examples=60)

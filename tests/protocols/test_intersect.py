@@ -85,7 +85,8 @@ def test_result_is_the_intersection_of_all(own: list[str], others: list[list[str
             run(bank(own, number=number), **passives)
         return
     tapes = run(bank(own, number=number), **passives)
-    rows, matches = tapes["bank"].result
+    rows, matches, mixed = tapes["bank"].result
+    assert mixed is rows
     agreed = [own[row] for row in rows]
     assert len(agreed) == len(expected)
     assert set(agreed) == expected

@@ -6,10 +6,11 @@ which it stands in for in every operation used.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import cast
 
 import gmpy2
+import numpy as np
 
 
 def big(value: int) -> int:
@@ -35,6 +36,11 @@ def inverse(value: int, modulus: int) -> int:
 def gcd(one: int, other: int) -> int:
     """Greatest common divisor."""
     return cast(int, gmpy2.gcd(one, other))
+
+
+def is_square(value: int, prime: int) -> bool:
+    """Whether value, not 0 mod an odd prime, is a square mod it (Jacobi symbol); time depends on both."""
+    return bool(gmpy2.jacobi(value, prime) == 1)
 
 
 def is_prime(value: int) -> bool:
@@ -66,38 +72,72 @@ def from_bytes(data: bytes) -> int:
     return big(int.from_bytes(data, "big"))
 
 
-class WindowTable:
-    """base**e for one base and many exponents (Brickell, Gordon, McCurley, Wilson 1992, without the bucket step).
+def choose_window(bits: int, uses: int, entry_bytes: int, memory: int) -> int:
+    """The window, in bits, with which `uses` powers of `bits` exponent bits cost least, tables included.
 
-    Row i holds base**(d * 2**(i*w)) for every digit d < 2**w, so a power costs one multiplication per digit. Holds
-    windows * 2**w residues.
+    A table of window w takes ceil(bits / w) * 2**w multiplications to build and holds as many residues; a power takes
+    ceil(bits / w). All multiplications cost the same, so the best w minimises
+
+        ceil(bits / w) * (2**w + uses)        with ceil(bits / w) * 2**w * entry_bytes <= memory
+
+    which is about log2(uses) - log2(log2(uses)): 256-bit exponents want w = 11 for 20,000 powers and 15 for a million.
+    The exponents do not depend on w, so neither does any result. The smallest window is always allowed.
+    """
+    return min(
+        (w for w in range(1, 21) if w == 1 or -(-bits // w) * entry_bytes << w <= memory),
+        key=lambda w: -(-bits // w) * ((1 << w) + uses),
+    )
+
+
+class PowerTable:
+    """Products of powers of fixed bases, `bits` exponent bits each (Brickell, Gordon, McCurley, Wilson 1992, without
+    the bucket step).
+
+    The exponents, side by side, are one string of bits, lowest of the first base first. Every `window` of them select
+    one of 2**window products made in advance, so a result costs one multiplication per window. Windows pay no heed to
+    where one base ends: the last of a base may take in bits of the next.
     """
 
-    __slots__ = ("_modulus", "_rows")
+    __slots__ = ("_bits", "_modulus", "_rows", "_window")
 
-    def __init__(self, base: int, modulus: int, *, window: int, windows: int) -> None:
-        self._modulus = big(modulus)
+    def __init__(self, bases: Sequence[int], bits: int, modulus: int, *, window: int) -> None:
+        self._modulus, self._window, self._bits = big(modulus), window, bits * len(bases)
+        single = []
+        for base in bases:
+            step = big(base) % self._modulus
+            for _ in range(bits):
+                single.append(step)
+                step = step * step % self._modulus
         self._rows: list[list[int]] = []
-        step = big(base) % self._modulus
-        for _ in range(windows):
+        for start in range(0, self._bits, window):
             row = [big(1)]
-            for _ in range((1 << window) - 1):
-                row.append(row[-1] * step % self._modulus)
+            for one in single[start : start + window]:
+                row += [one, *(known * one % self._modulus for known in row[1:])]
             self._rows.append(row)
-            step = row[-1] * step % self._modulus
 
-    def power(self, digits: Iterable[int]) -> int:
-        """base**(sum of digits[i] * 2**(i*w)) mod modulus; one digit per window, lowest first."""
+    def products(self, exponents: bytes) -> list[int]:
+        """One product for each string of exponents, each padded to whole bytes; bits from the lowest of each byte."""
+        width = -(-self._bits // 8)
+        drawn = np.frombuffer(exponents, dtype=np.uint8).reshape(-1, width)
+        bits = np.unpackbits(drawn, axis=1, count=self._bits, bitorder="little")
+        bits = np.pad(bits, ((0, 0), (0, -self._bits % self._window)))
+        weights = 1 << np.arange(self._window, dtype=np.int64)
+        digits = (bits.reshape(len(drawn), -1, self._window) @ weights).T.tolist()
         modulus = self._modulus
-        result = None
-        for row, digit in zip(self._rows, digits, strict=True):
-            result = row[digit] if result is None else result * row[digit] % modulus
-        return big(1) if result is None else result
+        # Window by window over all results: one window's table stays in the processor's cache.
+        results = [self._rows[0][digit] for digit in digits[0]]
+        for row, own in zip(self._rows[1:], digits[1:], strict=True):
+            results = [result * row[digit] % modulus for result, digit in zip(results, own, strict=True)]
+        return results
 
 
-def product_of_powers(tables: Sequence[WindowTable], digits: Sequence[Sequence[int]], modulus: int) -> int:
-    """The product of tables[j] to the power digits[j], all of one modulus."""
-    result = big(1)
-    for table, own in zip(tables, digits, strict=True):
-        result = result * table.power(own) % modulus
-    return result
+def inverses(values: Sequence[int], modulus: int) -> list[int]:
+    """The inverse of each value with one inversion and three multiplications each (Montgomery's trick)."""
+    before = [big(1)]
+    for value in values:
+        before.append(before[-1] * value % modulus)
+    rest, found = inverse(before[-1], modulus), []
+    for value, prefix in zip(reversed(values), reversed(before[:-1]), strict=True):
+        found.append(rest * prefix % modulus)
+        rest = rest * value % modulus
+    return found[::-1]

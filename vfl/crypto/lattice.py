@@ -137,9 +137,6 @@ def _public_elements(seed: bytes, context: bytes, count: int) -> Iterator[Int64s
 class LatticeKeyHolder:
     """The active side of one run (`scheme.KeyHolder`)."""
 
-    name = NAME
-    discloses_membership = False
-
     def __init__(self, parameters: LatticeParameters, context: bytes, rng: Randomness) -> None:
         """`context`: equal at both parties (run id)."""
         self._parameters, self._seed = parameters, rng.child("lattice/seed").bytes(SEED_BYTES)
@@ -150,12 +147,24 @@ class LatticeKeyHolder:
         self._values: Int64s | None = None
         self._secrets: npt.NDArray[np.int8] | None = None
 
+    @property
+    def name(self) -> str:
+        """`lattice`."""
+        return NAME
+
+    @property
+    def discloses_membership(self) -> bool:
+        """False: rows outside a node are encrypted zeros."""
+        return False
+
     def public(self) -> bytes:
         """The seed of the public elements, 32 bytes."""
         return self._seed
 
     def expect_hint(self, peer: str, layout: CellLayout) -> int:
         """How many blocks the hint of `peer` has."""
+        if peer in self._hints:
+            raise BrokenPromise("a second layout came; one belongs to a run", peer=peer)
         if layout.cells > self._parameters.cells:
             raise BrokenPromise(f"{layout.cells} cells, more than the {self._parameters.cells} agreed", peer=peer)
         self._hints[peer] = _Hint(layout)
@@ -268,8 +277,6 @@ def _subtract_and_round(
 class LatticeEvaluator:
     """A passive side of one run (`scheme.Evaluator`)."""
 
-    discloses_membership = False
-
     def __init__(self, public: bytes, parameters: LatticeParameters, context: bytes) -> None:
         """`public`: what the key holder sent. Raises BrokenPromise unless it is a seed."""
         if len(public) != SEED_BYTES:
@@ -281,6 +288,11 @@ class LatticeEvaluator:
         self._masks = np.empty((0, ring.N), dtype=np.int8)  # r_j
         self._sums: Int64s | None = None
         self._seen = 0
+
+    @property
+    def discloses_membership(self) -> bool:
+        """False: rows outside a node are encrypted zeros."""
+        return False
 
     @property
     def query_blocks(self) -> int:

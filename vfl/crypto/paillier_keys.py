@@ -42,6 +42,7 @@ from vfl.crypto.fixed_base import (
     inverse,
     is_perfect_power,
     is_prime,
+    is_square,
     power,
     power_secret,
     primorial,
@@ -241,8 +242,9 @@ def _square_root(y: int, key: PhePrivateKey, n: int) -> tuple[int, int]:
     """
     for kind in range(4):
         z = y * (1 + (kind >> 1)) * (1 - 2 * (kind & 1)) % n
-        roots = [power_secret(z % r, (big(r) + 1) // 4, big(r)) for r in (key.p, key.q)]
-        if all(root * root % r == z % r for root, r in zip(roots, (key.p, key.q), strict=True)):
+        # The class is shown anyway; the roots, which are secret powers, are taken of the right class only.
+        if is_square(z, key.p) and is_square(z, key.q):
+            roots = [power_secret(z % r, (big(r) + 1) // 4, big(r)) for r in (key.p, key.q)]
             secret = to_bytes(key.p, n.bit_length() // 8)
             signs = hashlib.sha256(_DOMAIN + b"/signs" + secret + to_bytes(y, len(secret))).digest()[0]
             mod_p = roots[0] if signs & 1 else -roots[0] % key.p

@@ -4,14 +4,15 @@ The active party holds the key (`KeyHolder`), a passive party holds the bins (`E
 
     active                                       passive
     public()            ---- once per run ----> Evaluator(public, ...)
-    accept_hint()       <--- once per run ----- hint(codes, layout)
+    accept_hint()       <--- once per run ----- hint(codes, layout), in blocks
     open_tree(g, h)     ---- once per tree ---> open_tree(blocks)
-    query(member)       ---- per node --------> answer(query, member or None)
-    decrypt(answer)     <--- per node --------- Sealed
+    query(member)       ---- per node --------> open_query(member or None), absorb(block)
+    decrypt(answer)     <--- per node --------- answer() -> Sealed
 
 Two schemes fit this shape. `paillier` encrypts the rows once per tree and names the rows of a node in the clear
-(`discloses_membership`), so hint and query are empty. `lattice` sends a hint once per run and one encrypted vector per
-node with zeros outside the node, so blocks are empty and the passive party is given no membership.
+(`discloses_membership`), so hint and query have no blocks. `lattice` sends a hint once per run and one encrypted vector
+per node and value with zeros outside the node, so a tree has no blocks and the passive party is given no membership.
+Blocks are made and taken one by one, so that nobody holds a whole query or hint in memory as bytes.
 
 Errors: whatever fails because of bytes from the other side is `BrokenPromise`; whatever is wrong with a party's own
 arguments is `UsageError`.
@@ -19,6 +20,7 @@ arguments is `UsageError`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NewType, Protocol
@@ -159,8 +161,12 @@ class KeyHolder(Protocol):
         """Parameters, public key and proofs; sent once per run to each passive party."""
         ...
 
-    def accept_hint(self, peer: str, hint: bytes, layout: CellLayout) -> None:
-        """Takes what `peer` sent once for this run, and the layout it declared. Raises BrokenPromise."""
+    def expect_hint(self, peer: str, layout: CellLayout) -> int:
+        """Takes the layout that `peer` declared; how many blocks its hint has. Raises BrokenPromise."""
+        ...
+
+    def accept_hint(self, peer: str, block: bytes) -> None:
+        """Takes the next block of the hint of `peer`. Raises BrokenPromise."""
         ...
 
     def open_tree(self, g: Int64s, h: Int64s, rng: Randomness) -> list[bytes]:
@@ -171,8 +177,8 @@ class KeyHolder(Protocol):
         """
         ...
 
-    def query(self, member: Bools, rng: Randomness) -> bytes:
-        """What a node query carries besides a plain row set. `member`: bool, shape (rows,)."""
+    def query(self, member: Bools, rng: Randomness) -> Iterator[bytes]:
+        """The blocks of a node's query; none where a plain row set says it all. `member`: bool, shape (rows,)."""
         ...
 
     def decrypt(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
@@ -184,17 +190,17 @@ class Evaluator(Protocol):
     """The passive side of one run: sums what it cannot read, and seals what it sends."""
 
     @property
-    def key_bits(self) -> int:
-        """Size of the key holder's key."""
-        ...
-
-    @property
     def discloses_membership(self) -> bool:
         """Whether this party is told in the clear which rows are in a node; if so, the rows come once per tree."""
         ...
 
-    def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> bytes:
-        """Binds the bins for the run; returns what the key holder needs once.
+    @property
+    def query_blocks(self) -> int:
+        """How many blocks a query has."""
+        ...
+
+    def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
+        """Binds the bins for the run, at once; the blocks of what the key holder needs, one by one.
 
         `codes`: uint8 or uint16, shape (rows, features). Raises UsageError when they do not fit `layout`.
         """
@@ -204,10 +210,16 @@ class Evaluator(Protocol):
         """Takes the blocks of a tree, every value checked before any arithmetic. Raises BrokenPromise."""
         ...
 
-    def answer(self, query: bytes, member: Bools | None, rng: Randomness) -> Sealed:
-        """The sums of the bound codes over the rows of the query, packed and sealed.
-
-        `member`: bool, shape (rows,), for a scheme that discloses membership; None for one that hides it.
-        `rng`: a child of its own for each call. Raises BrokenPromise for a bad query.
+    def open_query(self, member: Bools | None) -> None:
+        """Begins a query. `member`: bool, shape (rows,), for a scheme that discloses membership; None for one that
+        hides it. Raises BrokenPromise where no query may come.
         """
+        ...
+
+    def absorb(self, block: bytes) -> None:
+        """Takes the next block of the query. Raises BrokenPromise for a bad one."""
+        ...
+
+    def answer(self, rng: Randomness) -> Sealed:
+        """The sums of the bound codes over the rows of the query, packed and sealed. `rng`: a child for each call."""
         ...

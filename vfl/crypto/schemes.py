@@ -2,27 +2,62 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
+from vfl.crypto import lattice, paillier
+from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParameters
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
 from vfl.crypto.scheme import Evaluator, KeyHolder, Lanes
-from vfl.errors import BrokenPromise, UsageError
+from vfl.errors import BrokenPromise
 from vfl.randomness import Randomness
 
-LEVELS = {"paillier": ("disclosed",)}
-"""Privacy levels that each scheme offers."""
+LEVELS = {lattice.NAME: "hidden", paillier.NAME: "disclosed"}
+"""The privacy level of each scheme; the first is the default."""
 
 
-def key_holder(scheme: str, lanes: Lanes, run: str, key_bits: int, rng: Randomness) -> KeyHolder:
-    """A fresh key for the run. Raises UsageError for an unknown scheme or a key size it does not offer."""
-    if scheme not in LEVELS:
-        raise UsageError(f"there is no scheme {scheme!r}", remedy=f"choose one of: {', '.join(LEVELS)}")
-    return PaillierKeyHolder(lanes, run.encode(), rng, bits=key_bits)
+@dataclass(frozen=True)
+class SchemeTerms:
+    """What was agreed about encryption, and the bounds of the run.
 
+    cells: histogram cells of any one passive party at most.   trees, queries: of the whole run at most.
+    fixed_bits: fixed-point bits wanted; a scheme may afford fewer.
+    """
 
-def evaluator(scheme: str, agreed: str, public: bytes, lanes: Lanes, run: str, key_bits: int) -> Evaluator:
-    """The passive side for a key just received. Raises BrokenPromise if it is not of the scheme and size agreed."""
-    if scheme != agreed:
-        raise BrokenPromise(f"offers scheme {scheme[:40]!r}, but {agreed!r} was agreed")
-    found = PaillierEvaluator(public, lanes, run.encode())
-    if found.key_bits != key_bits:
-        raise BrokenPromise(f"offers a key of {found.key_bits} bits, but {key_bits} were agreed")
-    return found
+    scheme: str
+    run: str
+    key_bits: int
+    cells: int
+    trees: int
+    queries: int
+    fixed_bits: int
+
+    def bits(self, rows: int) -> int:
+        """Fixed-point bits of gradients over `rows` training rows. Raises UsageError where too few are left."""
+        if self.scheme == lattice.NAME:
+            return lattice.affordable_bits(rows, self.cells, self.queries, self.fixed_bits)
+        return self.fixed_bits
+
+    def lanes(self, rows: int) -> Lanes:
+        """The bounds of one row's values, |g| <= 1 and 0 <= h <= 1/4, in fixed-point units."""
+        scale = 1 << self.bits(rows)
+        return Lanes(rows, g_max=scale, h_max=scale // 4)
+
+    def key_holder(self, rows: int, rng: Randomness) -> KeyHolder:
+        """A fresh key for the run."""
+        if self.scheme == lattice.NAME:
+            return LatticeKeyHolder(self._lattice(rows), self.run.encode(), rng)
+        return PaillierKeyHolder(self.lanes(rows), self.run.encode(), rng, bits=self.key_bits, trees=self.trees)
+
+    def evaluator(self, scheme: str, public: bytes, rows: int) -> Evaluator:
+        """The passive side for a key just received. Raises BrokenPromise if it is not of the scheme and size agreed."""
+        if scheme != self.scheme:
+            raise BrokenPromise(f"offers scheme {scheme[:40]!r}, but {self.scheme!r} was agreed")
+        if self.scheme == lattice.NAME:
+            return LatticeEvaluator(public, self._lattice(rows), self.run.encode())
+        found = PaillierEvaluator(public, self.lanes(rows), self.run.encode(), queries=self.queries)
+        if found.key_bits != self.key_bits:
+            raise BrokenPromise(f"offers a key of {found.key_bits} bits, but {self.key_bits} were agreed")
+        return found
+
+    def _lattice(self, rows: int) -> LatticeParameters:
+        return LatticeParameters(self.lanes(rows), self.cells, self.queries)

@@ -99,7 +99,8 @@ class Booster:
     def leaf(self, rows: Flags, depth: int, usable: Sequence[Flags]) -> Leaf:
         """The leaf of these rows, its sums by feature not yet known."""
         member = rows & self.parts.train
-        total = NodeSum(int(self.g[member].sum()), int(self.h[member].sum()), int(member.sum()))
+        # Exact: products with 0 and 1, summed as int64.
+        total = NodeSum(int(self.g @ member), int(self.h @ member), int(np.count_nonzero(member)))
         return Leaf(rows, total, depth, usable)
 
     def add(self, shape: TreeShape, leaves: Sequence[Leaf]) -> bool:

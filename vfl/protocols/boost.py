@@ -6,11 +6,13 @@
     TrainingRows    which rows, encryption key        -->
                                                           bins of its features, fitted on the training rows
                                                       <-- FeatureBins     bins per feature
+                                                      <-- HintBlock       preprocessed bins (lattice)
     for every tree
     g_i = p_i - y_i,  h_i = p_i (1 - p_i), as integers
-    TreeBlock       [[g_i, h_i]], 4,096 rows each     -->
+    TreeBlock       [[g_i, h_i]], every row (paillier)  -->
     for every node whose sums are not its parent's less its sibling's
-    NodeQuery       rows i of the node                -->
+    NodeQuery       rows i of the node (paillier)     -->
+    QueryBlock      [[g_i, h_i]], 0 outside (lattice) -->
                                                           [[G_fb, H_fb]] = sum of [[g_i, h_i]] over i with bin_f(i) = b
                                                       <-- NodeHistogram   [[G_fb, H_fb]], sealed
     (party, f, b) = argmax gain(G, H) over all parties
@@ -22,18 +24,22 @@
 
 Trees grow leaf by leaf, as LightGBM's do. Rows of the training part carry gradients; rows of the validation part only
 follow the splits, for early stopping. Scheme `paillier` sends the encrypted rows once per tree and names a node's rows
-(level `disclosed`); a scheme that hides membership sends no TreeBlock, puts the rows into the query, and has each split
-decided for all rows.
+(level `disclosed`). Scheme `lattice` sends a hint once and with every query all rows again, those outside the node as
+encrypted zeros, and has each split decided for all rows (level `hidden`).
+
+Decoys (`vfl.decoys`) are aligned rows like others to a passive party: it bins, sums and decides them. They are in no
+node, so that sums and model are those of the real rows alone; bins are fitted on both.
 
 Source: SecureBoost (Cheng et al. 2021, IEEE Intelligent Systems 36(6), arXiv:1901.08755), algorithms 1 and 2; leaf-wise
 growth and the split rule of LightGBM (Ke et al. 2017).
 
 Learns:  active  -> bins per feature and which have a bin for missing values; G_fb and H_fb of every node asked for;
-                    left or right of the node's rows at every split the passive owns
-         passive -> which aligned rows train and which validate; its own chosen splits (f, b); with `disclosed`: the
-                    rows of the nodes whose sums or splits it was asked for, and so the tree's shape
-Cost:    per tree and passive: rows/4,096 blocks out; fewer than num_leaves histograms back; per node one addition a
-         row and feature, one seal and one decryption per packed ciphertext; 2 messages a node or split
+                    left or right at every split the passive owns, of the node's rows (`disclosed`) or of all (`hidden`)
+         passive -> which aligned rows train and which validate; its own chosen splits (f, b) and how many nodes were
+                    asked for; with `disclosed` also their rows, and so the tree's shape
+Cost:    paillier, per tree: one encryption a row; per node: one addition a row and feature, one seal and decryption
+         per packed ciphertext. lattice, once: 32 KB a cell; per node: 28 bytes a row out, one addition a row, feature
+         and value, 28 bytes a cell back. num_leaves histograms a tree at most; 2 messages a node or split
 """
 
 from __future__ import annotations
@@ -49,6 +55,7 @@ from msgspec import Meta
 from vfl.bits import Mask, pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, CellLayout, Evaluator, KeyHolder, Sealed
+from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
 from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Booster, Ensemble, Leaf, Parts
@@ -83,6 +90,12 @@ class FeatureBins(Message, frozen=True):
     bins: Annotated[list[int], Meta(max_length=MAX_FEATURES)]
     missing: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]
     zero_rest: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]  # LightGBM derives bin 0 from the total
+
+
+class HintBlock(Message, frozen=True):
+    """A part of what the scheme needs once from the sender's bins."""
+
+    index: int
     hint: bytes
 
 
@@ -99,7 +112,13 @@ class NodeQuery(Message, frozen=True):
 
     node: int  # running number in the tree
     rows: bytes  # bits over the training rows; empty where the scheme hides them
-    query: bytes
+
+
+class QueryBlock(Message, frozen=True):
+    """A part of the encrypted rows of a query."""
+
+    index: int
+    rows: bytes
 
 
 class NodeHistogram(Message, frozen=True):
@@ -139,14 +158,18 @@ async def active(
     parameters: GBDTParameters,
     key: KeyHolder,
     rng: Randomness,
+    *,
+    shown: Shown | None = None,
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
 
-    `mine`: the active party's columns, `labels`: int8[n], both over aligned rows.
+    `mine`: the active party's columns, `labels`: int8[n], both over our rows, as `parts`. `shown`: the agreed rows,
+    where there are decoys among them.
     """
-    layouts = [mine.layout, *await _introduce(passives, features, parts, parameters, key)]
+    shown = shown or Shown.plain(parts)
+    layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
     booster = Booster(labels, parts, parameters)
-    grower = _Grower(passives, mine, booster, key, layouts)
+    grower = _Grower(passives, mine, booster, key, layouts, shown)
     for number in range(parameters.num_iterations):
         for passive in passives:
             passive.enter("train", number)
@@ -162,10 +185,10 @@ async def active(
 
 
 async def _introduce(
-    passives: Sequence[Channel], features: Sequence[int], parts: Parts, parameters: GBDTParameters, key: KeyHolder
+    passives: Sequence[Channel], features: Sequence[int], shown: Shown, parameters: GBDTParameters, key: KeyHolder
 ) -> list[FeatureLayout]:
     """Name the rows and the key; learn the layout of everybody's histograms."""
-    rows = TrainingRows(len(parts.train), pack_bits(parts.train), pack_bits(parts.validation), key.name, key.public())
+    rows = TrainingRows(len(shown.train), pack_bits(shown.train), pack_bits(shown.validation), key.name, key.public())
     for passive in passives:
         passive.enter("bins")
         await passive.send(rows)
@@ -177,7 +200,10 @@ async def _introduce(
         pairs, most = zip(told.bins, told.missing, strict=True), parameters.max_bin
         require(all(1 + missing <= bins <= most for bins, missing in pairs), f"a feature has 1 to {most} bins")
         require(sum(told.bins) <= MAX_CELLS, f"all features together have at most {MAX_CELLS} bins")
-        key.accept_hint(passive.peer, told.hint, CellLayout(tuple(told.bins)))
+        for index in range(key.expect_hint(passive.peer, CellLayout(tuple(told.bins)))):
+            block = await passive.recv(HintBlock)
+            require(block.index == index, f"block {index} of the hint")
+            key.accept_hint(passive.peer, block.hint)
         layouts.append(FeatureLayout(tuple(told.bins), tuple(told.missing), tuple(told.zero_rest)))
     for passive in passives:
         await passive.checkpoint()
@@ -194,9 +220,10 @@ class _Grower:
         booster: Booster,
         key: KeyHolder,
         layouts: Sequence[FeatureLayout],
+        shown: Shown,
     ) -> None:
         self.passives, self.mine, self.booster, self.key, self.layouts = passives, mine, booster, key, layouts
-        self.parameters, self.parts = booster.parameters, booster.parts
+        self.parameters, self.parts, self.shown = booster.parameters, booster.parts, shown
         self.records: list[SplitRecord] = []
         self.counts = [0] * len(layouts)  # split records of each party so far
 
@@ -223,8 +250,8 @@ class _Grower:
     async def _open_tree(self, rng: Randomness) -> None:
         """Encrypt the tree's gradients for everybody."""
         self.booster.next_round()
-        train = self.parts.train
-        blocks = self.key.open_tree(self.booster.g[train], self.booster.h[train], rng.child("rows"))
+        g, h = (self.shown.spread(values)[self.shown.train] for values in (self.booster.g, self.booster.h))
+        blocks = self.key.open_tree(g, h, rng.child("rows"))
         for passive in self.passives:
             for index, block in enumerate(blocks):
                 await passive.send(TreeBlock(index, index + 1 == len(blocks), block))
@@ -253,12 +280,16 @@ class _Grower:
     async def _histograms(self, leaf: Leaf, parent: Leaf | None, node: int, rng: Randomness) -> list[Int64s]:
         """The node's sums by (feature, bin) of every party, own first; all are asked before any is awaited."""
         train = self.parts.train
-        member = leaf.rows[train]
-        named = pack_bits(member) if self.key.discloses_membership else b""
+        asked = self.shown.spread(leaf.rows)[self.shown.train]  # no node has decoys: they count as zeros
+        named = pack_bits(asked) if self.key.discloses_membership else b""
         for passive in self.passives:
-            query = self.key.query(member, rng.child(f"query/{node}/{passive.peer}"))
-            await passive.send(NodeQuery(node, named, query))
-        sums = [build(self.mine.codes[train], self.mine.layout, self.booster.g[train], self.booster.h[train], member)]
+            await passive.send(NodeQuery(node, named))
+        # One query for all: each block is encrypted once and sent to everybody.
+        for index, block in enumerate(self.key.query(asked, rng.child(f"query/{node}"))):
+            for passive in self.passives:
+                await passive.send(QueryBlock(index, block))
+        g, h, member = self.booster.g[train], self.booster.h[train], leaf.rows[train]
+        sums = [build(self.mine.codes[train], self.mine.layout, g, h, member)]
         for passive, layout in zip(self.passives, self.layouts[1:], strict=True):
             answer = await passive.recv(NodeHistogram)
             require(answer.node == node, f"the histogram is of node {node}")
@@ -289,13 +320,11 @@ class _Grower:
 
     async def _ask_split(self, passive: Channel, parent: Leaf, split: Split) -> Mask:
         discloses = self.key.discloses_membership
-        asked = parent.rows if discloses else self.parts.fit
+        asked = self.shown.spread(parent.rows) if discloses else self.shown.fit
         named = pack_bits(asked) if discloses else b""
         await passive.send(SplitChosen(split.feature, split.bin, split.default_left, named))
         answer = await passive.recv(SplitRows)
-        left = np.zeros(len(asked), dtype=np.bool_)
-        left[asked] = unpack_bits(answer.left, int(asked.sum()))
-        return left
+        return self.shown.own(asked, unpack_bits(answer.left, int(asked.sum())))
 
 
 def _require_closure(cells: Int64s, layout: FeatureLayout, total: NodeSum) -> None:
@@ -324,8 +353,10 @@ async def passive(
     evaluator = evaluators(told.scheme, told.key, int(parts.train.sum()))
     mine = Columns.fit(names, values, parts.train, parameters, min_bin_population)
     layout = mine.layout
+    await active.send(FeatureBins(list(layout.n_bins), list(layout.missing), list(layout.modal_first)))
     hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), rng.child("hint"))
-    await active.send(FeatureBins(list(layout.n_bins), list(layout.missing), list(layout.modal_first), hint))
+    for index, block in enumerate(hint):
+        await active.send(HintBlock(index, block))
     await active.checkpoint()
     records: list[SplitRecord] = []
     for number in range(parameters.num_iterations):
@@ -365,8 +396,12 @@ async def _serve_tree(
                 require(order.node == asked, f"the sums of node {asked} are asked for next")
                 require(asked + 1 < parameters.num_leaves, "a tree has fewer histograms than leaves")
                 member = _named_rows(order.rows, int(parts.train.sum()), evaluator.discloses_membership)
-                sums = evaluator.answer(order.query, member, rng.child(f"seal/{asked}"))
-                await active.send(NodeHistogram(asked, sums))
+                evaluator.open_query(member)
+                for index in range(evaluator.query_blocks):
+                    block = await active.recv(QueryBlock)
+                    require(block.index == index, f"block {index} of the query")
+                    evaluator.absorb(block.rows)
+                await active.send(NodeHistogram(asked, evaluator.answer(rng.child(f"seal/{asked}"))))
                 asked += 1
             case SplitChosen():
                 chosen += 1

@@ -23,6 +23,10 @@ program being ours; `auto` is kkrt where both sets have 50,000 ids or more. Ever
     Answer   d H(root), proof by c d H(root)  -->
                                               <--   Proof    by c d H(root)
 
+With `PsiTerms.decoys` the agreed rows are a mixture of common customers and others of the passive's stream, drawn by
+the active (`vfl.decoys`); no table is common to both sides, and `vfl.protocols.confirm_rows` takes the place of Share,
+Answer and Proof.
+
 Both sides send their points before they receive any, so that they mask at the same time.
 
 The agreed order is random, drawn by the active party, and each stream is shuffled: an order by id would tell how many
@@ -32,9 +36,10 @@ liar one guess a run, and a wrong guess ends the run.
 
 Learns:  active  -> size, excluded, duplicates, commitment of the passive's ids; which of its own ids the passive has
          passive -> size, excluded, duplicates, commitment of the active's ids; which of its own ids all parties have,
-                    in the agreed order; nothing of a result below the minimum except that it is below
+                    in the agreed order; nothing of a result below the minimum except that it is below; with decoys,
+                    rows among which all common ones are, and no more
 Cost:    |X| + |Y| maskings on each side and 2 to confirm; 44 |X| + 32 |Y| + 4 rows bytes; messages cross the network
-         3 times in a match and 4 times in a confirmation
+         3 times in a match and 4 times in a confirmation; with decoys, `confirm_rows` instead of the latter
 """
 
 from __future__ import annotations
@@ -43,6 +48,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import ceil
 from typing import Annotated, ClassVar
 
 import numpy as np
@@ -53,8 +59,9 @@ from vfl.channel import Channel
 from vfl.crypto.group import POINT, Mask, check_points, domain, hash_to_curve, split
 from vfl.crypto.set_digest import hmacs, set_commitment
 from vfl.crypto.set_digest import merkle_root as _merkle_root
+from vfl.decoys import DECOY, MOST, with_decoys
 from vfl.errors import AgreementError, UsageError
-from vfl.protocols import kkrt
+from vfl.protocols import confirm_rows, kkrt
 from vfl.randomness import Randomness
 from vfl.secret import Secret
 from vfl.wire import Bytes32, Message, require
@@ -108,7 +115,7 @@ class Positions(Block, frozen=True):
 
 
 class Agreed(Message, frozen=True):
-    """How many customers all parties share; 0 if that is below the agreed minimum, and then nothing follows."""
+    """How many customers all parties share, and decoys; 0 if those are fewer than agreed, and then nothing follows."""
 
     count: Count
     nonce: Digest
@@ -138,7 +145,8 @@ class Proof(Message, frozen=True):
 class PsiTerms:
     """What was agreed about the intersection. `id_rule`: name@version of the normalisation of ids.
 
-    `protocol`: one of PROTOCOLS.
+    `protocol`: one of PROTOCOLS. `decoys`: for each common customer, 0 to MOST; 0 shows passive parties the common
+    customers themselves.
     """
 
     run: str
@@ -146,6 +154,7 @@ class PsiTerms:
     max_set_size: int
     min_intersection: int
     protocol: str = "x25519"
+    decoys: float = 0.0
 
     def __post_init__(self) -> None:
         if self.protocol not in PROTOCOLS:
@@ -154,6 +163,12 @@ class PsiTerms:
             raise UsageError(f"max_set_size is 1 to {LARGEST}, not {self.max_set_size}")
         if not 1 <= self.min_intersection <= self.max_set_size:
             raise UsageError(f"min_intersection is 1 to max_set_size, not {self.min_intersection}")
+        if not 0 <= self.decoys <= MOST:
+            raise UsageError(f"decoys is 0 to {MOST:g}, not {self.decoys}")
+
+    def with_decoys(self, size: int) -> int:
+        """So many ids and their decoys. Each decoy lets a dishonest active party try one id more than it declared."""
+        return size + ceil(self.decoys * size)
 
     def engine(self, sizes: tuple[int, int]) -> str:
         """The engine for two sets of these sizes, x25519 or kkrt: the same on both sides, as sizes are declared."""
@@ -189,8 +204,9 @@ async def active(
     *,
     excluded: int = 0,
     duplicates: int = 0,
-) -> tuple[Rows, dict[str, Match]]:
-    """Intersect with every passive party in turn; returns our indices of the common customers in the agreed order.
+) -> tuple[Rows, dict[str, Match], Rows]:
+    """Intersect with every passive party in turn; returns our indices of the common customers in the agreed order, and
+    those of all agreed rows, DECOY for a decoy. Where there are decoys, the two orders have nothing in common.
 
     `tokens`: normalised and unique. `excluded`, `duplicates`: ids left out before, by count.
     """
@@ -199,22 +215,26 @@ async def active(
         left_out = {"excluded": excluded, "duplicates": duplicates}
         matches[name] = await active_match(passive, tokens, terms, rng.child(f"match/{name}"), **left_out)
     rows, positions = common(matches, rng.child("order"))
+    agreed = rows
+    if terms.decoys and len(rows) >= terms.min_intersection:
+        sizes = {name: match.declared.size for name, match in matches.items()}
+        agreed, positions = with_decoys(rows, positions, sizes, terms.decoys, rng.child("decoys"))
+    table = [None if row == DECOY else tokens[row] for row in agreed]
     withheld = None
     for name, passive in passives.items():
         try:
-            table = [tokens[row] for row in rows]
             await active_confirm(passive, positions[name], table, terms, rng.child(f"confirm/{name}"))
         except AgreementError as error:  # the other partners wait to hear it too
             withheld = error
     if withheld:
         raise withheld
-    return rows, matches
+    return rows, matches, agreed
 
 
 async def passive(
     active: Channel, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int = 0, duplicates: int = 0
 ) -> tuple[Rows, PassiveStream]:
-    """Returns our indices of the customers that all parties have, in the agreed order. See `active`."""
+    """Returns our indices of the customers that all parties have, or of those and decoys, in the agreed order."""
     left_out = {"excluded": excluded, "duplicates": duplicates}
     stream = await passive_match(active, tokens, terms, rng.child("match"), **left_out)
     return await passive_confirm(active, tokens, stream, terms, rng.child("confirm")), stream
@@ -257,26 +277,31 @@ async def passive_match(
 
 
 async def active_confirm(
-    passive: Channel, positions: Rows, tokens: Sequence[str], terms: PsiTerms, rng: Randomness
+    passive: Channel, positions: Rows, tokens: Sequence[str | None], terms: PsiTerms, rng: Randomness
 ) -> None:
     """Tell one partner the common customers and prove to each other that row k is the same one on both sides.
 
-    `positions`: of its stream, `tokens`: our ids, both in the agreed order. Raises AgreementError, on both sides, if
-    there are fewer than the agreed minimum; the partner is not told how many.
+    `positions`: of its stream, `tokens`: our ids, None for a decoy, both in the agreed order. Raises AgreementError, on
+    both sides, if there are fewer than the agreed minimum; the partner is not told how many.
     """
     passive.enter("align")
-    nonce, enough = rng.child("nonce").bytes(32), len(tokens) >= terms.min_intersection
+    own = [token for token in tokens if token is not None]
+    nonce, enough = rng.child("nonce").bytes(32), len(own) >= terms.min_intersection
     await passive.send(Agreed(len(tokens) if enough else 0, nonce))
     if not enough:
         await passive.checkpoint()
         raise AgreementError(
-            f"{len(tokens)} customers in common, and at least {terms.min_intersection} were agreed on: no result",
+            f"{len(own)} customers in common, and at least {terms.min_intersection} were agreed on: no result",
             remedy="check that both sides use the same kind of id, or agree on another min_intersection",
         )
     await _send(passive, Positions, positions.astype("<u4").tobytes())
+    if terms.decoys:
+        await confirm_rows.active(passive, tokens, terms.run, rng.child("rows"))
+        await passive.checkpoint()
+        return
     share = await passive.recv(Share)
     check_points(share.point, 1)
-    mask, base = _mask(rng, "share"), _base(tokens, nonce, share.nonce, terms)
+    mask, base = _mask(rng, "share"), _base(own, nonce, share.nonce, terms)
     point = mask.apply(base)
     key = hashlib.sha256(mask.apply(share.point) + share.point + point).digest()
     await passive.send(Answer(point, _proof(key, "active")))
@@ -294,12 +319,16 @@ async def passive_confirm(
     if agreed.count == 0:
         await active.checkpoint()
         raise AgreementError(f"fewer than the agreed {terms.min_intersection} customers in common: no result")
-    most = min(len(tokens), stream.declared.size)
+    most = min(len(tokens), terms.with_decoys(stream.declared.size))
     require(terms.min_intersection <= agreed.count <= most, f"{terms.min_intersection} to {most} customers in common")
     positions = np.frombuffer(b"".join(await _receive(active, Positions, agreed.count)), "<u4").astype(np.int64)
     require(positions.max() < len(tokens), "each position is one of our stream")
     require(len(np.unique(positions)) == len(positions), "no position comes twice")
     rows = stream.order[positions]
+    if terms.decoys:
+        await confirm_rows.passive(active, [tokens[row] for row in rows], terms.run, rng.child("rows"))
+        await active.checkpoint()
+        return rows
     nonce, mask = rng.child("nonce").bytes(32), _mask(rng, "share")
     point = mask.apply(_base([tokens[row] for row in rows], agreed.nonce, nonce, terms))
     await active.send(Share(nonce, point))
@@ -336,6 +365,12 @@ async def _declare(
         raise AgreementError(f"{peer.peer} normalises its ids by {theirs.id_rule!r}; {terms.id_rule!r} was agreed on")
     if theirs.size > cap:
         raise AgreementError(f"{peer.peer} declares {theirs.size} ids, and at most {cap} were agreed on")
+    size = len(tokens) if role == "active" else theirs.size
+    if terms.with_decoys(size) > cap:
+        raise AgreementError(
+            f"{size} ids of the active party and decoys are {terms.with_decoys(size)}; at most {cap} were agreed on",
+            remedy="agree on a larger max_set_size or on fewer decoys",
+        )
     require(theirs.size >= 1, "a set has one id or more")
     await peer.checkpoint()
     return theirs, salt

@@ -1,0 +1,89 @@
+"""The attacks of `vfl.attacks` on a finished run in a directory: one machine holds what it takes to judge them."""
+
+from __future__ import annotations
+
+import hashlib
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vfl.attacks.node_sets import KNOWN, Labels, NodeSetFigure, node_sets
+from vfl.attacks.views import PassiveView, passive_view
+from vfl.errors import UsageError
+from vfl.protocols.boost import NodeQuery, SplitChosen, TrainingRows
+from vfl.randomness import Randomness
+from vfl.seat import RunFile, read_own_holding
+from vfl.transcripts import pick_received
+
+_SEED = Randomness(hashlib.sha256(b"tallystick attack node-sets").digest())
+"""Who is known and who is judged: fixed, so that a figure can be had again from the same run."""
+_WORK = 1600
+_LEAST_DRAWS = 8
+"""Draws times known labels: keeps the noise of either setting about alike, and a small run below a second."""
+
+
+def attack_node_sets(folder: Path, file: RunFile, party: str, known: int, times: int = 1) -> NodeSetFigure:
+    """What the passive `party` of the run learned of labels. `times`: so many times the draws, for less noise.
+
+    Raises UsageError if there is no such party, or too few customers for a figure.
+    """
+    return _attack(*_view(folder, file, party, _truth(folder, file)), party, known, times)
+
+
+def measure(folder: Path, file: RunFile, times: int = 1) -> dict[str, Any]:
+    """For a summary: the figures of every attack that a run's own files allow, by attack and party.
+
+    A run too small for a figure has none.
+    """
+    truth = _truth(folder, file)
+    found: dict[str, list[dict[str, float | int]]] = {}
+    for member in file.agreement.passives:
+        view, labels = _view(folder, file, member.name, truth)
+        figures = found[member.name] = []
+        for known in KNOWN:
+            with suppress(UsageError):
+                figures.append(_attack(view, labels, member.name, known, times).as_dict())
+    return {"node_sets": found}
+
+
+def _attack(view: PassiveView, labels: Labels, party: str, known: int, times: int) -> NodeSetFigure:
+    draws = times * max(_LEAST_DRAWS, _WORK // known)
+    return node_sets(view, labels, known, _SEED.child(f"{party}/{known}"), draws)
+
+
+def _truth(folder: Path, file: RunFile) -> Labels:
+    """What judges the guesses: the label of every row that passive parties were shown, -1 where none trained."""
+    active = folder / file.agreement.active.name
+    holding = read_own_holding(active, file.agreement)
+    assert holding.labels is not None
+    parts, rows = _load(active / "parts.npy"), _load(active / "rows.npy")
+    places = _load(active / "places.npy") if file.terms.psi.decoys else np.arange(len(rows))
+    shown = len(_load(folder / file.agreement.passives[0].name / "rows.npy"))
+    truth: Labels = np.full(shown, -1, np.int8)
+    truth[places] = np.where(parts == 0, holding.labels[rows], -1)
+    return truth
+
+
+def _view(folder: Path, file: RunFile, party: str, truth: Labels) -> tuple[PassiveView, Labels]:
+    """What a passive party saw of the customers that trained, and their labels."""
+    names = [member.name for member in file.agreement.passives]
+    if party not in names:
+        raise UsageError(f"no passive party {party!r} in this run", remedy=f"name one of {', '.join(names)}")
+    mine = read_own_holding(folder / party, file.agreement)
+    values = mine.values[_load(folder / party / "rows.npy")]
+    kinds = (kind.__name__ for kind in (TrainingRows, NodeQuery, SplitChosen))
+    received = pick_received(folder / party / "transcript.bin", kinds)
+    view = passive_view(received, mine.names, values, file.terms.parameters, file.terms.min_shown_population)
+    labels = truth[view.train]
+    return view.of(labels >= 0), labels[labels >= 0]
+
+
+def _load(path: Path) -> npt.NDArray[Any]:
+    try:
+        found: npt.NDArray[Any] = np.load(path)
+    except FileNotFoundError:
+        raise UsageError(f"there is no {path}", remedy="name the directory of a finished run") from None
+    return found
