@@ -44,7 +44,7 @@ def show_summary(summary: Summary, out: Path, console: Console) -> None:
 
 def _scheme(privacy: Mapping[str, Any]) -> str:
     keyed = privacy["scheme"] == "paillier"  # the only scheme whose strength is a choice
-    return f"{privacy['scheme']} with {privacy['key_bits']}-bit keys" if keyed else str(privacy["scheme"])
+    return f"{privacy['scheme']}-{privacy['key_bits']}" if keyed else str(privacy["scheme"])
 
 
 def _inference(attacks: Mapping[str, Any]) -> list[str]:
