@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import Annotated
@@ -142,6 +143,8 @@ def version() -> None:
 
 def main() -> None:
     """Entry point: errors become sentences and exit codes."""
+    # The matrix products of a run are small: threads of OpenBLAS that wait for the next one double its CPU time.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     from vfl.errors import AgreementError, ProtocolError, UsageError, VflError
 
     try:

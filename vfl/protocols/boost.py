@@ -224,6 +224,9 @@ class _Grower:
     ) -> None:
         self.passives, self.mine, self.booster, self.key, self.layouts = passives, mine, booster, key, layouts
         self.parameters, self.parts, self.shown = booster.parameters, booster.parts, shown
+        # The training rows alone, in their order: what our own histograms are built from.
+        self.codes = mine.codes[self.parts.train].copy(order="F")
+        self.g = self.h = np.zeros(0, dtype=np.int64)
         self.records: list[SplitRecord] = []
         self.counts = [0] * len(layouts)  # split records of each party so far
 
@@ -250,6 +253,7 @@ class _Grower:
     async def _open_tree(self, rng: Randomness) -> None:
         """Encrypt the tree's gradients for everybody."""
         self.booster.next_round()
+        self.g, self.h = self.booster.g[self.parts.train], self.booster.h[self.parts.train]
         g, h = (self.shown.spread(values)[self.shown.train] for values in (self.booster.g, self.booster.h))
         blocks = self.key.open_tree(g, h, rng.child("rows"))
         for passive in self.passives:
@@ -288,8 +292,7 @@ class _Grower:
         for index, block in enumerate(self.key.query(asked, rng.child(f"query/{node}"))):
             for passive in self.passives:
                 await passive.send(QueryBlock(index, block))
-        g, h, member = self.booster.g[train], self.booster.h[train], leaf.rows[train]
-        sums = [build(self.mine.codes[train], self.mine.layout, g, h, member)]
+        sums = [build(self.codes, self.mine.layout, self.g, self.h, np.flatnonzero(leaf.rows[train]))]
         for passive, layout in zip(self.passives, self.layouts[1:], strict=True):
             answer = await passive.recv(NodeHistogram)
             require(answer.node == node, f"the histogram is of node {node}")
