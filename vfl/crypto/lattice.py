@@ -47,6 +47,7 @@ from vfl.crypto.scheme import Bools, CellLayout, Codes, Int64s, Lanes, Sealed
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
 
+Reals = npt.NDArray[np.float64]
 NAME = "lattice"
 SEED_BYTES = 32
 HE_STANDARD = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438}
@@ -59,6 +60,8 @@ QUERY_BLOCKS = 16
 """Ring blocks in one block of a query: 65,536 rows, 1.8 MB, which a processor cache holds while they are added."""
 HINT_CELLS = 512
 """Cells in one block of a hint: 16.8 MB."""
+KEPT_CELLS = 1024
+"""Cells whose hint is kept as floating-point numbers beside its bits: 67 MB at most."""
 VALUES = 2  # g and h
 _TAIL = 9.0  # standard deviations: a subgaussian sum passes them with probability below 2^-57
 _LEAST_DELTA = 60
@@ -237,6 +240,7 @@ class _Hint:
         self.layout = layout
         self.top = np.empty((layout.cells, ring.N), dtype=np.uint64)
         self._filled = 0
+        self._kept: dict[int, tuple[Reals, Reals]] = {}
 
     def accept(self, block: bytes, peer: str) -> None:
         count = min(HINT_CELLS, self.layout.cells - self._filled)
@@ -256,10 +260,20 @@ class _Hint:
         low = np.empty((self.layout.cells, secrets.shape[0]), dtype=np.int64)
         high = np.empty_like(low)
         for start in range(0, self.layout.cells, HINT_CELLS):
-            words = self.top[start : start + HINT_CELLS].view("<u4").reshape(-1, ring.N, 2)
-            low[start : start + HINT_CELLS] = words[:, :, 0].astype(np.float64) @ picked
-            high[start : start + HINT_CELLS] = words[:, :, 1].astype(np.float64) @ picked
+            lower, upper = self._halves(start)
+            low[start : start + HINT_CELLS] = lower @ picked
+            high[start : start + HINT_CELLS] = upper @ picked
         return high, low
+
+    def _halves(self, start: int) -> tuple[Reals, Reals]:
+        """Lower and upper 32 bits of some cells as numbers; kept while they are few, as every node needs them."""
+        if (found := self._kept.get(start)) is not None:
+            return found
+        words = self.top[start : start + HINT_CELLS].view("<u4").reshape(-1, ring.N, 2)
+        found = words[:, :, 0].astype(np.float64), words[:, :, 1].astype(np.float64)
+        if self.layout.cells <= KEPT_CELLS:
+            self._kept[start] = found
+        return found
 
 
 def _subtract_and_round(
