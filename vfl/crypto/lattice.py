@@ -300,6 +300,7 @@ class LatticeEvaluator:
         self._layout: CellLayout | None = None
         self._matrices: list[list[scipy.sparse.csr_array]] = []
         self._masks = np.empty((0, ring.N), dtype=np.int8)  # r_j
+        self._numbers: Reals | None = None
         self._sums: Int64s | None = None
         self._seen = 0
 
@@ -319,6 +320,7 @@ class LatticeEvaluator:
         self._layout = layout
         self._matrices = _matrices(codes, layout)
         self._masks = ring.ternary(rng.child("mask"), layout.cells)
+        self._numbers = None
         return self._hint_blocks(codes, layout, rng.child("noise"))
 
     def _hint_blocks(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
@@ -371,8 +373,17 @@ class LatticeEvaluator:
         if rows:
             self._add_rows(thirds[:rows], self._matrices[self._seen - 1])
         if pad:
-            padded = self._masks.astype(np.float64) @ thirds[rows:].astype(np.float64)  # below 2^48: exact
+            padded = self._mask_numbers() @ thirds[rows:].astype(np.float64)  # below 2^48: exact
             self._sums += padded.astype(np.int64).reshape(self._sums.shape)
+
+    def _mask_numbers(self) -> Reals:
+        """r_j as numbers, float64[cells, 4096]; kept while they are few, as every query needs them."""
+        if self._numbers is not None:
+            return self._numbers
+        numbers = self._masks.astype(np.float64)
+        if len(numbers) <= KEPT_CELLS:
+            self._numbers = numbers
+        return numbers
 
     def _add_rows(self, thirds: Int64s, matrices: list[scipy.sparse.csr_array]) -> None:
         assert self._layout is not None
