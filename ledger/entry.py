@@ -27,7 +27,6 @@ from ledger.merkle import leaf_hash
 ENTRY_VERSION = 1
 ENTRY_LABEL = b"tallystick-entry-v1\n"
 ENVELOPE_LABEL = b"tallystick-envelope-v1\n"
-MAX_PAYLOAD_BYTES = 2**40
 
 Direction: TypeAlias = Literal["send", "recv", "local"]
 

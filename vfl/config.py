@@ -30,6 +30,8 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from vfl.crypto.paillier_keys import KEY_BITS
+from vfl.crypto.schemes import LEVELS as SCHEMES
 from vfl.decoys import MOST
 from vfl.errors import UsageError
 from vfl.ids import DUPLICATE_POLICIES, rule_names
@@ -38,9 +40,7 @@ from vfl.table import closest, shown
 
 ROLES = ("active", "passive")
 MODELS = ("gbdt",)
-SCHEMES = {"lattice": "hidden", "paillier": "disclosed"}  # and the privacy level that each gives
 PROTOCOLS = ("x25519", "kkrt", "auto")
-KEY_BITS = (2048, 3072, 4096)
 LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32

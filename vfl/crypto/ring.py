@@ -37,7 +37,6 @@ _TWIST = np.exp(1j * np.pi * np.arange(_HALF) / N)
 Int64s = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 Spectrum = npt.NDArray[np.complex128]
-Bytes = npt.NDArray[np.uint8]
 
 
 def spectrum(values: npt.NDArray[np.generic]) -> Spectrum:
