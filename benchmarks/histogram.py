@@ -88,7 +88,7 @@ def run(
             clock("check of rows", lambda: evaluator.open_tree(blocks))  # noqa: B023
         answer = _answer(clock, evaluator, member, rng.child(f"node/{number}"))
         sent += len(answer)
-        found = clock("decrypt", lambda answer=answer: holder.decrypt("passive", answer, layout))  # type: ignore[misc]
+        found = clock("decrypt", lambda answer=answer: holder.decrypt("passive", [answer], layout)[0])  # type: ignore[misc]
         for feature in range(features):
             for column, values in enumerate((g, h)):
                 wanted = np.zeros(bins, dtype=np.int64)

@@ -1,8 +1,8 @@
 """A scheme without encryption, in both flavours that the protocols know: same messages, same checks, no cost.
 
     discloses_membership=True    rows once per tree, in blocks; queries name the rows of a node (as `paillier`)
-    discloses_membership=False   a hint in two blocks, no rows with a tree; a query has one pair a row, zero outside the
-                                 node, in three blocks (as `lattice`, which has so many for more rows only)
+    discloses_membership=False   a hint in two blocks, no rows with a tree; a query has one pair a row and node, zero
+                                 outside the node, in three blocks (as `lattice`, which has so many for more rows only)
 
 Answers and the blocks of hints and hidden queries begin with drawn bytes, so that another seed gives other bytes, as it
 does in real schemes.
@@ -10,7 +10,7 @@ does in real schemes.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -61,13 +61,16 @@ class ClearKeyHolder:
             return []
         return [_bytes(self._rows[start : start + BLOCK_ROWS]) for start in range(0, lanes.rows, BLOCK_ROWS)]
 
-    def query(self, member: Bools, rng: Randomness) -> Iterator[bytes]:
+    def query(self, members: Bools, rng: Randomness) -> Iterator[bytes]:
         if self.discloses_membership:
             return iter(())
-        masked = np.where(member[:, None], self._rows, 0)
+        masked = np.concatenate([np.where(member[:, None], self._rows, 0) for member in members], axis=1)
         return (rng.child(str(i)).bytes(NONCE) + _bytes(part) for i, part in enumerate(_parts(masked)))
 
-    def decrypt(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
+    def decrypt(self, peer: str, answers: Sequence[bytes], layout: CellLayout) -> Int64s:
+        return np.stack([self._decrypt_node(peer, answer, layout) for answer in answers])
+
+    def _decrypt_node(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
         if self._layouts[peer] != layout:
             raise UsageError("the layout is not the one that was declared")
         if self._due[peer]:
@@ -89,12 +92,9 @@ class ClearEvaluator:
         self.answers = 0
         self._lanes = lanes
         self._rows: Int64s | None = None
-        self._member: Bools | None = None
+        self._members: Bools | None = None
+        self._nodes = 0
         self._blocks: list[Int64s] | None = None
-
-    @property
-    def query_blocks(self) -> int:
-        return 0 if self.discloses_membership else QUERY_BLOCKS
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         layout.check_codes(codes, self._lanes.rows)
@@ -113,28 +113,37 @@ class ClearEvaluator:
         if self.discloses_membership:
             self._rows = _checked_rows(bytes(NONCE) + b"".join(blocks), self._lanes.rows, self._lanes)
 
-    def open_query(self, member: Bools | None) -> None:
+    def open_query(self, members: Bools | None, nodes: int) -> int:
         if not self.discloses_membership:
-            assert member is None, "a hidden node was named to the scheme"
-        elif self._rows is None or member is None:
+            assert members is None, "a hidden node was named to the scheme"
+        elif self._rows is None or members is None:
             raise BrokenPromise("rows are named, and a tree is open")
-        self._member, self._blocks = member, []
+        self._members, self._nodes, self._blocks = members, nodes, []
+        return self._query_blocks
+
+    @property
+    def _query_blocks(self) -> int:
+        return 0 if self.discloses_membership else QUERY_BLOCKS
 
     def absorb(self, block: bytes) -> None:
-        if self._blocks is None or len(self._blocks) == self.query_blocks:
+        if self._blocks is None or len(self._blocks) == self._query_blocks:
             raise BrokenPromise("a block that no query has")
         due = len(_parts(np.zeros((self._lanes.rows, 2), np.int64))[len(self._blocks)])
-        self._blocks.append(_checked_rows(block, due, self._lanes))
+        rows = _checked_rows(block, due * self._nodes, self._lanes)
+        self._blocks.append(rows.reshape(due, self._nodes, 2))
 
-    def answer(self, rng: Randomness) -> Sealed:
-        if self._blocks is None or len(self._blocks) != self.query_blocks:
+    def answer(self, rng: Randomness) -> list[Sealed]:
+        if self._blocks is None or len(self._blocks) != self._query_blocks:
             raise UsageError("the query is not complete")
-        rows = self._rows if self.discloses_membership else np.concatenate(self._blocks)
-        assert rows is not None
-        member, self._blocks = self._member, None
+        members, blocks, self._blocks = self._members, self._blocks, None
+        if members is not None:
+            assert self._rows is not None
+            nodes = [np.where(member[:, None], self._rows, 0) for member in members]
+        else:
+            nodes = list(np.moveaxis(np.concatenate(blocks), 1, 0))
         layout = FeatureLayout(self._layout.n_bins, (False,) * self._layout.features)
-        self.answers += 1
-        return Sealed(rng.bytes(NONCE) + _bytes(build(self._codes, layout, rows[:, 0], rows[:, 1], member)))
+        self.answers += self._nodes
+        return [Sealed(rng.bytes(NONCE) + _bytes(build(self._codes, layout, rows[:, 0], rows[:, 1]))) for rows in nodes]
 
 
 def change_sums(answer: bytes, cells: Int64s) -> Sealed:

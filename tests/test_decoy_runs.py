@@ -163,7 +163,7 @@ def seen(told: Told, scene: World) -> np.ndarray:
     queries = np.full((count, 4), np.nan)
     flat = ring.from_wire(heard(told, QueryBlock)[0].rows[: 28 * int(train.sum())])
     assert flat is not None
-    queries[train] = flat.reshape(int(train.sum()), -1).astype(float)[:, :4]
+    queries[train] = np.concatenate([words.reshape(-1, 2) for words in flat], axis=1).astype(float)
     known = [np.arange(count), place, rows, np.argsort(np.argsort(place)), train, validation, held]
     near = [np.roll(bits, shift) for bits in (train, validation, held, place, rows) for shift in (-2, -1, 1, 2)]
     return np.column_stack([*known, *near, points, queries, scene.holdings["telecom"].values[rows]])

@@ -31,7 +31,7 @@ from vfl.learn.columns import Columns
 from vfl.learn.objective import sigmoid
 from vfl.learn.reference import train_reference
 from vfl.models import read_ensemble, read_records
-from vfl.protocols.boost import HintBlock, NodeHistogram, NodeQuery, QueryBlock, SplitChosen, TrainingRows, TreeBlock
+from vfl.protocols.boost import HintBlock, NodeHistograms, NodeQuery, QueryBlock, SplitsChosen, TrainingRows, TreeBlock
 from vfl.protocols.freeze import commitment
 from vfl.protocols.handshake import Hello
 from vfl.randomness import Randomness
@@ -362,7 +362,7 @@ def test_any_value_in_another_bin_shows_in_replay(told: Told, name: str) -> None
             if alone or fate != "commitment":
                 assert re.match(rf"{name} at \w+/\d+/\w+/{name}>bank/\d+: did not say this", fate)
                 steps.append(fate.split("/")[2])
-    assert steps.count("NodeHistogram") > 5
+    assert steps.count("NodeHistograms") > 5
 
 
 def test_another_value_of_the_active_party_shows_in_replay(told: Told) -> None:
@@ -529,7 +529,7 @@ def test_no_secret_is_in_any_message(real: tuple[World, Told]) -> None:
     assert sum(map(len, bodies)) > 50_000
     # Four given bytes are somewhere in megabytes of ciphertext by chance; six are not.
     assert shows(wire, found, 4 if world is PAILLIER else 6) == []
-    bulk = ("HintBlock", "QueryBlock", "NodeHistogram")
+    bulk = ("HintBlock", "QueryBlock", "NodeHistograms")
     rest = b"\0".join(body for slot, body in heard.said if slot.split("/")[2] not in bulk)
     assert shows(rest, found) == []
 
@@ -557,7 +557,7 @@ def test_every_ciphertext_is_random_and_used_once(paillier: Told) -> None:
     bank = paillier.outcomes[ACTIVE]
     n = key_of(PAILLIER, paillier).public.n
     blobs = [unpack(TreeBlock, body).rows for slot, body in paillier.said if "/TreeBlock/bank>telecom" in slot]
-    blobs += [unpack(NodeHistogram, body).sums for slot, body in paillier.said if "/NodeHistogram/" in slot]
+    blobs += answers_of([body for slot, body in paillier.said if "/NodeHistograms/" in slot])
     assert all(len(blob) % 512 == 0 for blob in blobs)
     found = [int.from_bytes(blob[i : i + 512], "big") for blob in blobs for i in range(0, len(blob), 512)]
     assert len(found) > 2 * int(bank.parts.train.sum())
@@ -570,14 +570,14 @@ def test_hidden_rows_are_random_and_no_query_names_any() -> None:
     heard = encrypted_run("lattice")
     said = {kind: [body for slot, body in heard.said if slot.split("/")[2] == kind] for kind in KINDS}
     assert not said["TreeBlock"]
-    assert {unpack(NodeQuery, body).rows for body in said["NodeQuery"]} == {b""}
-    assert {unpack(SplitChosen, body).rows for body in said["SplitChosen"]} == {b""}
-    assert len(said["QueryBlock"]) == len(said["NodeQuery"]) == len(said["NodeHistogram"]) > 4
+    assert not any(unpack(NodeQuery, body).rows for body in said["NodeQuery"])
+    assert {split.rows for body in said["SplitsChosen"] for split in unpack(SplitsChosen, body).splits} == {b""}
+    assert len(said["QueryBlock"]) == len(said["NodeQuery"]) == len(said["NodeHistograms"]) > 4
     # Both partners are sent the same query; queries, the hints of the partners and answers never repeat an element.
     blobs = {unpack(QueryBlock, body).rows for body in said["QueryBlock"]}
     assert 2 * len(blobs) == len(said["QueryBlock"])
     elements = [blob[i : i + 14] for blob in blobs for i in range(0, len(blob), 14)]
-    elements += [s[i : i + 14] for s in answers_of(said["NodeHistogram"]) for i in range(0, len(s), 14)]
+    elements += [s[i : i + 14] for s in answers_of(said["NodeHistograms"]) for i in range(0, len(s), 14)]
     assert len(set(elements)) == len(elements)
     hints = b"".join(unpack(HintBlock, body).hint for body in said["HintBlock"])
     words = np.frombuffer(hints, "<u8")
@@ -588,11 +588,11 @@ def test_hidden_rows_are_random_and_no_query_names_any() -> None:
         assert abs(ones - 0.5) < 5 * 0.5 / np.sqrt(top.size * 8)
 
 
-KINDS = ("TreeBlock", "NodeQuery", "SplitChosen", "QueryBlock", "NodeHistogram", "HintBlock")
+KINDS = ("TreeBlock", "NodeQuery", "SplitsChosen", "QueryBlock", "NodeHistograms", "HintBlock")
 
 
 def answers_of(bodies: list[bytes]) -> list[bytes]:
-    return [unpack(NodeHistogram, body).sums for body in bodies]
+    return [one for body in bodies for one in unpack(NodeHistograms, body).sums]
 
 
 def test_messages_of_one_kind_do_not_tell_labels_by_their_size(real: tuple[World, Told]) -> None:
@@ -603,7 +603,7 @@ def test_messages_of_one_kind_do_not_tell_labels_by_their_size(real: tuple[World
     for kind in ("TreeBlock",) if world is PAILLIER else ("QueryBlock",):
         sizes = [{len(body) for slot, body in of.said if f"/{kind}/bank>" in slot} for of in (heard, other)]
         assert sizes[0] == sizes[1] != set()
-    for kind in ("HintBlock", "NodeHistogram"):
+    for kind in ("HintBlock", "NodeHistograms"):
         sizes = [{len(body) for slot, body in of.said if f"/{kind}/" in slot} for of in (heard, other)]
         assert sizes[0] == sizes[1]
 

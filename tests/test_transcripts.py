@@ -50,7 +50,7 @@ def test_a_record_is_on_file_before_append_returns(tmp_path: Path) -> None:
 def test_an_incomplete_last_record_is_cut_off_wherever_it_ends(tmp_path: Path) -> None:
     path = tmp_path / "transcript.bin"
     whole = written(path)
-    last = len(msgspec.msgpack.encode(RECORDS[2])) + 8
+    last = len(msgspec.msgpack.encode(RECORDS[2])) + 12
     for missing in range(1, last):
         path.write_bytes(whole[:-missing])
         with pytest.raises(UsageError, match=f"record at byte {len(whole) - last} is incomplete"):
@@ -77,8 +77,9 @@ def test_well_framed_bytes_that_are_no_record_are_refused(tmp_path: Path) -> Non
     import zlib
 
     path = tmp_path / "transcript.bin"
-    for body in (b"", b"\xc1", msgspec.msgpack.encode({"sent": True}), msgspec.msgpack.encode([1, 2])):
-        path.write_bytes(len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body)
+    for head in (b"", b"\xc1", msgspec.msgpack.encode({"sent": True}), msgspec.msgpack.encode([1, 2])):
+        lengths = len(head).to_bytes(4, "big") + bytes(4)
+        path.write_bytes(lengths + zlib.crc32(lengths + head).to_bytes(4, "big") + head)
         with pytest.raises(UsageError, match="is no record"):
             FileTranscript(path)
 

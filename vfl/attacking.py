@@ -13,7 +13,7 @@ import numpy.typing as npt
 from vfl.attacks.node_sets import KNOWN, Labels, NodeSetFigure, node_sets
 from vfl.attacks.views import PassiveView, passive_view
 from vfl.errors import UsageError
-from vfl.protocols.boost import NodeQuery, SplitChosen, TrainingRows
+from vfl.protocols.boost import NodeQuery, SplitsChosen, TrainingRows
 from vfl.randomness import Randomness
 from vfl.seat import RunFile, read_own_holding
 from vfl.transcripts import pick_received
@@ -74,7 +74,7 @@ def _view(folder: Path, file: RunFile, party: str, truth: Labels) -> tuple[Passi
         raise UsageError(f"no passive party {party!r} in this run", remedy=f"name one of {', '.join(names)}")
     mine = read_own_holding(folder / party, file.agreement)
     values = mine.values[_load(folder / party / "rows.npy")]
-    kinds = (kind.__name__ for kind in (TrainingRows, NodeQuery, SplitChosen))
+    kinds = (kind.__name__ for kind in (TrainingRows, NodeQuery, SplitsChosen))
     received = pick_received(folder / party / "transcript.bin", kinds)
     view = passive_view(received, mine.names, values, file.terms.parameters, file.terms.min_shown_population)
     labels = truth[view.train]

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from math import ceil
 from typing import TypeVar
 
@@ -72,17 +73,26 @@ class Shown:
         """Agreed rows that train or validate."""
         return self.train | self.validation
 
+    @cached_property
+    def same(self) -> bool:
+        """Whether the agreed rows are ours, in our order."""
+        return np.array_equal(self.places, np.arange(len(self.train)))
+
     def spread(self, values: npt.NDArray[Number]) -> npt.NDArray[Number]:
         """Values of our rows over the agreed rows: 0 or False at decoys."""
+        if self.same:
+            return values
         found = np.zeros(len(self.train), values.dtype)
         found[self.places] = values
         return found
 
     def own(self, asked: Mask, answers: Mask) -> Mask:
         """The answers for our rows, bool[..., n], of those for the agreed rows `asked`; False where none was asked."""
+        if self.same and asked.all():
+            return answers
         found = np.zeros((*answers.shape[:-1], len(asked)), np.bool_)
         found[..., asked] = answers
-        return np.asarray(found[..., self.places], np.bool_)
+        return found if self.same else np.asarray(found[..., self.places], np.bool_)
 
 
 def with_decoys(

@@ -1,6 +1,7 @@
 """A party's transcript on disk: append-only, one framed record a message.
 
-    record = length (4 bytes, big-endian) || CRC-32 of the body (4 bytes, big-endian) || body (MessagePack `Record`)
+    record = length of the head (4 bytes) || that of the body || CRC-32 of the rest || head || body
+    head   = MessagePack `Record` with an empty body
 
 Each record is handed to the operating system before the message is acted upon, so a killed process loses nothing.
 An incomplete last record is what such a kill can leave and is cut off; damage anywhere else is refused. One process
@@ -12,7 +13,7 @@ from __future__ import annotations
 import fcntl
 import os
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import msgspec
@@ -20,8 +21,8 @@ import msgspec
 from vfl.channel import Record
 from vfl.errors import UsageError
 
-_HEADER = 8
-_SLOT_WITHIN = 1024  # bytes: direction, peer and slot are the first fields of a record
+_HEADER = 12
+_MAX_HEAD = 1 << 16  # bytes
 
 
 class FileTranscript:
@@ -44,10 +45,16 @@ class FileTranscript:
 
     def append(self, record: Record) -> None:
         """Raises OSError when the disk is full."""
-        body = msgspec.msgpack.encode(record)
-        left = memoryview(len(body).to_bytes(4, "big") + zlib.crc32(body).to_bytes(4, "big") + body)
+        head = msgspec.msgpack.encode(msgspec.structs.replace(record, body=b""))
+        lengths = len(head).to_bytes(4, "big") + len(record.body).to_bytes(4, "big")
+        start = lengths + _checksum(lengths, head, record.body) + head
+        left = [memoryview(start), memoryview(record.body)]
         while left:
-            left = left[self._file.write(left) :]
+            written = os.writev(self._file.fileno(), left)
+            while left and written >= len(left[0]):
+                written -= len(left.pop(0))
+            if left:
+                left[0] = left[0][written:]
 
     def records(self) -> Iterable[Record]:
         return self._past
@@ -65,48 +72,62 @@ def read_transcript(path: Path, *, repair: bool = False) -> Iterator[Record]:
 
     Raises UsageError naming the file and the byte where it is damaged, or that it does not exist.
     """
-    try:
-        data = path.read_bytes()
-    except FileNotFoundError:
-        raise UsageError(f"{path}: there is no transcript") from None
-    start = 0
-    while start < len(data):
-        size = int.from_bytes(data[start : start + 4], "big")
-        end = start + _HEADER + size
-        if end > len(data):
+    for start, record in _records(path, None):
+        if record is None:
             if not repair:
                 raise UsageError(f"{path}: the record at byte {start} is incomplete")
             os.truncate(path, start)
             return
-        body = data[start + _HEADER : end]
-        if zlib.crc32(body).to_bytes(4, "big") != data[start + 4 : start + _HEADER]:
-            raise UsageError(f"{path}: the record at byte {start} is damaged", remedy="restore the file from a backup")
-        try:
-            yield msgspec.msgpack.decode(body, type=Record)
-        except (msgspec.DecodeError, ValueError) as error:
-            raise UsageError(f"{path}: the record at byte {start} is no record: {error}") from None
-        start = end
+        yield record
 
 
 def pick_received(path: Path, kinds: Iterable[str]) -> Iterator[Record]:
     """The received messages of these kinds, by class name: of a large transcript only they are read.
 
-    Raises UsageError if the file is not there or ends inside a record.
+    Raises UsageError if the file is not there, is damaged, or ends inside a record.
     """
-    wanted = [f"/{kind}/".encode() for kind in kinds]
+    wanted = set(kinds)
+    for _, record in _records(path, [f"/{kind}/".encode() for kind in wanted]):
+        if record is None:
+            raise UsageError(f"{path} ends inside a record", remedy="restore the file from a backup")
+        if not record.sent and record.slot.split("/")[2] in wanted:
+            yield record
+
+
+def _records(path: Path, kinds: Sequence[bytes] | None) -> Iterator[tuple[int, Record | None]]:
+    """Where each record starts, and the record; None where the file ends inside it. `kinds`: what a wanted
+    head holds one of."""
     try:
         file = path.open("rb")
     except FileNotFoundError:
         raise UsageError(f"{path}: there is no transcript") from None
     with file:
-        while header := file.read(_HEADER):
-            size = int.from_bytes(header[:4], "big")
-            body = file.read(min(size, _SLOT_WITHIN))
-            if len(header) < _HEADER or len(body) < min(size, _SLOT_WITHIN):
-                raise UsageError(f"{path} ends inside a record", remedy="restore the file from a backup")
-            if not any(kind in body for kind in wanted):
-                file.seek(size - len(body), os.SEEK_CUR)
-                continue
-            record = msgspec.msgpack.decode(body + file.read(size - len(body)), type=Record)
-            if not record.sent and record.slot.split("/")[2].encode() in {kind.strip(b"/") for kind in wanted}:
-                yield record
+        start, end = 0, os.fstat(file.fileno()).st_size
+        while start < end:
+            header = file.read(_HEADER)
+            head_size, body_size = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+            next_start = start + _HEADER + head_size + body_size
+            if len(header) < _HEADER or next_start > end:
+                yield start, None
+                return
+            head = file.read(min(head_size, _MAX_HEAD))
+            wanted = kinds is None or any(kind in head for kind in kinds)
+            if wanted:
+                body = file.read(body_size)
+                if _checksum(header[:8], head, body) != header[8:]:
+                    remedy = "restore the file from a backup"
+                    raise UsageError(f"{path}: the record at byte {start} is damaged", remedy=remedy)
+                try:
+                    record = msgspec.structs.replace(msgspec.msgpack.decode(head, type=Record), body=body)
+                except (msgspec.DecodeError, ValueError) as error:
+                    raise UsageError(f"{path}: the record at byte {start} is no record: {error}") from None
+                yield start, record
+            file.seek(next_start)
+            start = next_start
+
+
+def _checksum(*parts: bytes) -> bytes:
+    found = 0
+    for part in parts:
+        found = zlib.crc32(part, found)
+    return found.to_bytes(4, "big")

@@ -13,14 +13,17 @@ import ipaddress
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Coroutine, Mapping, Sequence
+from itertools import islice
 from typing import TypeVar
 
 from vfl.desk import MAX_FRAME
 from vfl.errors import Malformed, TimedOut, Unreachable, UsageError
 
 R = TypeVar("R")
-_CHUNK = 1 << 20  # bytes per read
+_CHUNK = 1 << 18  # bytes: larger frames get memory of their own
+_MOST_PARTS = 64  # of one write
 _NAME_LIMIT = 64  # bytes of the name in the first frame
 LOOPBACK = "127.0.0.1"
 
@@ -33,18 +36,19 @@ class SocketLink:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = connection
         self.peer = peer
-        self._out = bytearray()
-        self._in = bytearray()
+        self._out: deque[memoryview] = deque()
+        self._frames: deque[bytes] = deque()
+        self._coming = _Coming(peer)
         self._closed = False
 
     def push(self, frame: bytes) -> None:
-        self._out += len(frame).to_bytes(4, "big")
-        self._out += frame
+        self._out += (memoryview(len(frame).to_bytes(4, "big")), memoryview(frame))
         self.flush()
 
     def pull(self) -> bytes | None:
-        if (frame := _take_frame(self._in, self.peer, MAX_FRAME)) is not None:
-            return frame
+        if self._frames:
+            return self._frames.popleft()
+        self._coming.check()
         if self._closed:
             raise Unreachable(f"{self.peer} closed the connection", remedy="look at its own error, then resume the run")
         return None
@@ -67,9 +71,11 @@ class SocketLink:
         """Send as much as the network takes now."""
         try:
             while self._out:
-                with memoryview(self._out) as view:
-                    sent = self.socket.send(view[:_CHUNK])
-                del self._out[:sent]
+                sent = self.socket.sendmsg([*islice(self._out, _MOST_PARTS)])
+                while self._out and sent >= len(self._out[0]):
+                    sent -= len(self._out.popleft())
+                if sent:
+                    self._out[0] = self._out[0][sent:]
         except BlockingIOError:
             pass
         except OSError:
@@ -79,27 +85,68 @@ class SocketLink:
     def fill(self) -> None:
         """Take in what has arrived."""
         try:
-            chunk = self.socket.recv(_CHUNK)
+            count = self.socket.recv_into(self._coming.room)
         except BlockingIOError:
             return
         except OSError:
-            chunk = b""
-        self._in += chunk
-        self._closed = self._closed or not chunk
+            count = 0
+        self._frames += self._coming.take(count)
+        self._closed = self._closed or not count
 
 
-def _take_frame(buffer: bytearray, peer: str, limit: int) -> bytes | None:
-    if len(buffer) < 4:
-        return None
-    size = int.from_bytes(buffer[:4], "big")
-    if size > limit:
-        raise Malformed(f"announces a frame of {size} bytes, the limit is {limit}", peer=peer)
-    if len(buffer) < 4 + size:
-        return None
-    with memoryview(buffer) as view:
-        frame = bytes(view[4 : 4 + size])
-    del buffer[: 4 + size]
-    return frame
+class _Coming:
+    """The frame that is arriving: bytes go straight to where they stay."""
+
+    def __init__(self, peer: str) -> None:
+        self._peer = peer
+        self._small = bytearray(_CHUNK)  # for what comes between large frames
+        self._held = 0  # bytes in `_small`
+        self._large: bytearray | None = None
+        self._filled = 0
+        self._refused = 0  # size that a frame announced beyond the limit
+
+    @property
+    def room(self) -> memoryview:
+        """Where the next bytes go."""
+        if self._large is not None:
+            return memoryview(self._large)[self._filled :]
+        return memoryview(self._small)[self._held :]
+
+    def take(self, count: int) -> list[bytes]:
+        """So many bytes arrived in `room`; the frames that are complete."""
+        if self._large is not None:
+            self._filled += count
+            if self._filled < len(self._large):
+                return []
+            whole, self._large = bytes(self._large), None
+            return [whole]
+        self._held += count
+        return self._split()
+
+    def _split(self) -> list[bytes]:
+        frames, start = [], 0
+        while self._held - start >= 4 and not self._refused:
+            size = int.from_bytes(self._small[start : start + 4], "big")
+            if size > MAX_FRAME:
+                self._refused = size
+            elif start + 4 + size <= self._held:
+                frames.append(bytes(memoryview(self._small)[start + 4 : start + 4 + size]))
+                start += 4 + size
+            elif size + 4 > _CHUNK:
+                self._large, self._filled = bytearray(size), self._held - start - 4
+                self._large[: self._filled] = self._small[start + 4 : self._held]
+                start = self._held
+            else:
+                break
+        rest = self._small[start : self._held]
+        self._small[: len(rest)] = rest
+        self._held = len(rest)
+        return frames
+
+    def check(self) -> None:
+        """Raises Malformed if the peer announced a frame beyond the limit."""
+        if self._refused:
+            raise Malformed(f"announces a frame of {self._refused} bytes, the limit is {MAX_FRAME}", peer=self._peer)
 
 
 def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: float) -> R:

@@ -50,8 +50,8 @@ def test_unsealed_answers_are_linked_to_their_rows_and_sealed_ones_are_not() -> 
         unsealed += linked_pair(masked, rows, n) == pair
         member = np.zeros(count, np.bool_)
         member[list(pair)] = True
-        evaluator.open_query(member)
-        answer = evaluator.answer(seed(100 + number))
+        evaluator.open_query(member[None], 1)
+        [answer] = evaluator.answer(seed(100 + number))
         sealed += linked_pair(int.from_bytes(answer, "big"), rows, n) is not None
     print(f"\nlinkage: {unsealed} of {len(pairs)} unsealed cells named, {sealed} of {len(pairs)} sealed ones")
     assert unsealed == len(pairs)
@@ -75,9 +75,8 @@ def test_metadata_says_nothing_of_labels(rate: float) -> None:
         assert {len(row) for row in rows} == {WIDTH}
         seen["paillier"].append(traits(rows))
         lattice.open_tree(g, h, seed(50 + number))
-        query = b"".join(lattice.query(np.ones(count, np.bool_), seed(100 + number)))
-        # 108 bits a coefficient of the first block, to the nearest byte.
-        seen["lattice"].append(traits([query[27 * row // 2 : 27 * row // 2 + 14] for row in range(count)]))
+        query = b"".join(lattice.query(np.ones((1, count), np.bool_), seed(100 + number)))
+        seen["lattice"].append(traits([query[28 * row : 28 * row + 28] for row in range(count)]))
         truth.append(labels)
     every = np.concatenate(truth)
     for name in seen:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from vfl.crypto import lattice, ring
 from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParameters, affordable_bits
-from vfl.crypto.scheme import CellLayout, Lanes
+from vfl.crypto.scheme import MAX_NODES, CellLayout, Lanes
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
 
@@ -43,15 +43,20 @@ class Pair:
     def answer(self, g: np.ndarray, h: np.ndarray, member: np.ndarray, label: str = "q") -> bytes:
         assert self.holder.open_tree(g, h, rng("tree")) == []
         self.evaluator.open_tree([])
-        self.evaluator.open_query(None)
-        blocks = list(self.holder.query(member, rng(label)))
-        assert len(blocks) == self.evaluator.query_blocks
+        [answer] = self.answers(np.array([member]), label)
+        return answer
+
+    def answers(self, members: np.ndarray, label: str) -> list[bytes]:
+        due = self.evaluator.open_query(None, len(members))
+        blocks = list(self.holder.query(members, rng(label)))
+        assert len(blocks) == due
         for block in blocks:
             self.evaluator.absorb(block)
         return self.evaluator.answer(rng(f"answer{label}"))
 
     def sums(self, g: np.ndarray, h: np.ndarray, member: np.ndarray, label: str = "q") -> np.ndarray:
-        return self.holder.decrypt("b", self.answer(g, h, member, label), self.layout)
+        [sums] = self.holder.decrypt("b", [self.answer(g, h, member, label)], self.layout)
+        return sums
 
     def plain(self, g: np.ndarray, h: np.ndarray, member: np.ndarray) -> np.ndarray:
         out = np.zeros((self.layout.cells, 2), np.int64)
@@ -86,13 +91,41 @@ def test_sizes_around_a_block(rows):
 
 
 def test_several_query_blocks_and_hint_blocks(monkeypatch):
-    monkeypatch.setattr(lattice, "QUERY_BLOCKS", 2)
+    monkeypatch.setattr(lattice, "QUERY_VECTORS", 4)
     monkeypatch.setattr(lattice, "HINT_CELLS", 7)
+    monkeypatch.setattr(lattice, "HINT_STEP", 3)
     codes, g, h, member = random_case(3, 5 * ring.N + 17, (9, 4, 6))
     pair = Pair(codes, (9, 4, 6))
-    assert pair.evaluator.query_blocks == 4
+    assert pair.evaluator.open_query(None, 1) == 4
+    assert pair.evaluator.open_query(None, 2) == 7
     assert len(pair.hint) == 3
     assert np.array_equal(pair.sums(g, h, member), pair.plain(g, h, member))
+
+
+@pytest.mark.parametrize("nodes", [1, 2, 3, MAX_NODES])
+def test_nodes_asked_together_have_the_sums_they_have_alone(nodes):
+    codes, g, h, _ = random_case(nodes, 2 * ring.N + 40, (7, 2))
+    pair = Pair(codes, (7, 2))
+    members = np.random.default_rng(nodes).random((nodes, len(g))) < 0.4
+    pair.holder.open_tree(g, h, rng("tree"))
+    found = pair.holder.decrypt("b", pair.answers(members, "q"), pair.layout)
+    assert np.array_equal(found, [pair.plain(g, h, member) for member in members])
+    assert len(np.unique(pair.holder._secrets, axis=0)) == 2 * nodes, "a secret for every vector"
+
+
+def test_no_more_nodes_than_agreed_at_once():
+    pair = Pair(np.zeros((10, 1), np.uint8), (2,))
+    pair.holder.open_tree(np.zeros(10, np.int64), np.zeros(10, np.int64), rng("tree"))
+    for nodes in (0, MAX_NODES + 1):
+        with pytest.raises(BrokenPromise, match="1 to 16"):
+            pair.evaluator.open_query(None, nodes)
+        with pytest.raises(UsageError, match="1 to 16 nodes"):
+            pair.holder.query(np.ones((nodes, 10), bool), rng("q"))
+    pair.answers(np.ones((2, 10), bool), "q")
+    with pytest.raises(BrokenPromise, match="beyond the last"):
+        pair.evaluator.absorb(b"")
+    with pytest.raises(BrokenPromise, match="1 answers for 2 nodes"):
+        pair.holder.decrypt("b", [bytes(56)], pair.layout)
 
 
 @pytest.mark.parametrize(("low", "high"), [(-1, 0), (1, 1), (-1, 1)])
@@ -120,16 +153,16 @@ def test_several_partners_share_a_query():
     for block in other.hint(theirs, layout, rng("c")):
         pair.holder.accept_hint("c", block)
     pair.holder.open_tree(g, h, rng("t"))
-    blocks = list(pair.holder.query(member, rng("q")))
+    blocks = list(pair.holder.query(np.array([member]), rng("q")))
     answers = {}
     for name, side in (("b", pair.evaluator), ("c", other)):
-        side.open_query(None)
+        side.open_query(None, 1)
         for block in blocks:
             side.absorb(block)
         answers[name] = side.answer(rng(f"a{name}"))
-    assert np.array_equal(pair.holder.decrypt("b", answers["b"], pair.layout), pair.plain(g, h, member))
+    assert np.array_equal(pair.holder.decrypt("b", answers["b"], pair.layout)[0], pair.plain(g, h, member))
     expected = [int(g[member & (theirs[:, 0] == value)].sum()) for value in range(3)]
-    assert pair.holder.decrypt("c", answers["c"], layout)[:, 0].tolist() == expected
+    assert pair.holder.decrypt("c", answers["c"], layout)[0, :, 0].tolist() == expected
 
 
 # ---- parameters ------------------------------------------------------------------------------------------------------
@@ -166,9 +199,7 @@ def test_noise_stays_below_its_bound():
     for number in range(20):
         pair = Pair(codes, (1,), tag=str(number))
         pair.parameters.__dict__["flood_bits"] = 1
-        halves = ring.from_wire(_answer_with_flood(pair, g, h, member, 1))
-        assert halves is not None
-        y = (int(halves[0, 0]) + (int(halves[0, 1]) << 54)) % (1 << 108)
+        y = int.from_bytes(_answer_with_flood(pair, g, h, member, 1)[:14], "little")
         high, low = pair.holder._hints["b"].constant_terms(pair.holder._secrets)
         ps = ((int(high[0, 0]) << 76) + (int(low[0, 0]) << 44)) % (1 << 108)
         rest = (y - ps - (int(g[member].sum()) << pair.parameters.log_delta)) % (1 << 108)
@@ -179,7 +210,12 @@ def test_noise_stays_below_its_bound():
 
 def _answer_with_flood(pair: Pair, g, h, member, bits: int) -> bytes:
     pair.answer(g, h, member)
-    return lattice.flooded(pair.evaluator._sums, bits, rng("little"))
+    return lattice.flooded(_by_value(pair), bits, rng("little"))
+
+
+def _by_value(pair: Pair) -> np.ndarray:
+    """The evaluator's sums, [cell, value, third]."""
+    return pair.evaluator._sums.transpose(0, 2, 1)
 
 
 # ---- what is sent ----------------------------------------------------------------------------------------------------
@@ -190,7 +226,7 @@ def test_queries_look_uniform_whatever_they_hold():
     pair = Pair(codes, (2,))
     for member in (np.zeros(len(g), bool), np.ones(len(g), bool)):
         pair.holder.open_tree(g, h, rng("t"))
-        octets = np.frombuffer(b"".join(pair.holder.query(member, rng("q"))), np.uint8).reshape(-1, 14)
+        octets = np.frombuffer(b"".join(pair.holder.query(np.array([member]), rng("q"))), np.uint8).reshape(-1, 14)
         for column in (0, 5, 7, 12):
             counts = np.bincount(octets[:, column], minlength=256)
             expected = len(octets) / 256
@@ -218,11 +254,8 @@ def test_answers_hide_everything_but_the_sums():
         pair.answer(g, h, member)
         noise = []
         for number in range(300):
-            halves = ring.from_wire(
-                lattice.flooded(pair.evaluator._sums, pair.parameters.flood_bits, rng(f"f{number}"))
-            )
-            assert halves is not None
-            noise.append(int(halves[0, 1]) >> (pair.parameters.flood_bits - 54 - 3) & 15)
+            answer = lattice.flooded(_by_value(pair), pair.parameters.flood_bits, rng(f"f{number}"))
+            noise.append(int.from_bytes(answer[:14], "little") >> (pair.parameters.flood_bits - 3) & 15)
         spread.append(np.bincount(noise, minlength=16))
     assert (spread[0] > 0).sum() >= 15
     assert (spread[1] > 0).sum() >= 15
@@ -232,11 +265,11 @@ def test_every_query_has_a_secret_of_its_own():
     codes, g, h, member = random_case(6, 500, (3,))
     pair = Pair(codes, (3,))
     pair.holder.open_tree(g, h, rng("t"))
-    first = b"".join(pair.holder.query(member, rng("same")))
-    again = b"".join(pair.holder.query(member, rng("same")))
+    first = b"".join(pair.holder.query(np.array([member]), rng("same")))
+    again = b"".join(pair.holder.query(np.array([member]), rng("same")))
     assert first == again, "the same vector under the same randomness: a run that resumes says the same bytes"
     secret = pair.holder._secrets.copy()
-    b"".join(pair.holder.query(~member, rng("same")))
+    b"".join(pair.holder.query(np.array([~member]), rng("same")))
     assert not np.array_equal(secret, pair.holder._secrets), "another vector never shares a secret"
     assert not np.array_equal(secret[0], secret[1]), "g and h have secrets of their own"
 
@@ -263,9 +296,9 @@ def test_bad_public_parts_and_hints_are_refused():
         with pytest.raises(BrokenPromise, match="hint block"):
             pair.holder.accept_hint("c", bytes(size))
     pair.holder.open_tree(np.zeros(10, np.int64), np.zeros(10, np.int64), rng("t"))
-    list(pair.holder.query(np.ones(10, bool), rng("q")))
+    list(pair.holder.query(np.ones((1, 10), bool), rng("q")))
     with pytest.raises(UsageError, match="not complete"):
-        pair.holder.decrypt("c", bytes(4 * 2 * 14), CellLayout((4,)))
+        pair.holder.decrypt("c", [bytes(4 * 2 * 14)], CellLayout((4,)))
     pair.holder.accept_hint("c", bytes(4 * ring.N * 8))
     with pytest.raises(BrokenPromise, match="hint block"):
         pair.holder.accept_hint("c", bytes(4 * ring.N * 8))
@@ -274,15 +307,15 @@ def test_bad_public_parts_and_hints_are_refused():
 def test_bad_queries_are_refused():
     pair = Pair(np.zeros((10, 1), np.uint8), (4,))
     with pytest.raises(BrokenPromise, match="hides"):
-        pair.evaluator.open_query(np.ones(10, bool))
+        pair.evaluator.open_query(np.ones((1, 10), bool), 1)
     with pytest.raises(BrokenPromise, match="tree"):
         pair.evaluator.open_tree([b"x"])
     size = 2 * (10 + ring.N) * 14
     for block in (b"", bytes(size - 14), bytes(size + 14), bytes(size - 1), b"\xff" * size):
-        pair.evaluator.open_query(None)
+        pair.evaluator.open_query(None, 1)
         with pytest.raises(BrokenPromise, match="query block"):
             pair.evaluator.absorb(block)
-    pair.evaluator.open_query(None)
+    pair.evaluator.open_query(None, 1)
     with pytest.raises(UsageError, match="not complete"):
         pair.evaluator.answer(rng("a"))
 
@@ -293,10 +326,10 @@ def test_bad_answers_are_refused():
     good = pair.answer(g, h, member)
     for answer in (b"", good[:-14], good + bytes(14), good[:-1], b"\xff" * len(good)):
         with pytest.raises(BrokenPromise):
-            pair.holder.decrypt("b", answer, pair.layout)
+            pair.holder.decrypt("b", [answer], pair.layout)
     with pytest.raises(BrokenPromise, match="beyond"):
-        pair.holder.decrypt("b", bytes(len(good)), pair.layout)
-    assert np.array_equal(pair.holder.decrypt("b", good, pair.layout), pair.plain(g, h, member))
+        pair.holder.decrypt("b", [bytes(len(good))], pair.layout)
+    assert np.array_equal(pair.holder.decrypt("b", [good], pair.layout)[0], pair.plain(g, h, member))
 
 
 def test_own_values_beyond_the_bounds_are_refused():

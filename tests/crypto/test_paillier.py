@@ -89,13 +89,15 @@ def small() -> tuple[Pair, np.ndarray, np.ndarray]:
 
 
 def ask(both: Pair, member: np.ndarray, name: str = "node") -> np.ndarray:
-    assert list(both.holder.query(member, seeded("query"))) == []
-    return both.holder.decrypt("telecom", answer(both, member, name), both.layout)
+    assert list(both.holder.query(np.array([member]), seeded("query"))) == []
+    [sums] = both.holder.decrypt("telecom", [answer(both, member, name)], both.layout)
+    return sums
 
 
 def answer(both: Pair, member: np.ndarray, name: str = "node") -> bytes:
-    both.evaluator.open_query(member)
-    return both.evaluator.answer(seeded(name))
+    assert both.evaluator.open_query(np.array([member]), 1) == 0
+    [sealed] = both.evaluator.answer(seeded(name))
+    return sealed
 
 
 def all_rows(both: Pair) -> np.ndarray:
@@ -121,7 +123,7 @@ def test_both_sides_fit_the_interface() -> None:
     evaluator: Evaluator = both.evaluator
     assert (holder.name, holder.discloses_membership) == ("paillier", True)
     assert evaluator.discloses_membership
-    assert evaluator.query_blocks == len(list(evaluator.hint(both.codes, both.layout, seeded("again")))) == 0
+    assert len(list(evaluator.hint(both.codes, both.layout, seeded("again")))) == 0
     assert both.evaluator.key_bits == BITS
 
 
@@ -187,7 +189,7 @@ def test_a_full_size_key_end_to_end() -> None:
     member = np.random.default_rng(1).random(70) < 0.5
     sealed = answer(both, member)
     assert len(sealed) == 512 * -(-37 // slots(2048, both.lanes))
-    assert np.array_equal(both.holder.decrypt("telecom", sealed, both.layout), both.sums(g, h, member))
+    assert np.array_equal(both.holder.decrypt("telecom", [sealed], both.layout)[0], both.sums(g, h, member))
 
 
 def test_textbook_encryption_gives_the_same_sums() -> None:
@@ -265,7 +267,7 @@ def test_the_key_holders_subset_attack_finds_raw_sums_and_nothing_in_sealed_ones
 
     sealed = answer(both, member)
     assert matching_subsets(ciphertexts(sealed)[0], rows, public.n) == []
-    assert both.holder.decrypt("telecom", sealed, both.layout).tolist() == [[22_000, 22]]
+    assert both.holder.decrypt("telecom", [sealed], both.layout).tolist() == [[[22_000, 22]]]
 
 
 def test_no_ciphertext_on_the_wire_is_bare_or_twice() -> None:
@@ -406,7 +408,7 @@ def test_a_bad_answer_is_refused_before_any_decryption(case: str, monkeypatch: p
     assert len(parts) > 3
     monkeypatch.setattr(PrivateKey, "decrypt", forbidden)
     with pytest.raises(BrokenPromise) as caught:
-        both.holder.decrypt("telecom", b"".join(BAD_CIPHERTEXTS[case](parts, both.holder.key)), both.layout)
+        both.holder.decrypt("telecom", [b"".join(BAD_CIPHERTEXTS[case](parts, both.holder.key))], both.layout)
     assert caught.value.peer == "telecom"
 
 
@@ -422,7 +424,7 @@ def test_an_answer_under_another_key_decrypts_to_no_sum() -> None:
     count = -(-both.layout.cells // slots(BITS, both.lanes))
     forged = b"".join(int(c).to_bytes(WIDTH, "big") for c in drawn[:count])
     with pytest.raises(BrokenPromise, match=r"telecom: .*(sum|more than)"):
-        both.holder.decrypt("telecom", forged, both.layout)
+        both.holder.decrypt("telecom", [forged], both.layout)
 
 
 def test_blocks_of_another_cut_are_refused() -> None:
@@ -451,24 +453,24 @@ def test_own_mistakes_name_parameter_value_and_range() -> None:
     member = all_rows(both)
     fresh = PaillierEvaluator(both.holder.public(), both.lanes, CONTEXT, small_keys_for_tests=True)
     fresh.open_tree(both.holder.open_tree(g, h, seeded("tree")))
-    fresh.open_query(member)
+    fresh.open_query(np.array([member]), 1)
     with pytest.raises(UsageError, match="codes are not bound"):
         fresh.answer(seeded("node"))
-    with pytest.raises(UsageError, match="member is None"):
-        both.evaluator.open_query(None)
+    with pytest.raises(UsageError, match="members is None"):
+        both.evaluator.open_query(None, 1)
     answer(both, member)
     with pytest.raises(UsageError, match="no query is open"):
         both.evaluator.answer(seeded("node"))
-    with pytest.raises(UsageError, match=r"member is bool\(15,\); allowed: bool\(16,\)"):
+    with pytest.raises(UsageError, match=r"members is bool\(1, 15\); allowed: bool\('nodes', 16\)"):
         answer(both, member[1:])
-    with pytest.raises(UsageError, match="member is int64"):
-        both.holder.query(np.ones(16, dtype=np.int64), seeded("query"))
+    with pytest.raises(UsageError, match="members is int64"):
+        both.holder.query(np.ones((1, 16), dtype=np.int64), seeded("query"))
     with pytest.raises(UsageError, match=r"g\[0\] is 16777217; allowed: -16777216 to 16777216"):
         both.holder.open_tree(np.full(16, (1 << 24) + 1), h, seeded("tree"))
     with pytest.raises(UsageError, match="layout of bureau"):
-        both.holder.decrypt("bureau", b"", both.layout)
+        both.holder.decrypt("bureau", [b""], both.layout)
     with pytest.raises(UsageError, match="layout of telecom"):
-        both.holder.decrypt("telecom", b"", CellLayout((3, 4)))
+        both.holder.decrypt("telecom", [b""], CellLayout((3, 4)))
     with pytest.raises(UsageError, match="bits is 512; allowed: 2048, 3072, 4096"):
         PaillierKeyHolder(both.lanes, CONTEXT, seeded("active"), bits=512)
 
@@ -540,7 +542,7 @@ def vectors() -> dict[str, Any]:
         "public_sha256": hashlib.sha256(public).hexdigest(),
         "first_ciphertext": block[:WIDTH].hex(), "block_sha256": hashlib.sha256(block).hexdigest(),
         "answer": sealed.hex(), "answer_sha256": hashlib.sha256(sealed).hexdigest(),
-        "sums": both.holder.decrypt("telecom", sealed, both.layout).tolist(), "refused_answers": refused,
+        "sums": both.holder.decrypt("telecom", [sealed], both.layout)[0].tolist(), "refused_answers": refused,
     }  # fmt: skip
 
 
@@ -552,5 +554,5 @@ def test_the_frozen_vectors_have_not_changed() -> None:
     assert frozen["sums"] == wanted.tolist()
     for name, forged in frozen["refused_answers"].items():
         with pytest.raises(BrokenPromise):
-            both.holder.decrypt("telecom", bytes.fromhex(forged), both.layout)
+            both.holder.decrypt("telecom", [bytes.fromhex(forged)], both.layout)
         assert name in BAD_CIPHERTEXTS

@@ -58,9 +58,9 @@ def transcript(workers: int = 1, step: Step = lambda holder, evaluator: None, **
         for node in range(3):
             step(holder, evaluator)
             member = draw.random(ROWS) < 0.7 - 0.3 * node
-            evaluator.open_query(member)
-            said.append(evaluator.answer(seeded(f"node/{tree}/{node}")))
-            sums = holder.decrypt("telecom", said[-1], LAYOUT)
+            evaluator.open_query(np.array([member]), 1)
+            said += evaluator.answer(seeded(f"node/{tree}/{node}"))
+            sums = holder.decrypt("telecom", said[-1:], LAYOUT)[0]
             for feature, offset in enumerate(LAYOUT.offsets):
                 wanted = np.zeros(LAYOUT.n_bins[feature], dtype=np.int64)
                 np.add.at(wanted, codes[member, feature], g[member])

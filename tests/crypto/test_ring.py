@@ -91,21 +91,30 @@ def test_carry_keeps_the_value(limbs):
     assert after.max() < 1 << ring.LIMB_BITS
 
 
-@given(st.lists(st.tuples(st.integers(0, 2**54 - 1), st.integers(0, 2**54 - 1)), max_size=20))
-def test_wire_round_trip(pairs):
-    halves = np.array(pairs, dtype=np.int64).reshape(-1, 2)
-    data = ring.to_wire(halves)
-    assert len(data) == ring.ELEMENT_BYTES * len(pairs)
+@given(st.lists(st.integers(0, 2**ring.LOG_Q - 1), max_size=20))
+def test_wire_round_trip(numbers):
+    limbs = np.array([[n >> (ring.LIMB_BITS * place) & (2**ring.LIMB_BITS - 1) for n in numbers] for place in range(4)])
+    low, high = ring.words(limbs.astype(np.int64))
+    data = ring.to_wire(low, high)
+    assert data == b"".join(n.to_bytes(ring.ELEMENT_BYTES, "little") for n in numbers)
     back = ring.from_wire(data)
     assert back is not None
-    assert np.array_equal(back, halves)
+    assert [int(a) | int(b) << 64 for a, b in zip(*back, strict=True)] == numbers
+
+
+def test_wire_keeps_the_order_of_transposed_arrays():
+    low, high = np.arange(6, dtype=np.uint64).reshape(2, 3), np.arange(6, 12, dtype=np.uint64).reshape(2, 3)
+    back = ring.from_wire(ring.to_wire(low.T, high.T))
+    assert back is not None
+    assert back[0].tolist() == low.T.ravel().tolist()
+    assert back[1].tolist() == high.T.ravel().tolist()
 
 
 def test_wire_refuses_what_is_not_canonical():
     assert ring.from_wire(bytes(13)) is None
-    assert ring.from_wire(b"\xff" * 14) is None, "a half of 56 bits"
-    assert ring.from_wire(bytes(6) + b"\x40" + bytes(7)) is None, "2^54 is the first that is too large"
-    assert ring.from_wire(bytes(6) + b"\x3f" + bytes(7)) is not None
+    assert ring.from_wire(b"\xff" * 14) is None, "112 bits"
+    assert ring.from_wire(bytes(13) + b"\x10") is None, "2^108 is the first that is too large"
+    assert ring.from_wire(bytes(13) + b"\x0f") is not None
 
 
 @settings(max_examples=5, deadline=None)

@@ -16,7 +16,7 @@ from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.crypto import ring
 from vfl.crypto.fixed_base import big, from_bytes, inverse
-from vfl.crypto.lattice import QUERY_BLOCKS as LATTICE_BLOCKS
+from vfl.crypto.lattice import QUERY_VECTORS, VALUES
 from vfl.crypto.paillier import PaillierKeyHolder
 from vfl.crypto.paillier_cells import cell_sums, pack_cells
 from vfl.crypto.scheme import BLOCK_ROWS, CellLayout, Sealed
@@ -25,13 +25,14 @@ from vfl.learn.ensemble import Parts
 from vfl.learn.objective import fixed_gradients
 from vfl.learn.parameters import GBDTParameters
 from vfl.protocols.boost import (
+    ChosenSplit,
     FeatureBins,
     HintBlock,
-    NodeHistogram,
+    NodeHistograms,
     NodeQuery,
     QueryBlock,
-    SplitChosen,
     SplitRows,
+    SplitsChosen,
     TrainingRows,
     TreeBlock,
     TreeClosed,
@@ -68,7 +69,7 @@ def many_cells() -> Case:
 
 # Real encryption with a hint, or a query, of several blocks.
 MANY_CELLS = lattice(many_cells())
-MANY_ROWS = lattice(credit(LATTICE_BLOCKS * ring.N + 60, (1, 1), num_leaves=2, max_bin=4, num_iterations=1))
+MANY_ROWS = lattice(credit(QUERY_VECTORS // VALUES * ring.N + 60, (1, 1), num_leaves=2, max_bin=4, num_iterations=1))
 FLAVOURS = pytest.mark.parametrize("named", [True, False], ids=["named", "hidden"])
 
 
@@ -175,7 +176,7 @@ def test_a_split_that_leaves_one_child_without_training_rows_is_grown_all_the_sa
     )  # fmt: skip
     tapes = train(case, clear(named))
     if named:
-        some = [any(query.rows) for query in heard(tapes["telecom"], NodeQuery)]
+        some = [any(rows) for query in heard(tapes["telecom"], NodeQuery) for rows in query.rows]
     else:
         blocks = [np.frombuffer(block.rows[NONCE:], "<i8").any() for block in heard(tapes["telecom"], QueryBlock)]
         some = np.reshape(blocks, (-1, QUERY_BLOCKS)).any(axis=1).tolist()
@@ -234,7 +235,7 @@ def test_cost_is_as_written() -> None:
     assert trees == 2
     assert told.count("TreeBlock") == 2 * trees
     assert told.count("NodeQuery") == 5 * trees
-    asked = [unpack_bits(query.rows, BLOCK_ROWS + 60).sum() for query in heard(named, NodeQuery)]
+    asked = [unpack_bits(rows, BLOCK_ROWS + 60).sum() for query in heard(named, NodeQuery) for rows in query.rows]
     assert all(rows <= (BLOCK_ROWS + 60) / 2 for rows in asked if rows != BLOCK_ROWS + 60), (
         "the smaller child is summed"
     )
@@ -244,6 +245,21 @@ def test_cost_is_as_written() -> None:
     asked_at = [place for place, kind in enumerate(hidden) if kind == "NodeQuery"]
     assert all(hidden[at + 1 : at + 1 + QUERY_BLOCKS] == ["QueryBlock"] * QUERY_BLOCKS for at in asked_at)
     assert hidden.count("QueryBlock") == QUERY_BLOCKS * len(asked_at)
+
+
+@FLAVOURS
+def test_a_level_is_asked_for_at_once_where_no_leaf_can_crowd_out_another(named: bool) -> None:
+    """The trees are those of the pooled columns either way; a tree of a limited depth takes a few messages only."""
+    options = {"max_depth": 4, "min_data_in_leaf": 1, "num_iterations": 3}
+    whole, tight = (credit(400, (2, 2), num_leaves=leaves, **options) for leaves in (16, 15))
+    for case, together in ((whole, True), (tight, False)):
+        tapes = train(case, clear(named))
+        assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
+        counts = [query.count for query in heard(tapes["telecom"], NodeQuery)]
+        splits = [len(message.splits) for message in heard(tapes["telecom"], SplitsChosen)]
+        trees = len(tapes["bank"].result.trees)
+        assert (max(counts), len(counts)) == ((4, 4 * trees) if together else (1, sum(counts)))
+        assert (max(splits) > 1) == together
 
 
 def test_a_query_is_encrypted_once_for_all_partners() -> None:
@@ -260,9 +276,9 @@ def test_the_cost_of_a_hidden_query_is_as_written() -> None:
     tapes = train(case, scheme)
     (bins,) = heard(tapes["bank"], FeatureBins)
     assert sum(len(block.hint) for block in heard(tapes["bank"], HintBlock)) == 32768 * sum(bins.bins)
-    assert {len(answer.sums) for answer in heard(tapes["bank"], NodeHistogram)} == {28 * sum(bins.bins)}
+    assert {len(one) for answer in heard(tapes["bank"], NodeHistograms) for one in answer.sums} == {28 * sum(bins.bins)}
     assert {len(block.rows) for block in heard(tapes["telecom"], QueryBlock)} == {28 * (5000 + ring.N)}
-    assert {query.rows for query in heard(tapes["telecom"], NodeQuery)} == {b""}
+    assert not any(query.rows for query in heard(tapes["telecom"], NodeQuery))
     assert not heard(tapes["telecom"], TreeBlock)
 
 
@@ -274,7 +290,8 @@ def test_no_ciphertext_is_bare_repeated_or_of_another_width() -> None:
     tapes = train(case, paillier(512))
     n = PaillierKeyHolder(case.lanes, b"run", seed(9), bits=512, small_keys_for_tests=True).key.public.n
     # The rows of a tree are the same for all partners: they count once.
-    blobs = [m.rows for m in heard(tapes["telecom"], TreeBlock)] + [m.sums for m in heard(tapes["bank"], NodeHistogram)]
+    blobs = [m.rows for m in heard(tapes["telecom"], TreeBlock)]
+    blobs += [one for m in heard(tapes["bank"], NodeHistograms) for one in m.sums]
     found = [int.from_bytes(blob[i : i + 128], "big") for blob in blobs for i in range(0, len(blob), 128)]
     assert len(found) > 3 * 50 + 10
     assert sum(len(blob) for blob in blobs) == 128 * len(found)
@@ -295,10 +312,11 @@ def test_no_answer_is_the_product_that_its_reader_can_compute() -> None:
             block = unpack(TreeBlock, said.body).rows
             rows = [from_bytes(block[i : i + 128]) for i in range(0, len(block), 128)]
         elif "/NodeQuery/" in said.slot:
-            member = unpack_bits(unpack(NodeQuery, said.body).rows, 50)
+            [named] = unpack(NodeQuery, said.body).rows
+            member = unpack_bits(named, 50)
             bare = pack_cells(cell_sums(rows, columns.codes, layout, member, big(public.n_squared)), public, case.lanes)
             queries.append(bare)
-    answers = [m.sums for m in heard(tapes["bank"], NodeHistogram)]
+    answers = [one for m in heard(tapes["bank"], NodeHistograms) for one in m.sums]
     assert len(answers) == len(queries) > 3
     randomisers = []
     for answer, bare in zip(answers, queries, strict=True):
@@ -359,9 +377,9 @@ def of_sums(change: Callable[[np.ndarray], np.ndarray], from_node: int = 0) -> C
     """A lie about the sums of every node from one on."""
 
     def lie(message: Message) -> Message:
-        if not isinstance(message, NodeHistogram) or message.node < from_node:
+        if not isinstance(message, NodeHistograms) or message.node < from_node:
             return message
-        return NodeHistogram(message.node, change_sums(message.sums, change(read_sums(message.sums))))
+        return NodeHistograms(message.node, [change_sums(one, change(read_sums(one))) for one in message.sums])
 
     return lie
 
@@ -371,10 +389,10 @@ def replayed() -> Callable[[Message], Message]:
     first: list[Sealed] = []
 
     def lie(message: Message) -> Message:
-        if not isinstance(message, NodeHistogram):
+        if not isinstance(message, NodeHistograms):
             return message
-        first.append(message.sums)
-        return NodeHistogram(message.node, first[0])
+        first.extend(message.sums)
+        return NodeHistograms(message.node, [first[0]] * len(message.sums))
 
     return lie
 
@@ -421,9 +439,9 @@ def test_false_sums_are_caught_before_they_are_used(name: str, named: bool) -> N
     error, then = caught_lying(case, lie if name != "replayed" else replayed(), named=named)
     assert isinstance(error, BrokenPromise)
     assert error.peer == "telecom"
-    first = f"train/0/NodeHistogram/telecom>bank/{1 if named else 3}"  # bins and hint came before
+    first = f"train/0/NodeHistograms/telecom>bank/{1 if named else 3}"  # bins and hint came before
     assert (error.step == first) == (name not in LATER)
-    assert "/NodeHistogram/telecom>bank/" in error.step
+    assert "/NodeHistograms/telecom>bank/" in error.step
     assert sentence in str(error)
     assert then == []
 
@@ -449,16 +467,16 @@ def test_the_partner_that_lied_is_named_not_the_last_one_heard() -> None:
     case = credit(60, (1, 2, 1, 1), num_leaves=6)
     for party, name in enumerate(case.partners, 1):
         liar = bent(partner(case, party, clear(True)), name, LIES["one G off by one"][0], [])
-        with pytest.raises(BrokenPromise, match=rf"^{name} at train/0/NodeHistogram/{name}>bank/1: not so"):
+        with pytest.raises(BrokenPromise, match=rf"^{name} at train/0/NodeHistograms/{name}>bank/1: not so"):
             train(case, clear(True), **{name: liar})
 
 
 def test_sums_of_another_node_are_refused() -> None:
     def lie(message: Message) -> Message:
-        return NodeHistogram(message.node + 1, message.sums) if isinstance(message, NodeHistogram) else message
+        return NodeHistograms(message.node + 1, message.sums) if isinstance(message, NodeHistograms) else message
 
     error, then = caught_lying(credit(), lie, named=True)
-    assert "the histogram is of node 0" in str(error)
+    assert "the histograms are of node 0" in str(error)
     assert then == []
 
 
@@ -473,7 +491,7 @@ def test_sums_moved_between_bins_are_caught_by_the_split_they_win(named: bool) -
     assert isinstance(error, BrokenPromise)
     assert "the rows sent left have the sums of the bins on the left" in str(error)
     assert "/SplitRows/telecom>bank/" in error.step
-    assert then == ["SplitChosen"]
+    assert then == ["SplitsChosen"]
 
 
 @FLAVOURS
@@ -490,10 +508,10 @@ def test_a_false_split_is_caught_whenever_its_sums_are_false(named: bool, data: 
     def lie(message: Message) -> Message:
         if not isinstance(message, SplitRows) or seen:
             return message
-        left = unpack_bits(message.left, 60)
+        left = unpack_bits(message.left[0], 60)
         other = left ^ flipped
         seen.append(bool((g[left].sum(), h[left].sum()) != (g[other].sum(), h[other].sum())))
-        return SplitRows(pack_bits(other))
+        return SplitRows([pack_bits(other)])
 
     liar = bent(partner(case, 1, clear(named)), "telecom", lie, [])
     try:
@@ -511,10 +529,10 @@ def test_a_false_split_with_the_true_sum_of_g_is_caught_by_that_of_h() -> None:
     def lie(message: Message) -> Message:
         if not isinstance(message, SplitRows):
             return message
-        left = unpack_bits(message.left, 60)
+        left = unpack_bits(message.left[0], 60)
         one_of_each = [np.flatnonzero(~left & (case.labels == label))[0] for label in (0, 1)]
         left[one_of_each] = True
-        return SplitRows(pack_bits(left))
+        return SplitRows([pack_bits(left)])
 
     error, then = caught_lying(case, lie, named=True)
     assert "the rows sent left have the sums of the bins on the left" in str(error)
@@ -523,7 +541,9 @@ def test_a_false_split_with_the_true_sum_of_g_is_caught_by_that_of_h() -> None:
 
 def test_the_opposite_of_every_answer_is_caught() -> None:
     def lie(message: Message) -> Message:
-        return SplitRows(pack_bits(~unpack_bits(message.left, 60))) if isinstance(message, SplitRows) else message
+        if not isinstance(message, SplitRows):
+            return message
+        return SplitRows([pack_bits(~unpack_bits(bits, 60)) for bits in message.left])
 
     error, then = caught_lying(credit(60, (1, 2), num_leaves=3), lie, named=False)
     assert "the rows sent left" in str(error)
@@ -660,14 +680,15 @@ def root(case: Case) -> bytes:
     return pack_bits(case.parts.train[case.parts.train])
 
 
-def split(case: Case, feature: int = 0, bin_: int = 0, rows: bytes | None = None) -> SplitChosen:
-    return SplitChosen(feature, bin_, False, pack_bits(case.parts.fit) if rows is None else rows)
+def split(case: Case, feature: int = 0, bin_: int = 0, rows: bytes | None = None) -> SplitsChosen:
+    named = pack_bits(case.parts.fit) if rows is None else rows
+    return SplitsChosen([ChosenSplit(feature, bin_, False, named)])
 
 
 async def too_many_nodes(channel: Channel, case: Case) -> None:
     for node in range(case.parameters.num_leaves):
-        await channel.send(NodeQuery(node, root(case)))
-        await channel.recv(NodeHistogram)
+        await channel.send(NodeQuery(node, 1, [root(case)]))
+        await channel.recv(NodeHistograms)
 
 
 async def too_many_splits(channel: Channel, case: Case) -> None:
@@ -678,8 +699,8 @@ async def too_many_splits(channel: Channel, case: Case) -> None:
 
 async def the_same_node_again(channel: Channel, case: Case) -> None:
     for _ in range(2):
-        await channel.send(NodeQuery(0, root(case)))
-        await channel.recv(NodeHistogram)
+        await channel.send(NodeQuery(0, 1, [root(case)]))
+        await channel.recv(NodeHistograms)
 
 
 def say(*messages: Callable[[Case], Message]) -> Script:
@@ -700,11 +721,11 @@ DEMANDS: dict[str, tuple[Script, str]] = {
     "too many nodes": (too_many_nodes, "a tree has fewer histograms than leaves"),
     "too many splits": (too_many_splits, "a tree has fewer splits than leaves"),
     "a node again": (the_same_node_again, "the sums of node 1 are asked for next"),
-    "a node out of order": (say(lambda c: NodeQuery(1, root(c))), "the sums of node 0 are asked for next"),
-    "a node before the first": (say(lambda c: NodeQuery(-1, root(c))), "the sums of node 0 are asked for next"),
-    "rows of the whole table": (say(lambda c: NodeQuery(0, bytes(9))), "bits take"),
-    "rows beyond the last": (say(lambda c: NodeQuery(0, b"\xff" * len(root(c)))), "padding bits are zero"),
-    "a block of a query": (say(lambda c: NodeQuery(0, root(c)), lambda c: QueryBlock(0, b"?")), "QueryBlock"),
+    "a node out of order": (say(lambda c: NodeQuery(1, 1, [root(c)])), "the sums of node 0 are asked for next"),
+    "a node before the first": (say(lambda c: NodeQuery(-1, 1, [root(c)])), "the sums of node 0 are asked for next"),
+    "rows of the whole table": (say(lambda c: NodeQuery(0, 1, [bytes(9)])), "bits take"),
+    "rows beyond the last": (say(lambda c: NodeQuery(0, 1, [b"\xff" * len(root(c))])), "padding bits are zero"),
+    "a block of a query": (say(lambda c: NodeQuery(0, 1, [root(c)]), lambda c: QueryBlock(0, b"?")), "QueryBlock"),
     "a block before its query": (say(lambda c: QueryBlock(0, b"?")), "QueryBlock"),
     "an unknown feature": (say(lambda c: split(c, feature=2)), "the split names one of our features"),
     "a feature below zero": (say(lambda c: split(c, feature=-1)), "the split names one of our features"),
@@ -734,11 +755,14 @@ def test_what_was_not_agreed_on_is_refused(name: str) -> None:
 
 
 HIDDEN: dict[str, tuple[Script, str]] = {
-    "rows named": (say(lambda c: NodeQuery(0, root(c))), "a hidden node names no rows"),
+    "rows named": (say(lambda c: NodeQuery(0, 1, [root(c)])), "a hidden node names no rows"),
     "rows of a split named": (say(split), "a hidden node names no rows"),
-    "no block": (say(lambda c: NodeQuery(0, b""), split), "SplitChosen"),
-    "an empty block": (say(lambda c: NodeQuery(0, b""), lambda c: QueryBlock(0, b"")), "the rows has 0 bytes"),
-    "the second block first": (say(lambda c: NodeQuery(0, b""), lambda c: QueryBlock(1, b"")), "block 0 of the query"),
+    "no block": (say(lambda c: NodeQuery(0, 1, []), split), "SplitsChosen"),
+    "an empty block": (say(lambda c: NodeQuery(0, 1, []), lambda c: QueryBlock(0, b"")), "the rows has 0 bytes"),
+    "the second block first": (
+        say(lambda c: NodeQuery(0, 1, []), lambda c: QueryBlock(1, b"")),
+        "block 0 of the query",
+    ),
     "a block before its query": (say(lambda c: QueryBlock(0, b"")), "QueryBlock"),
     "too many splits": (too_many_splits, "a hidden node names no rows"),
     "rows in blocks": (say(lambda c: TreeBlock(0, True, b"")), "TreeBlock"),
@@ -790,7 +814,7 @@ def test_a_third_block_is_refused() -> None:
         bent_ = Bent(channel, "bank", change, [])
         channel = await opened({"telecom": bent_}, case, named=True)
         await channel.send(TreeBlock(1, True, b""))
-        await channel.recv(NodeHistogram)
+        await channel.recv(NodeHistograms)
 
     with pytest.raises(BrokenPromise, match="60 rows come in blocks of 4096"):
         train(case, clear(True), bank=script)
@@ -830,7 +854,7 @@ def test_queries_that_do_not_hold_the_rows_are_refused(name: str, real: bool) ->
         train(case, scheme, bank=liar, telecom=honest)
     assert caught.value.peer == "bank"
     assert caught.value.step.startswith("train/0/QueryBlock/bank>telecom/")
-    assert "NodeHistogram" not in [what for _, what in log], "nothing of a refused query is answered"
+    assert "NodeHistograms" not in [what for _, what in log], "nothing of a refused query is answered"
 
 
 def test_a_query_of_more_blocks_than_the_rows_take_is_refused() -> None:

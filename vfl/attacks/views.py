@@ -15,7 +15,7 @@ from vfl.learn.binning import Codes
 from vfl.learn.columns import Columns
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.split import NodeSum, Split
-from vfl.protocols.boost import NodeQuery, SplitChosen, TrainingRows
+from vfl.protocols.boost import NodeQuery, SplitsChosen, TrainingRows
 from vfl.wire import unpack
 
 Reals = npt.NDArray[np.float64]
@@ -66,13 +66,14 @@ def passive_view(
             train = unpack_bits(unpack(TrainingRows, record.body).train, len(values))
             columns = Columns.fit(names, values, train, parameters, least)
         elif kind == NodeQuery.__name__:
-            sets.show(unpack(NodeQuery, record.body).rows, int(train.sum()))
-        elif kind == SplitChosen.__name__ and columns is not None:
-            chosen = unpack(SplitChosen, record.body)
-            split = Split(0.0, chosen.feature, chosen.bin, chosen.default_left, _NOTHING, _NOTHING)
-            left = columns.left_codes(columns.record(split))
-            splits.append(left[train])
-            sets.divide(chosen.rows, left, train)
+            for bits in unpack(NodeQuery, record.body).rows:
+                sets.show(bits, int(train.sum()))
+        elif kind == SplitsChosen.__name__ and columns is not None:
+            for chosen in unpack(SplitsChosen, record.body).splits:
+                split = Split(0.0, chosen.feature, chosen.bin, chosen.default_left, _NOTHING, _NOTHING)
+                left = columns.left_codes(columns.record(split))
+                splits.append(left[train])
+                sets.divide(chosen.rows, left, train)
     if columns is None:
         raise UsageError("the transcript ends before training")
     return PassiveView(train, columns.codes[train], columns.layout.n_bins, sets.stack(train), _stack(splits, train))
@@ -85,12 +86,11 @@ class _Sets:
         self._found: dict[bytes, Mask] = {}
 
     def show(self, bits: bytes, count: int) -> None:
-        """A set of training rows; empty where the scheme hides it."""
-        if bits:
-            self._keep(unpack_bits(bits, count))
+        """A set of training rows."""
+        self._keep(unpack_bits(bits, count))
 
     def divide(self, bits: bytes, left: Mask, train: Mask) -> None:
-        """A set of aligned rows and what an own split makes of it."""
+        """A set of aligned rows and what an own split makes of it; empty where the scheme hides it."""
         if bits:
             node = unpack_bits(bits, len(train))
             for members in (node, node & left, node & ~left):

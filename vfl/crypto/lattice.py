@@ -35,7 +35,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -43,7 +43,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from vfl.crypto import ring
-from vfl.crypto.scheme import Bools, CellLayout, Codes, Int64s, Lanes, Sealed
+from vfl.crypto.scheme import MAX_NODES, Bools, CellLayout, Codes, Int64s, Lanes, Sealed
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
 
@@ -56,10 +56,12 @@ MAX_LEAK_LOG2 = -40.0
 """Statistical distance, in bits, that the answers of a run may show beyond their sums."""
 HINT_DROPPED = 44
 """Bits of the hint that do not travel: 108 - 64."""
-QUERY_BLOCKS = 16
-"""Ring blocks in one block of a query: 65,536 rows, 1.8 MB, which a processor cache holds while they are added."""
+QUERY_VECTORS = 64
+"""Encrypted vectors times ring blocks in one block of a query: 3.7 MB, or one ring block of more vectors."""
 HINT_CELLS = 512
 """Cells in one block of a hint: 16.8 MB."""
+HINT_STEP = 64
+"""Cells of a hint computed at once: what bounds the memory of the transforms to 34 MB."""
 KEPT_CELLS = 1024
 """Cells whose hint is kept as floating-point numbers beside its bits: 67 MB at most."""
 VALUES = 2  # g and h
@@ -131,6 +133,17 @@ def blocks_of(rows: int) -> int:
     return -(-rows // ring.N)
 
 
+def _blocks_per_message(nodes: int) -> int:
+    """Ring blocks in one block of a query over so many nodes."""
+    return max(1, QUERY_VECTORS // (VALUES * nodes))
+
+
+def _messages(rows: int, nodes: int) -> list[range]:
+    """The ring blocks in each block of a query; the pad is the last of all."""
+    count, step = blocks_of(rows) + 1, _blocks_per_message(nodes)
+    return [range(start, min(start + step, count)) for start in range(0, count, step)]
+
+
 def _public_elements(seed: bytes, context: bytes, count: int) -> Iterator[Int64s]:
     """The uniform elements of a run, one after the other: a_0 .. and a_* last."""
     root = Randomness(hashlib.sha256(b"tallystick-lattice-v1" + seed + context).digest())
@@ -147,7 +160,8 @@ class LatticeKeyHolder:
         count = blocks_of(self._rows) + 1
         self._spectra = np.stack([ring.spectrum(a) for a in _public_elements(self._seed, context, count)])
         self._hints: dict[str, _Hint] = {}
-        self._values: Int64s | None = None
+        self._values = np.empty((VALUES, 0), dtype=np.int64)
+        self._named = b""  # digest of the values
         self._secrets: npt.NDArray[np.int8] | None = None
 
     @property
@@ -185,50 +199,55 @@ class LatticeKeyHolder:
         if max(-int(g.min()), int(g.max())) > lanes.g_max or int(h.min()) < 0 or int(h.max()) > lanes.h_max:
             raise UsageError(f"a value exceeds the agreed bounds |g| <= {lanes.g_max}, 0 <= h <= {lanes.h_max}")
         self._values = np.stack([g, h])
+        self._named = hashlib.sha256(self._values.tobytes()).digest()
         return []
 
-    def query(self, member: Bools, rng: Randomness) -> Iterator[bytes]:
-        """The encrypted values of the node's rows, zero elsewhere, in blocks; the pad block ends the last one.
+    def query(self, members: Bools, rng: Randomness) -> Iterator[bytes]:
+        """The encrypted values of each node's rows, zero elsewhere, in blocks; the pad block ends the last one.
 
         The stream is bound to the values, so that one `rng` used twice never encrypts two vectors under one secret:
         a run that resumes says the same bytes, or bytes that have nothing to do with them.
         """
-        assert self._values is not None
-        masked = np.where(member, self._values, 0)
-        rng = rng.child(f"query/{hashlib.sha256(masked.tobytes()).hexdigest()}")
-        self._secrets = ring.ternary(rng.child("secret"), VALUES)
-        return self._encrypt(masked, ring.spectrum(self._secrets), rng.child("noise"))
+        if members.ndim != 2 or not 1 <= len(members) <= MAX_NODES or members.shape[1] != self._values.shape[1]:
+            raise UsageError(f"members is bool{members.shape}; allowed: 1 to {MAX_NODES} nodes, {self._rows} rows")
+        asked = hashlib.sha256(self._named + repr(members.shape).encode() + np.packbits(members).tobytes())
+        rng = rng.child(f"query/{asked.hexdigest()}")
+        self._secrets = ring.ternary(rng.child("secret"), VALUES * len(members))
+        return self._encrypt(members, ring.spectrum(self._secrets), rng.child("noise"))
 
-    def _encrypt(self, masked: Int64s, secret: ring.Spectrum, rng: Randomness) -> Iterator[bytes]:
-        last = len(self._spectra) - 1
-        for start in range(0, last + 1, QUERY_BLOCKS):
-            yield b"".join(
-                self._encrypt_block(t, masked, secret, rng.child(str(t)))
-                for t in range(start, min(start + QUERY_BLOCKS, last + 1))
-            )
+    def _encrypt(self, members: Bools, secrets: ring.Spectrum, rng: Randomness) -> Iterator[bytes]:
+        for blocks in _messages(self._rows, len(members)):
+            yield b"".join(self._encrypt_block(t, members, secrets, rng.child(str(t))) for t in blocks)
 
-    def _encrypt_block(self, t: int, masked: Int64s, secret: ring.Spectrum, rng: Randomness) -> bytes:
-        """b_t of both values, row by row: 28 bytes a row; of the last block only the rows there are."""
-        limbs = ring.coefficients(self._spectra[t][:, None, :] * secret)  # [limb, value, row]
-        limbs[0] += ring.binomial(rng, VALUES, ring.N)
-        rows = masked[:, t * ring.N : (t + 1) * ring.N]  # none for the pad
+    def _encrypt_block(self, t: int, members: Bools, secrets: ring.Spectrum, rng: Randomness) -> bytes:
+        """b_t of all nodes and values, row by row, 14 bytes each; of the last block only the rows there are."""
+        limbs = ring.coefficients(self._spectra[t][:, None, :] * secrets)  # [limb, vector, row]
+        limbs[0] += ring.binomial(rng, len(secrets), ring.N)
+        rows = slice(t * ring.N, (t + 1) * ring.N)  # none for the pad
+        values = members[:, None, rows] * self._values[:, rows]  # [node, value, row]
+        count = values.shape[2]
         place, shift = divmod(self._parameters.log_delta, ring.LIMB_BITS)
-        limbs[place, :, : rows.shape[1]] += rows << shift
-        used = rows.shape[1] or ring.N
-        flat = np.ascontiguousarray(limbs[:, :, :used].transpose(0, 2, 1)).reshape(ring.LIMBS, -1)
-        return ring.to_wire(ring.join(ring.carry(flat, 0)))
+        limbs[place, :, :count] += values.reshape(len(secrets), count) << shift
+        low, high = ring.words(ring.carry(limbs, 0))
+        used = count or ring.N
+        return ring.to_wire(low[:, :used].T, high[:, :used].T)
 
-    def decrypt(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
+    def decrypt(self, peer: str, answers: Sequence[bytes], layout: CellLayout) -> Int64s:
         """The cell sums of the latest query."""
         hint = self._hints.get(peer)
         if hint is None or hint.layout != layout or self._secrets is None:
             raise UsageError(f"layout of {peer} is not the one accepted for this run; allowed: that one")
-        halves = ring.from_wire(answer)
-        if halves is None or len(halves) != layout.cells * VALUES:
-            raise BrokenPromise(f"the answer is not {layout.cells} pairs of ring elements", peer=peer)
-        sums = _subtract_and_round(halves.reshape(layout.cells, VALUES, 2), hint, self._secrets, self._parameters)
+        if len(answers) * VALUES != len(self._secrets):
+            raise BrokenPromise(f"{len(answers)} answers for {len(self._secrets) // VALUES} nodes", peer=peer)
+        tops = []
+        for answer in answers:
+            elements = ring.from_wire(answer)
+            if elements is None or len(elements[0]) != layout.cells * VALUES:
+                raise BrokenPromise(f"the answer is not {layout.cells} pairs of ring elements", peer=peer)
+            tops.append(_top(*elements).reshape(layout.cells, VALUES))
+        sums = _subtract_and_round(np.stack(tops), hint, self._secrets, self._parameters)
         lanes = self._parameters.lanes
-        if (np.abs(sums[:, 0]) > lanes.g_sum).any() or (sums[:, 1] < 0).any() or (sums[:, 1] > lanes.h_sum).any():
+        if (np.abs(sums[..., 0]) > lanes.g_sum).any() or (sums[..., 1] < 0).any() or (sums[..., 1] > lanes.h_sum).any():
             raise BrokenPromise("a sum is beyond what the agreed bounds allow", peer=peer)
         return sums
 
@@ -276,16 +295,20 @@ class _Hint:
         return found
 
 
+def _top(low: ring.Words, high: ring.Words) -> Int64s:
+    """The top 64 of 108 bits; int64, whose arithmetic wraps: arithmetic mod 2^64 = q / 2^44."""
+    return ((low >> np.uint64(HINT_DROPPED)) | (high << np.uint64(ring.WORD_BITS - HINT_DROPPED))).view(np.int64)
+
+
 def _subtract_and_round(
-    halves: Int64s, hint: _Hint, secrets: npt.NDArray[np.int8], parameters: LatticeParameters
+    tops: Int64s, hint: _Hint, secrets: npt.NDArray[np.int8], parameters: LatticeParameters
 ) -> Int64s:
-    """(y - P s) / D, rounded, for int64 halves [cells, values, 2]: int64[cells, values]."""
+    """(y - P s) / D, rounded, for the top halves of y, int64[nodes, cells, values]: of the same shape."""
     high, low = hint.constant_terms(secrets)
-    # What is below 2^44 is far inside the noise. int64 arithmetic wraps, which is arithmetic mod 2^64 = q / 2^44.
-    top = (halves[..., 0] >> HINT_DROPPED) + (halves[..., 1] << (ring.HALF_BITS - HINT_DROPPED))
-    value = top - (low + (high << 32))
+    # What is below 2^44 is far inside the noise.
+    products = (low + (high << 32)).reshape(tops.shape[1], tops.shape[0], VALUES).transpose(1, 0, 2)
     shift = parameters.log_delta - HINT_DROPPED
-    return (value + (1 << (shift - 1))) >> shift
+    return (tops - products + (1 << (shift - 1))) >> shift
 
 
 class LatticeEvaluator:
@@ -298,21 +321,16 @@ class LatticeEvaluator:
         self._seed, self._parameters, self._context = public, parameters, context
         self._rows = parameters.lanes.rows
         self._layout: CellLayout | None = None
-        self._matrices: list[list[scipy.sparse.csr_array]] = []
+        self._matrices: list[scipy.sparse.csr_array] = []
         self._masks = np.empty((0, ring.N), dtype=np.int8)  # r_j
         self._numbers: Reals | None = None
-        self._sums: Int64s | None = None
-        self._seen = 0
+        self._sums: Int64s | None = None  # [cell, third of an element, vector]
+        self._due: list[range] = []
 
     @property
     def discloses_membership(self) -> bool:
         """False: rows outside a node are encrypted zeros."""
         return False
-
-    @property
-    def query_blocks(self) -> int:
-        """Blocks of a query."""
-        return -(-(blocks_of(self._rows) + 1) // QUERY_BLOCKS)
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         """Binds the bins; the blocks of the hint, each computed when asked for."""
@@ -324,56 +342,74 @@ class LatticeEvaluator:
         return self._hint_blocks(codes, layout, rng.child("noise"))
 
     def _hint_blocks(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
+        elements = _public_elements(self._seed, self._context, blocks_of(self._rows) + 1)
+        spectra = [ring.spectrum(element) for element in elements]
         for start in range(0, layout.cells, HINT_CELLS):
             stop = min(start + HINT_CELLS, layout.cells)
-            yield self._hint_of(range(start, stop), codes, layout, rng.child(str(start)))
+            steps = [range(at, min(at + HINT_STEP, stop)) for at in range(start, stop, HINT_STEP)]
+            yield b"".join(self._hint_of(cells, codes, layout, spectra, rng.child(str(cells.start))) for cells in steps)
 
-    def _hint_of(self, cells: range, codes: Codes, layout: CellLayout, rng: Randomness) -> bytes:
+    def _hint_of(
+        self, cells: range, codes: Codes, layout: CellLayout, spectra: list[ring.Spectrum], rng: Randomness
+    ) -> bytes:
         """The top 64 bits of P_j for some cells."""
         limbs = np.zeros((len(cells), ring.LIMBS, ring.N), dtype=np.int64)
         limbs[:, 0] = ring.binomial(rng, len(cells), ring.N)
         waiting = np.zeros((len(cells), ring.LIMBS, ring.N // 2), dtype=np.complex128)
-        last = blocks_of(self._rows)
-        for t, element in enumerate(_public_elements(self._seed, self._context, last + 1)):
+        last = len(spectra) - 1
+        for t, element in enumerate(spectra):
             picks = self._masks[cells.start : cells.stop] if t == last else _indicators(cells, codes, layout, t)
-            waiting += ring.spectrum(picks).conj()[:, None, :] * ring.spectrum(element)
+            waiting += ring.spectrum(picks).conj()[:, None, :] * element
             if (t + 1) % ring.MAX_SUM == 0 or t == last:
                 limbs += ring.coefficients(waiting)
                 waiting[:] = 0
-        limbs = ring.carry(limbs, 1)
-        halves = ring.join(np.ascontiguousarray(limbs.transpose(1, 0, 2)).reshape(ring.LIMBS, -1))
-        top = (halves[:, 0] >> HINT_DROPPED) | (halves[:, 1] << (ring.HALF_BITS - HINT_DROPPED))
-        return top.astype("<i8").tobytes()
+        return _top(*ring.words(np.moveaxis(ring.carry(limbs, 1), 1, 0))).astype("<i8").tobytes()
 
     def open_tree(self, blocks: list[bytes]) -> None:
         """Nothing is sent per tree in this scheme. Raises BrokenPromise if something was."""
         if blocks:
             raise BrokenPromise("rows came with a tree; this scheme sends them with a query")
 
-    def open_query(self, member: Bools | None) -> None:
-        """A query begins; its blocks follow."""
-        if member is not None:
+    def open_query(self, members: Bools | None, nodes: int) -> int:
+        """A query begins; how many blocks follow."""
+        if members is not None:
             raise BrokenPromise("rows are named; this scheme hides them")
+        if not 1 <= nodes <= MAX_NODES:
+            raise BrokenPromise(f"a query over {nodes} nodes; allowed: 1 to {MAX_NODES}")
         if self._layout is None:
             raise UsageError("codes are not bound; allowed: answers after hint()")
-        self._sums = np.zeros((self._layout.cells, VALUES, 3), dtype=np.int64)
-        self._seen = 0
+        self._sums = np.zeros((self._layout.cells, 3, VALUES * nodes), dtype=np.int64)
+        self._due = _messages(self._rows, nodes)
+        return len(self._due)
 
     def absorb(self, block: bytes) -> None:
         """Adds the rows of one block to their cells. Raises BrokenPromise for a wrong size or value."""
         assert self._sums is not None
-        start = self._seen * QUERY_BLOCKS * ring.N
-        rows = max(0, min(QUERY_BLOCKS * ring.N, self._rows - start))
-        self._seen += 1
-        pad = ring.N if self._seen == self.query_blocks else 0
-        halves = ring.from_wire(block)
-        if halves is None or len(halves) != VALUES * (rows + pad):
-            raise BrokenPromise(f"a query block of {len(block)} bytes where {rows + pad} encrypted rows are due")
-        thirds = _thirds(halves).reshape(rows + pad, VALUES * 3)
-        if rows:
-            self._add_rows(thirds[:rows], self._matrices[self._seen - 1])
-        if pad:
-            padded = self._mask_numbers() @ thirds[rows:].astype(np.float64)  # below 2^48: exact
+        if not self._due:
+            raise BrokenPromise("a query block came beyond the last one")
+        blocks, vectors = self._due[0], self._sums.shape[2]
+        bounds = np.minimum(np.arange(blocks.start, blocks.stop + 1) * ring.N, self._rows)
+        sizes = np.diff(bounds)
+        if not self._due[1:]:
+            sizes[-1] = ring.N  # the pad
+        elements = ring.from_wire(block)
+        if elements is None or len(elements[0]) != vectors * sizes.sum():
+            raise BrokenPromise(f"a query block of {len(block)} bytes where {sizes.sum()} encrypted rows are due")
+        self._due = self._due[1:]
+        low, high = (words.reshape(-1, vectors) for words in elements)
+        start = 0
+        for t, size in zip(blocks, sizes.tolist(), strict=True):
+            self._add(t, _thirds(low[start : start + size], high[start : start + size]))
+            start += size
+
+    def _add(self, t: int, thirds: Int64s) -> None:
+        """Adds a ring block's rows, int64[rows, 3, vectors], to their cells, or the pad under the masks."""
+        assert self._sums is not None
+        flat = thirds.reshape(len(thirds), -1)
+        if t < len(self._matrices):
+            self._sums += (self._matrices[t] @ flat).reshape(self._sums.shape)
+        else:
+            padded = self._mask_numbers() @ flat.astype(np.float64)  # below 2^48: exact
             self._sums += padded.astype(np.int64).reshape(self._sums.shape)
 
     def _mask_numbers(self) -> Reals:
@@ -385,20 +421,14 @@ class LatticeEvaluator:
             self._numbers = numbers
         return numbers
 
-    def _add_rows(self, thirds: Int64s, matrices: list[scipy.sparse.csr_array]) -> None:
-        assert self._layout is not None
-        assert self._sums is not None
-        flat = self._sums.reshape(-1, thirds.shape[1])
-        for offset, matrix in zip(self._layout.offsets, matrices, strict=True):
-            flat[offset : offset + matrix.shape[0]] += matrix @ thirds
-
-    def answer(self, rng: Randomness) -> Sealed:
-        """The flooded sums, 28 bytes a cell."""
-        assert self._sums is not None
-        if self._seen != self.query_blocks:
+    def answer(self, rng: Randomness) -> list[Sealed]:
+        """The flooded sums of each node, 28 bytes a cell."""
+        if self._sums is None or self._due:
             raise UsageError("the query is not complete; allowed: an answer after all its blocks")
         stream = rng.child(f"flood/{hashlib.sha256(self._sums.tobytes()).hexdigest()}")
-        return flooded(self._sums, self._parameters.flood_bits, stream)
+        nodes = self._sums.reshape(len(self._sums), 3, -1, VALUES).transpose(2, 0, 3, 1)  # [node, cell, value, third]
+        bits = self._parameters.flood_bits
+        return [flooded(node, bits, stream.child(str(number))) for number, node in enumerate(nodes)]
 
 
 def flooded(sums: Int64s, flood_bits: int, rng: Randomness) -> Sealed:
@@ -412,7 +442,7 @@ def flooded(sums: Int64s, flood_bits: int, rng: Randomness) -> Sealed:
     limbs[place] -= 1 << shift
     for number, third in enumerate(np.moveaxis(sums.reshape(count, 3), 1, 0)):
         _add_at(limbs, third, 36 * number)
-    return Sealed(ring.to_wire(ring.join(ring.carry(limbs, 0))))
+    return Sealed(ring.to_wire(*ring.words(ring.carry(limbs, 0))))
 
 
 def _add_at(limbs: Int64s, values: Int64s, position: int) -> None:
@@ -424,12 +454,14 @@ def _add_at(limbs: Int64s, values: Int64s, position: int) -> None:
         limbs[place + 1] += values >> (ring.LIMB_BITS - shift)
 
 
-def _thirds(halves: Int64s) -> Int64s:
-    """Halves of 54 bits as thirds of 36, so that 2^26 of them can be added: int64[n, 2] -> int64[n, 3]."""
-    mask = (1 << 36) - 1
-    low, high = halves[:, 0], halves[:, 1]
-    middle = (low >> 36) | ((high & ((1 << 18) - 1)) << 18)
-    return np.stack([low & mask, middle, high >> 18], axis=-1)
+def _thirds(low: ring.Words, high: ring.Words) -> Int64s:
+    """Elements as thirds of 36 bits, so that 2^26 of them can be added: uint64[n, vectors] -> int64[n, 3, vectors]."""
+    thirds = np.empty((len(low), 3, low.shape[1]), dtype=np.uint64)
+    mask = np.uint64((1 << 36) - 1)
+    np.bitwise_and(low, mask, out=thirds[:, 0])
+    np.bitwise_and((low >> np.uint64(36)) | (high << np.uint64(28)), mask, out=thirds[:, 1])
+    np.right_shift(high, np.uint64(8), out=thirds[:, 2])
+    return thirds.view(np.int64)
 
 
 def _indicators(cells: range, codes: Codes, layout: CellLayout, t: int) -> npt.NDArray[np.int8]:
@@ -443,18 +475,15 @@ def _indicators(cells: range, codes: Codes, layout: CellLayout, t: int) -> npt.N
     return picks
 
 
-def _matrices(codes: Codes, layout: CellLayout) -> list[list[scipy.sparse.csr_array]]:
-    """The 0/1 matrix D, cut by query block and feature: bins x rows of the block, int64."""
-    step = QUERY_BLOCKS * ring.N
-    blocks = []
-    for start in range(0, max(1, len(codes)), step):
-        part = codes[start : start + step]
-        ones = np.ones(len(part), dtype=np.int64)  # one array for all features
-        blocks.append([_matrix(part[:, f], bins, ones) for f, bins in enumerate(layout.n_bins)])
-    return blocks
+def _matrices(codes: Codes, layout: CellLayout) -> list[scipy.sparse.csr_array]:
+    """The 0/1 matrix D, cut by ring block: int64, cells x rows of the block."""
+    ones = np.ones(ring.N * layout.features, dtype=np.int64)  # one array for all blocks
+    return [_matrix(codes[start : start + ring.N], layout, ones) for start in range(0, len(codes), ring.N)]
 
 
-def _matrix(column: npt.NDArray[np.unsignedinteger], bins: int, ones: Int64s) -> scipy.sparse.csr_array:
-    order = np.argsort(column, kind="stable").astype(np.int32)
-    ends = np.concatenate([[0], np.cumsum(np.bincount(column, minlength=bins))]).astype(np.int32)
-    return scipy.sparse.csr_array((ones, order, ends), shape=(bins, len(column)))
+def _matrix(codes: Codes, layout: CellLayout, ones: Int64s) -> scipy.sparse.csr_array:
+    order = np.argsort(codes, axis=0, kind="stable").T.astype(np.int32)  # rows by feature, then bin
+    counts = [np.bincount(column, minlength=bins) for column, bins in zip(codes.T, layout.n_bins, strict=True)]
+    ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
+    shape = (layout.cells, len(codes))
+    return scipy.sparse.csr_array((ones[: order.size], order.reshape(-1), ends), shape=shape)

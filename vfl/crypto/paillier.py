@@ -251,15 +251,18 @@ class PaillierKeyHolder:
         count = min(_CHUNK_ROWS, self._lanes.rows - chunk * _CHUNK_ROWS)
         return self._encryptor.material(count, stream.child(str(chunk)))
 
-    def query(self, member: Bools, rng: Randomness) -> Iterator[bytes]:
-        """No blocks: the plain row set says it all."""
-        _check_member(member, self._lanes.rows)
+    def query(self, members: Bools, rng: Randomness) -> Iterator[bytes]:
+        """No blocks: the plain row sets say it all."""
+        _check_members(members, self._lanes.rows)
         return iter(())
 
-    def decrypt(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
-        """The cell sums in `answer`. See `scheme.KeyHolder`."""
+    def decrypt(self, peer: str, answers: Sequence[bytes], layout: CellLayout) -> Int64s:
+        """The cell sums in `answers`. See `scheme.KeyHolder`."""
         if self._layouts.get(peer) != layout:
             raise UsageError(f"layout of {peer} is not the one accepted for this run; allowed: that one")
+        return np.stack([self._decrypt_node(peer, answer, layout) for answer in answers])
+
+    def _decrypt_node(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
         public = self._key.public
         count = -(-layout.cells // slots(public.bits, self._lanes))
         try:
@@ -279,7 +282,7 @@ class PaillierEvaluator:
     """A passive side of one run (`scheme.Evaluator`)."""
 
     __slots__ = (
-        "_codes", "_crew", "_lanes", "_layout", "_member", "_opened", "_public", "_queries", "_randomisers", "_seals",
+        "_codes", "_crew", "_lanes", "_layout", "_members", "_opened", "_public", "_queries", "_randomisers", "_seals",
     )  # fmt: skip
 
     def __init__(
@@ -308,7 +311,7 @@ class PaillierEvaluator:
         self._codes: Codes | None = None
         self._layout: CellLayout | None = None
         self._opened = False
-        self._member: Bools | None = None
+        self._members: Bools | None = None
         self._seals = 0
 
     @property
@@ -320,11 +323,6 @@ class PaillierEvaluator:
     def discloses_membership(self) -> bool:
         """True: the rows of a node are named in the clear."""
         return True
-
-    @property
-    def query_blocks(self) -> int:
-        """0: the plain row set says it all."""
-        return 0
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         """Binds the bins; no blocks, as this scheme needs no hint. `rng` seeds every seal. Raises UsageError."""
@@ -345,27 +343,29 @@ class PaillierEvaluator:
         self._crew.tell("hold", read_ciphertexts(b"".join(blocks), total, self._public, "the tree"))
         self._opened = True
 
-    def open_query(self, member: Bools | None) -> None:
-        """Notes the rows to sum."""
+    def open_query(self, members: Bools | None, nodes: int) -> int:
+        """Notes the rows to sum; no blocks follow."""
         if not self._opened:
             raise BrokenPromise("a query came while no tree was open")
-        if member is None:
-            raise UsageError(f"member is None; allowed: bool of shape {(self._lanes.rows,)}")
-        _check_member(member, self._lanes.rows)
-        self._member = member
+        if members is None:
+            raise UsageError(f"members is None; allowed: bool of shape {(nodes, self._lanes.rows)}")
+        _check_members(members, self._lanes.rows)
+        self._members = members
+        return 0
 
     def absorb(self, block: bytes) -> None:
         """Refuses: a query of this scheme has no blocks."""
         raise BrokenPromise(f"a query of {len(block)} bytes came; {NAME} has none")
 
-    def answer(self, rng: Randomness) -> Sealed:
-        """The packed and sealed sums over the rows of the query. See `scheme.Evaluator`."""
+    def answer(self, rng: Randomness) -> list[Sealed]:
+        """The packed and sealed sums over the rows of each node. See `scheme.Evaluator`."""
         if self._codes is None or self._layout is None or self._randomisers is None:
             raise UsageError("codes are not bound; allowed: answers after hint()")
-        if not self._opened or self._member is None:
+        if not self._opened or self._members is None:
             raise UsageError("no query is open; allowed: an answer to each")
-        member, self._member = self._member, None
-        return seal(self._pack(self._sums(self._codes, self._layout, member)), self._randomisers, rng)
+        members, self._members = self._members, None
+        packed = [self._pack(self._sums(self._codes, self._layout, member)) for member in members]
+        return [seal(cells, self._randomisers, rng) for cells in packed]  # bound to the count of seals: never alike
 
     def idle(self) -> bool:
         """Makes a few randomisers ahead; for a driver that has nothing else to do. Whether some are left to make."""
@@ -396,6 +396,6 @@ class PaillierEvaluator:
         return [one for chunk in self._crew.map("pack", chunks) for one in chunk]
 
 
-def _check_member(member: Bools, rows: int) -> None:
-    if member.dtype != np.bool_ or member.shape != (rows,):
-        raise UsageError(f"member is {member.dtype}{member.shape}; allowed: bool{(rows,)}")
+def _check_members(members: Bools, rows: int) -> None:
+    if members.dtype != np.bool_ or members.ndim != 2 or members.shape[1] != rows:
+        raise UsageError(f"members is {members.dtype}{members.shape}; allowed: bool{('nodes', rows)}")

@@ -26,8 +26,9 @@ from vfl.randomness import Randomness
 N = 4096
 LIMB_BITS, LIMBS = 27, 4
 LOG_Q = LIMB_BITS * LIMBS
-HALF_BITS = 54  # an element on the wire: two halves of 54 bits, 7 bytes each
-ELEMENT_BYTES = 14
+ELEMENT_BYTES = 14  # on the wire: 112 bits, little-endian, of which the highest 4 are zero
+WORD_BITS = 64
+HIGH_BITS = LOG_Q - WORD_BITS
 MAX_SUM = 16
 """Products that may be added before the result is rounded."""
 _HALF = N // 2
@@ -36,6 +37,7 @@ _TWIST = np.exp(1j * np.pi * np.arange(_HALF) / N)
 
 Int64s = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
+Words = npt.NDArray[np.uint64]
 Spectrum = npt.NDArray[np.complex128]
 
 
@@ -88,24 +90,36 @@ def binomial(rng: Randomness, *shape: int) -> npt.NDArray[np.int8]:
     return noise.reshape(shape)
 
 
-def to_wire(halves: npt.NDArray[np.int64]) -> bytes:
-    """Elements as bytes: int64[n, 2], halves in 0..2^54-1, low one first -> 14 bytes each, little-endian."""
-    octets = halves.astype("<i8").view(np.uint8).reshape(-1, 2, 8)
-    return np.ascontiguousarray(octets[:, :, :7]).tobytes()
+def words(limbs: Int64s) -> tuple[Words, Words]:
+    """Carried limbs int64[4, ...] as numbers of 108 bits: the lowest 64 bits and the 44 above, uint64[...] each."""
+    parts = limbs.view(np.uint64)
+    low = parts[0] | (parts[1] << np.uint64(LIMB_BITS)) | (parts[2] << np.uint64(2 * LIMB_BITS))
+    high = (parts[2] >> np.uint64(WORD_BITS - 2 * LIMB_BITS)) | (parts[3] << np.uint64(3 * LIMB_BITS - WORD_BITS))
+    return low, high
 
 
-def from_wire(data: bytes) -> Int64s | None:
-    """Elements from bytes: int64[n, 2]; None when a half is not below 2^54 or the length is no multiple of 14."""
-    if len(data) % ELEMENT_BYTES:
+def to_wire(low: Words, high: Words) -> bytes:
+    """Elements as bytes, 14 each, in the order of the arrays."""
+    count = low.size
+    octets = np.empty(count * ELEMENT_BYTES, dtype=np.uint8)
+    # The high word first, two bytes too early and shifted by as much: the low word then overwrites those two.
+    _strided(octets, 6, count).reshape(high.shape)[...] = high << np.uint64(16)
+    _strided(octets, 0, count).reshape(low.shape)[...] = low
+    return octets.tobytes()
+
+
+def from_wire(data: bytes) -> tuple[Words, Words] | None:
+    """Elements from bytes: uint64[n] twice; None where one is not below 2^108 or the length is wrong."""
+    count, rest = divmod(len(data), ELEMENT_BYTES)
+    if rest:
         return None
-    octets = np.zeros((len(data) // ELEMENT_BYTES, 2, 8), dtype=np.uint8)
-    octets[:, :, :7] = np.frombuffer(data, dtype=np.uint8).reshape(-1, 2, 7)
-    halves = octets.view("<i8").reshape(-1, 2).astype(np.int64)
-    return None if len(halves) and int(halves.max()) >> HALF_BITS else halves
+    octets = np.frombuffer(data, dtype=np.uint8)
+    low, high = _strided(octets, 0, count).copy(), _strided(octets, 6, count) >> np.uint64(16)
+    return None if count and int(high.max()) >> HIGH_BITS else (low, high)
 
 
-def join(limbs: Int64s) -> Int64s:
-    """Carried limbs int64[4, n] as halves int64[n, 2]."""
-    low = limbs[0] | (limbs[1] << LIMB_BITS)
-    high = limbs[2] | (limbs[3] << LIMB_BITS)
-    return np.stack([low, high], axis=-1)
+def _strided(octets: npt.NDArray[np.uint8], offset: int, count: int) -> Words:
+    """The eight bytes at `offset` of each element, as a view."""
+    if not count:
+        return np.empty(0, dtype=np.uint64)
+    return np.ndarray((count,), dtype="<u8", buffer=octets.data, offset=offset, strides=(ELEMENT_BYTES,))

@@ -6,8 +6,10 @@ The active party holds the key (`KeyHolder`), a passive party holds the bins (`E
     public()            ---- once per run ----> Evaluator(public, ...)
     accept_hint()       <--- once per run ----- hint(codes, layout), in blocks
     open_tree(g, h)     ---- once per tree ---> open_tree(blocks)
-    query(member)       ---- per node --------> open_query(member or None), absorb(block)
-    decrypt(answer)     <--- per node --------- answer() -> Sealed
+    query(members)      ---- some nodes ------> open_query(members or None, count), absorb(block)
+    decrypt(answers)    <--- some nodes ------- answer() -> a Sealed for each
+
+A query asks for the sums of several nodes of a tree at once, so that one pass over the rows serves them all.
 
 Two schemes fit this shape. `paillier` encrypts the rows once per tree and names the rows of a node in the clear
 (`discloses_membership`), so hint and query have no blocks. `lattice` sends a hint once per run and one encrypted vector
@@ -20,7 +22,7 @@ arguments is `UsageError`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NewType, Protocol
@@ -44,6 +46,8 @@ MAX_CELLS = 1 << 24
 """Cells of one passive party: the same bound on the other axis."""
 BLOCK_ROWS = 4096
 """Rows in one block of `KeyHolder.open_tree`: 2 MB at 2048 bits, below message bounds, and the lattice's block."""
+MAX_NODES = 16
+"""Nodes in one query: what bounds the memory that a level of a tree takes at both sides."""
 GUARD_BITS = 1
 """Spare bits above each lane: a sum that reaches them cannot come from declared values, so the decoder sees it."""
 _INT64_BITS = 63
@@ -177,12 +181,12 @@ class KeyHolder(Protocol):
         """
         ...
 
-    def query(self, member: Bools, rng: Randomness) -> Iterator[bytes]:
-        """The blocks of a node's query; none where a plain row set says it all. `member`: bool, shape (rows,)."""
+    def query(self, members: Bools, rng: Randomness) -> Iterator[bytes]:
+        """The blocks of a query; none where plain row sets say it all. `members`: bool, shape (nodes, rows)."""
         ...
 
-    def decrypt(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
-        """The cell sums of the latest query: int64, shape (cells, 2), columns G and H. Raises BrokenPromise."""
+    def decrypt(self, peer: str, answers: Sequence[bytes], layout: CellLayout) -> Int64s:
+        """The cell sums of the latest query: int64, shape (nodes, cells, 2), columns G and H. Raises BrokenPromise."""
         ...
 
 
@@ -192,11 +196,6 @@ class Evaluator(Protocol):
     @property
     def discloses_membership(self) -> bool:
         """Whether this party is told in the clear which rows are in a node; if so, the rows come once per tree."""
-        ...
-
-    @property
-    def query_blocks(self) -> int:
-        """How many blocks a query has."""
         ...
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
@@ -210,9 +209,11 @@ class Evaluator(Protocol):
         """Takes the blocks of a tree, every value checked before any arithmetic. Raises BrokenPromise."""
         ...
 
-    def open_query(self, member: Bools | None) -> None:
-        """Begins a query. `member`: bool, shape (rows,), for a scheme that discloses membership; None for one that
-        hides it. Raises BrokenPromise where no query may come.
+    def open_query(self, members: Bools | None, nodes: int) -> int:
+        """Begins a query over so many `nodes`, at most MAX_NODES; how many blocks it has.
+
+        `members`: bool, shape (nodes, rows), for a scheme that discloses membership; None for one that hides it.
+        Raises BrokenPromise where no query may come.
         """
         ...
 
@@ -220,6 +221,6 @@ class Evaluator(Protocol):
         """Takes the next block of the query. Raises BrokenPromise for a bad one."""
         ...
 
-    def answer(self, rng: Randomness) -> Sealed:
-        """The sums of the bound codes over the rows of the query, packed and sealed. `rng`: a child for each call."""
+    def answer(self, rng: Randomness) -> list[Sealed]:
+        """For each node the sums of the bound codes over its rows, packed and sealed. `rng`: a child for each call."""
         ...

@@ -63,6 +63,7 @@ class Leaf:
 
     rows: bool[n], of either part.   total: sums over its training rows.   usable: per party, features to look at.
     sums: one histogram per party, int64[cells, 2], once known.   found: each party's search in it.
+    children: left and right, once split; then by record number `record` of party `owner`.
     """
 
     rows: Flags
@@ -71,6 +72,9 @@ class Leaf:
     usable: Sequence[Flags]
     sums: list[Integers] = field(default_factory=list)
     found: list[Search] = field(default_factory=list)
+    children: tuple[Leaf, ...] = ()
+    owner: int = -1
+    record: int = -1
 
     @property
     def best(self) -> tuple[int, Split] | None:
@@ -78,6 +82,17 @@ class Leaf:
         offers = [(owner, search.best) if search.best else None for owner, search in enumerate(self.found)]
         winner = best_of(offers)
         return None if winner is None else offers[winner]
+
+
+def numbered(root: Leaf) -> tuple[TreeShape, list[Leaf]]:
+    """The tree under `root` as if it had been grown leaf by leaf, the greatest gain first; its leaves by number."""
+    shape, leaves = TreeShape(), [root]
+    while (number := best_of(leaf.best if leaf.children else None for leaf in leaves)) is not None:
+        parent = leaves[number]
+        shape.split(number, parent.owner, parent.record)
+        leaves[number], right = parent.children
+        leaves.append(right)
+    return shape, leaves
 
 
 class Booster:
@@ -98,10 +113,16 @@ class Booster:
 
     def leaf(self, rows: Flags, depth: int, usable: Sequence[Flags]) -> Leaf:
         """The leaf of these rows, its sums by feature not yet known."""
-        member = rows & self.parts.train
-        # Exact: products with 0 and 1, summed as int64.
-        total = NodeSum(int(self.g @ member), int(self.h @ member), int(np.count_nonzero(member)))
-        return Leaf(rows, total, depth, usable)
+        member = np.flatnonzero(rows & self.parts.train)
+        return Leaf(rows, NodeSum(int(self.g[member].sum()), int(self.h[member].sum()), len(member)), depth, usable)
+
+    def divide(self, parent: Leaf, goes_left: Flags) -> tuple[Leaf, Leaf]:
+        """The children of a leaf, of which `goes_left` bool[n] tells for its rows."""
+        usable = [looked.splittable for looked in parent.found]
+        left = self.leaf(parent.rows & goes_left, parent.depth + 1, usable)
+        whole, part = parent.total, left.total
+        rest = NodeSum(whole.G - part.G, whole.H - part.H, whole.count - part.count)
+        return left, Leaf(parent.rows & ~goes_left, rest, left.depth, usable)
 
     def add(self, shape: TreeShape, leaves: Sequence[Leaf]) -> bool:
         """Take in a grown tree; True when boosting should end with it. A tree of one leaf adds nothing."""

@@ -89,15 +89,23 @@ def build(
     """
     if rows is not None:
         g, h = g[rows], h[rows]
+    # np.bincount works on int64 groups and float64 weights: converted once for all it is asked of them.
+    weights = [values.astype(np.float64) if _adds_exactly(values) else None for values in (g, h)]
     sums = np.empty((layout.cells, 2), dtype=np.int64)
     for feature, bins in enumerate(layout.n_bins):
-        column = codes[:, feature] if rows is None else codes[rows, feature]
-        if len(column) and int(column.max()) >= bins:
-            raise UsageError(f"feature {feature} has a code {int(column.max())}, but {bins} bins")
+        column = (codes[:, feature] if rows is None else codes[rows, feature]).astype(np.int64)
         cells = layout.cells_of(feature)
-        sums[cells, 0] = group_sums(column, g, bins)
-        sums[cells, 1] = group_sums(column, h, bins)
+        for which, (values, quick) in enumerate(zip((g, h), weights, strict=True)):
+            found = group_sums(column, values, bins) if quick is None else np.bincount(column, quick, bins)
+            if len(found) > bins:
+                raise UsageError(f"feature {feature} has a code {len(found) - 1}, but {bins} bins")
+            sums[cells, which] = found
     return sums
+
+
+def _adds_exactly(values: Integers) -> bool:
+    """Whether no sum of these values can pass 2**53, so that float64 adds them exactly."""
+    return not len(values) or max(abs(int(values.max())), abs(int(values.min()))) * len(values) < _EXACT
 
 
 def group_sums(groups: npt.NDArray[np.integer], values: Integers, n_groups: int) -> Integers:
@@ -107,8 +115,7 @@ def group_sums(groups: npt.NDArray[np.integer], values: Integers, n_groups: int)
     """
     if len(values) == 0:
         return np.zeros(n_groups, dtype=np.int64)
-    largest = max(abs(int(values.max())), abs(int(values.min())))
-    if largest * len(values) < _EXACT:
+    if _adds_exactly(values):
         return np.bincount(groups, weights=values, minlength=n_groups).astype(np.int64)
     if len(values) >= 1 << (53 - _LOW_BITS):
         half = len(values) // 2

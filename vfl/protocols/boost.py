@@ -10,19 +10,21 @@
     for every tree
     g_i = p_i - y_i,  h_i = p_i (1 - p_i), as integers
     TreeBlock       [[g_i, h_i]], every row (paillier)  -->
-    for every node whose sums are not its parent's less its sibling's
-    NodeQuery       rows i of the node (paillier)     -->
+    for the nodes whose sums are not their parent's less their sibling's, some at a time
+    NodeQuery       rows i of each (paillier)         -->
     QueryBlock      [[g_i, h_i]], 0 outside (lattice) -->
                                                           [[G_fb, H_fb]] = sum of [[g_i, h_i]] over i with bin_f(i) = b
-                                                      <-- NodeHistogram   [[G_fb, H_fb]], sealed
+                                                      <-- NodeHistograms  [[G_fb, H_fb]] of each, sealed
     (party, f, b) = argmax gain(G, H) over all parties
-    if the best split is this passive's
-    SplitChosen     f, b, rows i of the node          -->
+    for the best splits that are this passive's
+    SplitsChosen    f, b, rows i of each node         -->
                                                       <-- SplitRows       bin_f(i) <= b, for the rows asked
     w = -G / (H + lambda) for every leaf
     TreeClosed      whether it was the last           -->
 
-Trees grow leaf by leaf, as LightGBM's do. Rows of the training part carry gradients; rows of the validation part only
+Trees are LightGBM's, which grow leaf by leaf, the greatest gain first. Where the limits on depth and leaves let every
+leaf be split that can be, the order makes no difference: then all leaves of a level are split at once, and one query
+asks for the sums of up to 16 nodes. Rows of the training part carry gradients; rows of the validation part only
 follow the splits, for early stopping. Scheme `paillier` sends the encrypted rows once per tree and names a node's rows
 (level `disclosed`). Scheme `lattice` sends a hint once and with every query all rows again, those outside the node as
 encrypted zeros, and has each split decided for all rows (level `hidden`).
@@ -39,26 +41,26 @@ Learns:  active  -> bins per feature and which have a bin for missing values; G_
                     asked for; with `disclosed` also their rows, and so the tree's shape
 Cost:    paillier, per tree: one encryption a row; per node: one addition a row and feature, one seal and decryption
          per packed ciphertext. lattice, once: 32 KB a cell; per node: 28 bytes a row out, one addition a row, feature
-         and value, 28 bytes a cell back. num_leaves histograms a tree at most; 2 messages a node or split
+         and value, 28 bytes a cell back. num_leaves histograms a tree at most; 2 messages a node or split, or a level
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from itertools import count
 from typing import Annotated
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
 from vfl.bits import Mask, pack_bits, unpack_bits
 from vfl.channel import Channel
-from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, CellLayout, Evaluator, KeyHolder, Sealed
+from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, MAX_NODES, CellLayout, Evaluator, KeyHolder, Sealed
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
 from vfl.learn.columns import Columns
-from vfl.learn.ensemble import Booster, Ensemble, Leaf, Parts
+from vfl.learn.ensemble import Booster, Ensemble, Leaf, Parts, numbered
 from vfl.learn.histogram import FeatureLayout, build
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.split import NodeSum, Split, best_of, search
@@ -72,6 +74,7 @@ Labels = npt.NDArray[np.int8]
 EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
 MAX_FEATURES = 1 << 16
+MAX_LEAVES = 1 << 17
 
 
 class TrainingRows(Message, frozen=True):
@@ -108,10 +111,11 @@ class TreeBlock(Message, frozen=True):
 
 
 class NodeQuery(Message, frozen=True):
-    """Sum these rows by (feature, bin)."""
+    """Sum the rows of each of these nodes by (feature, bin)."""
 
-    node: int  # running number in the tree
-    rows: bytes  # bits over the training rows; empty where the scheme hides them
+    node: int  # running number in the tree of the first
+    count: Annotated[int, Meta(ge=1, le=MAX_NODES)]
+    rows: Annotated[list[bytes], Meta(max_length=MAX_NODES)]  # bits over the training rows; none where hidden
 
 
 class QueryBlock(Message, frozen=True):
@@ -121,14 +125,14 @@ class QueryBlock(Message, frozen=True):
     rows: bytes
 
 
-class NodeHistogram(Message, frozen=True):
-    """The encrypted sums of one node."""
+class NodeHistograms(Message, frozen=True):
+    """The encrypted sums of each node asked for."""
 
-    node: int
-    sums: Sealed
+    node: int  # the first
+    sums: Annotated[list[Sealed], Meta(max_length=MAX_NODES)]
 
 
-class SplitChosen(Message, frozen=True):
+class ChosenSplit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Split on this feature of yours: bins up to `bin` go left."""
 
     feature: int
@@ -137,10 +141,16 @@ class SplitChosen(Message, frozen=True):
     rows: bytes  # bits over the aligned rows: whom to decide; empty where the scheme hides them
 
 
-class SplitRows(Message, frozen=True):
-    """Left or right, for the rows asked."""
+class SplitsChosen(Message, frozen=True):
+    """Splits of the receiver, each of another leaf."""
 
-    left: bytes  # bits
+    splits: Annotated[list[ChosenSplit], Meta(min_length=1, max_length=MAX_LEAVES)]
+
+
+class SplitRows(Message, frozen=True):
+    """Left or right at each split, for the rows asked."""
+
+    left: Annotated[list[bytes], Meta(max_length=MAX_LEAVES)]  # bits
 
 
 class TreeClosed(Message, frozen=True):
@@ -229,26 +239,37 @@ class _Grower:
         self.g = self.h = np.zeros(0, dtype=np.int64)
         self.records: list[SplitRecord] = []
         self.counts = [0] * len(layouts)  # split records of each party so far
+        self._asked = 0  # nodes of the tree whose sums were asked for
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
         """One tree: split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
         await self._open_tree(rng)
-        shape, queries = TreeShape(), count()
+        self._asked = 0
         root = self.booster.leaf(self.parts.fit, 0, [np.ones(len(layout.n_bins), np.bool_) for layout in self.layouts])
-        root.sums = await self._histograms(root, None, next(queries), rng)
+        [root.sums] = await self._histograms([(root, None)], rng)
         self._search(root)
         leaves = [root]
-        while len(leaves) < self.parameters.num_leaves:
-            number = best_of(leaf.best for leaf in leaves)
-            if number is None:
-                break
-            left, right, owner = await self._divide(leaves[number])
-            shape.split(number, owner, self.counts[owner] - 1)
-            parent, leaves[number] = leaves[number], left
-            leaves.append(right)
-            if len(leaves) < self.parameters.num_leaves and self._splittable(left, right):
-                await self._sum_children(parent, left, right, next(queries), rng)
-        return shape, leaves
+        while chosen := self._next_splits(leaves):
+            await self._divide(chosen)
+            for leaf in chosen:
+                leaves[leaves.index(leaf)], right = leaf.children
+                leaves.append(right)
+            if len(leaves) < self.parameters.num_leaves:
+                await self._sum_children([leaf for leaf in chosen if self._splittable(leaf)], rng)
+        return numbered(root)
+
+    def _next_splits(self, leaves: Sequence[Leaf]) -> list[Leaf]:
+        """Leaves to split now: all that can be if none can crowd another out, else the one with the greatest gain."""
+        if len(leaves) >= self.parameters.num_leaves:
+            return []
+        open_leaves = [leaf for leaf in leaves if leaf.best is not None]
+        limit = self.parameters.max_depth
+        if limit > 0 and len(leaves) + sum(2 ** (limit - leaf.depth) - 1 for leaf in open_leaves) <= (
+            self.parameters.num_leaves
+        ):
+            return open_leaves
+        best = best_of(leaf.best for leaf in open_leaves)
+        return [] if best is None else [open_leaves[best]]
 
     async def _open_tree(self, rng: Randomness) -> None:
         """Encrypt the tree's gradients for everybody."""
@@ -260,18 +281,25 @@ class _Grower:
             for index, block in enumerate(blocks):
                 await passive.send(TreeBlock(index, index + 1 == len(blocks), block))
 
-    def _splittable(self, left: Leaf, right: Leaf) -> bool:
+    def _splittable(self, parent: Leaf) -> bool:
         """Whether either child can be split again; if not, nobody needs to know their sums."""
+        left, right = parent.children
         deep = 0 < self.parameters.max_depth <= left.depth
         return not deep and max(left.total.count, right.total.count) >= 2 * self.parameters.min_data_in_leaf
 
-    async def _sum_children(self, parent: Leaf, left: Leaf, right: Leaf, node: int, rng: Randomness) -> None:
-        """Have the smaller child summed; its sibling's histogram is the parent's less that."""
-        small, large = (left, right) if left.total.count < right.total.count else (right, left)
-        small.sums = await self._histograms(small, parent, node, rng)
-        large.sums = [whole - part for whole, part in zip(parent.sums, small.sums, strict=True)]
-        self._search(left)
-        self._search(right)
+    async def _sum_children(self, parents: Sequence[Leaf], rng: Randomness) -> None:
+        """Have each smaller child summed; its sibling's histogram is the parent's less that."""
+        for start in range(0, len(parents), MAX_NODES):
+            some = parents[start : start + MAX_NODES]
+            smaller = [min(reversed(parent.children), key=lambda leaf: leaf.total.count) for parent in some]
+            sums = await self._histograms(list(zip(smaller, some, strict=True)), rng)
+            for parent, small, found in zip(some, smaller, sums, strict=True):
+                left, right = parent.children
+                small.sums = found
+                large = left if small is right else right
+                large.sums = [whole - part for whole, part in zip(parent.sums, found, strict=True)]
+                self._search(left)
+                self._search(right)
 
     def _search(self, leaf: Leaf) -> None:
         """Each party's best split of `leaf`."""
@@ -281,53 +309,80 @@ class _Grower:
             for sums, layout, usable in parties
         ]
 
-    async def _histograms(self, leaf: Leaf, parent: Leaf | None, node: int, rng: Randomness) -> list[Int64s]:
-        """The node's sums by (feature, bin) of every party, own first; all are asked before any is awaited."""
-        train = self.parts.train
-        asked = self.shown.spread(leaf.rows)[self.shown.train]  # no node has decoys: they count as zeros
-        named = pack_bits(asked) if self.key.discloses_membership else b""
+    async def _histograms(self, nodes: Sequence[tuple[Leaf, Leaf | None]], rng: Randomness) -> list[list[Int64s]]:
+        """Sums by (feature, bin) of every party, own first, of each leaf, given with its parent.
+
+        All parties are asked before any is awaited.
+        """
+        first, train = self._asked, self.parts.train
+        self._asked += len(nodes)
+        # No node has decoys: they count as zeros.
+        asked = np.stack([self.shown.spread(leaf.rows)[self.shown.train] for leaf, _ in nodes])
+        named = [pack_bits(rows) for rows in asked] if self.key.discloses_membership else []
         for passive in self.passives:
-            await passive.send(NodeQuery(node, named))
+            await passive.send(NodeQuery(first, len(nodes), named))
         # One query for all: each block is encrypted once and sent to everybody.
-        for index, block in enumerate(self.key.query(asked, rng.child(f"query/{node}"))):
+        for index, block in enumerate(self.key.query(asked, rng.child(f"query/{first}"))):
+            message = QueryBlock(index, block)
             for passive in self.passives:
-                await passive.send(QueryBlock(index, block))
-        sums = [build(self.codes, self.mine.layout, self.g, self.h, np.flatnonzero(leaf.rows[train]))]
+                await passive.send(message)
+        sums = [
+            [build(self.codes, self.mine.layout, self.g, self.h, np.flatnonzero(leaf.rows[train]))] for leaf, _ in nodes
+        ]
         for passive, layout in zip(self.passives, self.layouts[1:], strict=True):
-            answer = await passive.recv(NodeHistogram)
-            require(answer.node == node, f"the histogram is of node {node}")
-            cells = self.key.decrypt(passive.peer, answer.sums, CellLayout(layout.n_bins))
-            _require_closure(cells, layout, leaf.total)
-            # The sibling's sums are a difference: they must be sums of rows too, whose h are never negative.
-            most = cells[:, 1] if parent is None else parent.sums[len(sums)][:, 1]
-            require(((cells[:, 1] >= 0) & (cells[:, 1] <= most)).all(), "each bin's H is in 0 to that of the parent")
-            sums.append(cells)
+            answer = await passive.recv(NodeHistograms)
+            require(answer.node == first, f"the histograms are of node {first} and those that follow")
+            require(len(answer.sums) == len(nodes), f"the histograms are of {len(nodes)} nodes")
+            found = self.key.decrypt(passive.peer, answer.sums, CellLayout(layout.n_bins))
+            for (leaf, parent), cells, known in zip(nodes, found, sums, strict=True):
+                _require_closure(cells, layout, leaf.total)
+                # The sibling's sums are a difference: they must be sums of rows too, whose h are never negative.
+                most = cells[:, 1] if parent is None else parent.sums[len(known)][:, 1]
+                within = (cells[:, 1] >= 0) & (cells[:, 1] <= most)
+                require(within.all(), "each bin's H is in 0 to that of the parent")
+                known.append(cells)
         return sums
 
-    async def _divide(self, parent: Leaf) -> tuple[Leaf, Leaf, int]:
-        """Split `parent` by its best split: the owner says who goes left and keeps a record of it."""
+    async def _divide(self, leaves: Sequence[Leaf]) -> None:
+        """Split each leaf by its best split: the owner says who goes left and keeps a record of it."""
+        for leaf in leaves:
+            assert leaf.best is not None
+            leaf.owner, split = leaf.best
+            leaf.record = self.counts[leaf.owner]
+            self.counts[leaf.owner] += 1
+            if leaf.owner == 0:
+                self.records.append(self.mine.record(split))
+                self._part(leaf, self.mine.left_codes(self.records[-1]))
+        asked = [[leaf for leaf in leaves if leaf.owner == owner] for owner in range(1, len(self.layouts))]
+        for passive, its in zip(self.passives, asked, strict=True):
+            if its:
+                await passive.send(SplitsChosen([self._order(leaf) for leaf in its]))
+        for passive, its in zip(self.passives, asked, strict=True):
+            if its:
+                answer = await passive.recv(SplitRows)
+                require(len(answer.left) == len(its), f"the rows of {len(its)} splits")
+                for leaf, bits in zip(its, answer.left, strict=True):
+                    shown = self._shown_rows(leaf)
+                    self._part(leaf, self.shown.own(shown, unpack_bits(bits, int(shown.sum()))))
+
+    def _order(self, leaf: Leaf) -> ChosenSplit:
+        assert leaf.best is not None
+        _, split = leaf.best
+        named = pack_bits(self._shown_rows(leaf)) if self.key.discloses_membership else b""
+        return ChosenSplit(split.feature, split.bin, split.default_left, named)
+
+    def _shown_rows(self, leaf: Leaf) -> Mask:
+        """The agreed rows that a passive party is to decide."""
+        return self.shown.spread(leaf.rows) if self.key.discloses_membership else self.shown.fit
+
+    def _part(self, parent: Leaf, goes_left: Mask) -> None:
+        """Give `parent` its children. What the owner said must fit what its histogram said."""
         assert parent.best is not None
-        owner, split = parent.best
-        if owner == 0:
-            self.records.append(self.mine.record(split))
-            goes_left = self.mine.left_codes(self.records[-1])
-        else:
-            goes_left = await self._ask_split(self.passives[owner - 1], parent, split)
-        self.counts[owner] += 1
-        usable = [looked.splittable for looked in parent.found]
-        left = self.booster.leaf(parent.rows & goes_left, parent.depth + 1, usable)
-        right = self.booster.leaf(parent.rows & ~goes_left, parent.depth + 1, usable)
+        _, split = parent.best
+        left, right = self.booster.divide(parent, goes_left)
         found, reported = (left.total.G, left.total.H), (split.left.G, split.left.H)
         require(found == reported, "the rows sent left have the sums of the bins on the left")
-        return left, right, owner
-
-    async def _ask_split(self, passive: Channel, parent: Leaf, split: Split) -> Mask:
-        discloses = self.key.discloses_membership
-        asked = self.shown.spread(parent.rows) if discloses else self.shown.fit
-        named = pack_bits(asked) if discloses else b""
-        await passive.send(SplitChosen(split.feature, split.bin, split.default_left, named))
-        answer = await passive.recv(SplitRows)
-        return self.shown.own(asked, unpack_bits(answer.left, int(asked.sum())))
+        parent.children = (left, right)
 
 
 def _require_closure(cells: Int64s, layout: FeatureLayout, total: NodeSum) -> None:
@@ -393,27 +448,38 @@ async def _serve_tree(
     evaluator.open_tree(await _blocks(active, evaluator, int(parts.train.sum())))
     asked = chosen = 0
     while True:
-        order = await active.recv(NodeQuery, SplitChosen, TreeClosed)
+        order = await active.recv(NodeQuery, SplitsChosen, TreeClosed)
         match order:
             case NodeQuery():
                 require(order.node == asked, f"the sums of node {asked} are asked for next")
-                require(asked + 1 < parameters.num_leaves, "a tree has fewer histograms than leaves")
-                member = _named_rows(order.rows, int(parts.train.sum()), evaluator.discloses_membership)
-                evaluator.open_query(member)
-                for index in range(evaluator.query_blocks):
-                    block = await active.recv(QueryBlock)
-                    require(block.index == index, f"block {index} of the query")
-                    evaluator.absorb(block.rows)
-                await active.send(NodeHistogram(asked, evaluator.answer(rng.child(f"seal/{asked}"))))
-                asked += 1
-            case SplitChosen():
-                chosen += 1
+                asked += order.count
+                require(asked < parameters.num_leaves, "a tree has fewer histograms than leaves")
+                sums = await _sum(active, order, int(parts.train.sum()), evaluator, rng.child(f"seal/{order.node}"))
+                await active.send(NodeHistograms(order.node, sums))
+            case SplitsChosen():
+                chosen += len(order.splits)
                 require(chosen < parameters.num_leaves, "a tree has fewer splits than leaves")
-                await active.send(SplitRows(pack_bits(_decide(order, mine, parts, evaluator, records))))
+                left = [_decide(split, mine, parts, evaluator, records) for split in order.splits]
+                await active.send(SplitRows([pack_bits(rows) for rows in left]))
             case TreeClosed():
                 return order.last
             case _:
                 raise BrokenPromise(f"{type(order).__name__} has no place here")
+
+
+async def _sum(active: Channel, order: NodeQuery, rows: int, evaluator: Evaluator, rng: Randomness) -> list[Sealed]:
+    """The sealed sums of the nodes asked for."""
+    members = None
+    if evaluator.discloses_membership:
+        require(len(order.rows) == order.count, f"the rows of {order.count} nodes")
+        members = np.stack([unpack_bits(bits, rows) for bits in order.rows])
+    else:
+        require(not order.rows, "a hidden node names no rows")
+    for index in range(evaluator.open_query(members, order.count)):
+        block = await active.recv(QueryBlock)
+        require(block.index == index, f"block {index} of the query")
+        evaluator.absorb(block.rows)
+    return evaluator.answer(rng)
 
 
 async def _blocks(active: Channel, evaluator: Evaluator, rows: int) -> list[bytes]:
@@ -428,23 +494,18 @@ async def _blocks(active: Channel, evaluator: Evaluator, rows: int) -> list[byte
     return blocks
 
 
-def _decide(order: SplitChosen, mine: Columns, parts: Parts, evaluator: Evaluator, records: list[SplitRecord]) -> Mask:
+def _decide(order: ChosenSplit, mine: Columns, parts: Parts, evaluator: Evaluator, records: list[SplitRecord]) -> Mask:
     """Left or right for the rows asked; the split is kept on record."""
     layout = mine.layout
     require(0 <= order.feature < len(layout.n_bins), "the split names one of our features")
     cells = layout.n_bins[order.feature] - layout.missing[order.feature]
     require(0 <= order.bin < cells, "the split names one of the feature's bins")
-    asked = _named_rows(order.rows, len(parts.fit), evaluator.discloses_membership)
-    asked = parts.fit if asked is None else asked
+    asked = parts.fit
+    if evaluator.discloses_membership:
+        asked = unpack_bits(order.rows, len(parts.fit))
+    else:
+        require(order.rows == b"", "a hidden node names no rows")
     require(not (asked & ~parts.fit).any(), "only rows that train or validate are asked for")
     nothing = NodeSum(0, 0, 0)
     records.append(mine.record(Split(0.0, order.feature, order.bin, order.default_left, nothing, nothing)))
     return mine.left_codes(records[-1])[asked]
-
-
-def _named_rows(bits: bytes, count: int, named: bool) -> Mask | None:
-    """The rows a message names, or None where the scheme hides them (then it must name none)."""
-    if not named:
-        require(bits == b"", "a hidden node names no rows")
-        return None
-    return unpack_bits(bits, count)
