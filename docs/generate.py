@@ -135,6 +135,7 @@ ABOUT = {
     "privacy.scheme": "how gradients are encrypted; implied by `level`, see [privacy](privacy.md)",
     "privacy.level": "what passive parties may see of tree nodes; implied by `scheme`, see [privacy](privacy.md)",
     "privacy.key_bits": "size of the `paillier` modulus; 2048 is about 112 bits of strength, 3072 about 128",
+    "privacy.cell_noise": "noise of a partner on its sums, in largest gradients of one customer (`lattice` only)",
     "privacy.min_bin_population": "training rows in a bin at least, at every party",
     "privacy.min_intersection": "common customers at least; below, nothing is computed and no count is told",
     "psi.protocol": "how common customers are found",

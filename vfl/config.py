@@ -44,6 +44,7 @@ PROTOCOLS = ("x25519", "kkrt", "auto")
 LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32
+MOST_NOISE = 1000.0  # largest gradients of one customer
 RESERVED = ("intersection", "train", "validation", "holdout", "decoys", "total")  # keys beside party names in a summary
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -72,6 +73,7 @@ class PrivacyConfig:
     key_bits: int = 2048
     min_bin_population: int = 20
     min_intersection: int = 200
+    cell_noise: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -269,6 +271,7 @@ def _privacy(table: _Reader) -> PrivacyConfig:
         min_intersection=table.integer(
             "min_intersection", default.min_intersection, range(LEAST_INTERSECTION, MAX_SET_SIZE + 1)
         ),
+        cell_noise=table.number("cell_noise", default.cell_noise, 0.0, MOST_NOISE),
     )
 
 
@@ -306,6 +309,17 @@ def _check_together(scenario: Scenario) -> None:
             f"{scenario.source.name}: [psi] decoys is {decoys:g}, but scheme {shown(privacy.scheme)} is "
             f"{shown(privacy.level)}: who is in a tree node is no decoy",
             remedy='Write scheme = "lattice", or leave decoys out.',
+        )
+    if privacy.cell_noise and privacy.level != "hidden":
+        raise UsageError(
+            f"{scenario.source.name}: [privacy] cell_noise is {privacy.cell_noise:g}, but scheme "
+            f"{shown(privacy.scheme)} has no noise on sums",
+            remedy='Write scheme = "lattice", or leave cell_noise out.',
+        )
+    if privacy.cell_noise and not scenario.model.min_sum_hessian_in_leaf:
+        raise UsageError(
+            f"{scenario.source.name}: [model] min_sum_hessian_in_leaf is 0, but noisy sums may be below 0",
+            remedy="Leave it at its default, or leave [privacy] cell_noise out.",
         )
     active, rule, file = scenario.active, scenario.psi.id_rule, scenario.source.name
     for party in scenario.passive:

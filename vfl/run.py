@@ -77,6 +77,7 @@ class Terms:
             trees=parameters.num_iterations,
             queries=parameters.num_iterations * parameters.num_leaves,
             fixed_bits=parameters.gradient_bits,
+            cell_noise=float(privacy.get("cell_noise", 0.0)),
         )
 
     @property

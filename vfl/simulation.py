@@ -104,6 +104,8 @@ def agree(scenario: Scenario, look: Callable[[Holding], None]) -> Agreement:
     if not scenario.psi.decoys:
         del psi["decoys"]  # an option that is off is no clause: agreements without it stay what they were
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
+    if not scenario.privacy.cell_noise:
+        del privacy["cell_noise"]
     at = scenario.holdout
     holdout: dict[str, Scalar] = (
         {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}

@@ -42,6 +42,7 @@ class Case:
     parts: Parts
     parameters: GBDTParameters
     least: int = 1  # rows in a bin
+    noise: float = 0.0  # on a partner's cells
 
     @property
     def partners(self) -> tuple[str, ...]:
@@ -54,8 +55,12 @@ class Case:
 
     @property
     def lanes(self) -> Lanes:
+        return self.lanes_of(int(self.parts.train.sum()))
+
+    def lanes_of(self, rows: int) -> Lanes:
         scale = self.parameters.scale
-        return Lanes(int(self.parts.train.sum()), g_max=scale, h_max=max(1, scale // 4))
+        g_noise, h_noise = round(self.noise * scale), round(self.noise * scale / 4)
+        return Lanes(rows, scale, max(1, scale // 4), g_noise, h_noise)
 
     def of(self, party: int, values: np.ndarray | None = None) -> np.ndarray:
         """The columns of a party, of these values or others."""
@@ -106,6 +111,7 @@ def lattice(case: Case) -> tuple[Case, Scheme]:
         trees=parameters.num_iterations,
         queries=parameters.num_iterations * parameters.num_leaves,
         fixed_bits=parameters.gradient_bits,
+        cell_noise=case.noise,
     )
     scheme = Scheme(
         lambda lanes: terms.key_holder(lanes.rows, seed(9)),
@@ -134,8 +140,7 @@ def partner(case: Case, party: int, scheme: Scheme, number: int = 2) -> Role:
             # The lanes are for the rows that the active party names; what was agreed bounds them.
             if name != scheme.holder(case.lanes).name:
                 raise BrokenPromise("another scheme was agreed on")
-            scale = case.parameters.scale
-            return scheme.evaluator(public, Lanes(rows, scale, max(1, scale // 4)))
+            return scheme.evaluator(public, case.lanes_of(rows))
 
         names = [f"f{i}" for i in range(case.owned[party])]
         mine = case.of(party)

@@ -193,6 +193,11 @@ class PaillierKeyHolder:
         """The run's key, for tests and for writing a key file."""
         return self._key
 
+    @property
+    def lanes(self) -> Lanes:
+        """The bounds of the run."""
+        return self._lanes
+
     def public(self) -> bytes:
         """Key and proofs; layout in `paillier_keys`."""
         return self._public
