@@ -145,6 +145,9 @@ class ClearEvaluator:
         self.answers += self._nodes
         return [Sealed(rng.bytes(NONCE) + _bytes(build(self._codes, layout, rows[:, 0], rows[:, 1]))) for rows in nodes]
 
+    def idle(self) -> bool:
+        return False
+
 
 def change_sums(answer: bytes, cells: Int64s) -> Sealed:
     """The same answer with other sums."""

@@ -430,6 +430,10 @@ class LatticeEvaluator:
         bits = self._parameters.flood_bits
         return [flooded(node, bits, stream.child(str(number))) for number, node in enumerate(nodes)]
 
+    def idle(self) -> bool:
+        """No work of this scheme can be done ahead."""
+        return False
+
 
 def flooded(sums: Int64s, flood_bits: int, rng: Randomness) -> Sealed:
     """`sums` int64[cells, values, 3], 36-bit limbs, plus uniform noise of half-width 2^flood_bits each, mod q."""
