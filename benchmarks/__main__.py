@@ -1,44 +1,25 @@
-"""Run benchmarks by name, or all of them.
-
-python -m benchmarks train --json          one, with its own options
-python -m benchmarks --out build/benchmarks.json
-"""
+"""Run one benchmark: python -m benchmarks NAME [options]; see python -m benchmarks NAME --help."""
 
 from __future__ import annotations
 
+import importlib
 import json
-import os
-import platform
-import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-from vfl import __version__
-
-NAMES = ("histogram", "train", "psi", "ledger")
+NAMES = ("histogram", "train", "psi", "ledger", "growth")
 
 
-def main() -> int:
-    """With a name: that benchmark, in a process of its own. Without: all, as one JSON object."""
-    words = sys.argv[1:]
-    if words and words[0] in NAMES:
-        return subprocess.run([sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]], check=False).returncode
-    if words[:1] != ["--out"] or len(words) != 2:
+def main(words: Sequence[str]) -> int:
+    if not words or words[0] not in NAMES:
         print(f"{__doc__}\nnames: {', '.join(NAMES)}", file=sys.stderr)
         return 2
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "machine": platform.machine()}
-    report: dict[str, object] = {"tallystick": __version__, "machine": machine}
-    failed = False
-    for name in NAMES:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        failed = failed or done.returncode != 0
-        report[name] = {"command": f"python -m benchmarks {name} --json", **json.loads(done.stdout)}
-    Path(words[1]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {words[1]}", file=sys.stderr)
-    return int(failed)
+    module = importlib.import_module(f"benchmarks.{words[0]}")
+    given = module.parser().parse_args(words[1:])
+    found = module.run(given)
+    print(json.dumps(found) if given.json else "\n".join(f"{key:>28} {value}" for key, value in found.items()))
+    return 0 if found.get("within_limits", True) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))
