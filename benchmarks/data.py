@@ -27,7 +27,8 @@ def labels(rows: int, features: int, seed: int) -> npt.NDArray[np.int8]:
     points = _stream(seed, _NOISE).normal(size=rows) * np.sqrt(features)
     for feature, weight in enumerate(weights.tolist()):
         points += weight * _stream(seed, feature).normal(size=rows)
-    return (points > np.quantile(points, 1 - BAD)).astype(np.int8)
+    bad: npt.NDArray[np.int8] = (points > np.quantile(points, 1 - BAD)).astype(np.int8)
+    return bad
 
 
 def _stream(seed: int, number: int) -> np.random.Generator:

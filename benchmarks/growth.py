@@ -25,7 +25,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks import train
-from benchmarks.options import figures, new_parser, settle_scheme, whole
+from benchmarks.options import figures, new_parser, positive, settle_scheme, whole
 from vfl.crypto.schemes import LEVELS
 
 BASE = {"rows": 50_000, "passive_features": 10, "bins": 32, "depth": 4, "parties": 1}
@@ -48,7 +48,7 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--active-features", type=whole(1), default=10)
     found.add_argument("--scheme", choices=list(LEVELS))
     found.add_argument("--level", choices=list(LEVELS.values()))
-    found.add_argument("--scale", type=_positive, default=1.0, help="of all numbers of rows")
+    found.add_argument("--scale", type=positive, default=1.0, help="of all numbers of rows")
     return found
 
 
@@ -77,9 +77,15 @@ def fit(sizes: Sequence[float], costs: Sequence[float]) -> dict[str, float | Non
     """`a` and `b` of a + b x, and the exponent of a power of x, by least squares; no exponent for a cost of nothing."""
     x, y = np.array(sizes, dtype=np.float64), np.array(costs, dtype=np.float64)
     b, a = np.polyfit(x, y, 1)
-    exponent = float(np.polyfit(np.log(x), np.log(y), 1)[0]) if (y > 0).all() else None
-    found = {"a": float(a), "b": float(b), "exponent": exponent}
-    return {name: None if value is None else float(f"{value:.4g}") for name, value in found.items()}
+    found: dict[str, float | None] = {"a": _plain(a, y.max()), "b": _plain(b, y.max() / x.max()), "exponent": None}
+    if (y > 0).all():
+        found["exponent"] = _plain(np.polyfit(np.log(x), np.log(y), 1)[0], 1.0)
+    return found
+
+
+def _plain(value: float, scale: float) -> float:
+    """Four figures; 0 where it is nothing but the rounding of numbers of this scale."""
+    return 0.0 if abs(value) < 1e-9 * scale else float(f"{value:.4g}")
 
 
 def _command(given: Namespace, changed: Mapping[str, int]) -> str:
@@ -98,13 +104,3 @@ def _measured(command: str, number: int) -> dict[str, Any]:
 
 def _scaled(rows: int, scale: float) -> int:
     return max(1, round(rows * scale))
-
-
-def _positive(text: str) -> float:
-    try:
-        value = float(text)
-    except ValueError:
-        value = 0.0
-    if not 0 < value < 1000:
-        raise argparse.ArgumentTypeError(f"{text!r}; allowed: above 0, below 1000")
-    return value

@@ -62,6 +62,17 @@ def whole(low: int, high: int | None = None) -> Callable[[str], int]:
     return read
 
 
+def positive(text: str) -> float:
+    """Reads a number above 0 and below 1000."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < 1000:
+        raise argparse.ArgumentTypeError(f"{text!r}; allowed: above 0, below 1000")
+    return value
+
+
 def share(text: str) -> float:
     """Reads a number from 0 to 1."""
     try:

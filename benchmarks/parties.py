@@ -12,8 +12,8 @@ import tempfile
 import time
 from argparse import Namespace
 from collections.abc import Callable, Coroutine, Iterator, Mapping
-from contextlib import contextmanager
-from multiprocessing.connection import Connection
+from contextlib import ExitStack, contextmanager
+from multiprocessing.connection import Connection, wait
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -85,19 +85,18 @@ Play = Callable[[Party, Namespace], dict[str, Any]]
 def run_parties(active: Play, passive: Play, passives: int, given: Namespace) -> tuple[dict[str, Any], ...]:
     """Reports of the active party and of each passive party, in this order. RuntimeError when one of them fails."""
     names = [ACTIVE, *(f"passive{number}" for number in range(passives))]
-    with tempfile.TemporaryDirectory() as folder:
-        common = (names, folder, given)
-        with started(_take_part, active, ACTIVE, *common, 0) as first:
-            port = hear(first)["port"]
-            return _others(passive, names[1:], first, (*common, port))
-
-
-def _others(passive: Play, left: list[str], first: Connection, words: tuple[Any, ...]) -> tuple[dict[str, Any], ...]:
-    if not left:
-        return (hear(first),)
-    with started(_take_part, passive, left[0], *words) as pipe:
-        reports = _others(passive, left[1:], first, words)
-        return (reports[0], hear(pipe), *reports[1:])
+    with tempfile.TemporaryDirectory() as folder, ExitStack() as running:
+        words = (names, folder, given)
+        pipes = [running.enter_context(started(_take_part, active, ACTIVE, *words, 0))]
+        port = hear(pipes[0])["port"]
+        for name in names[1:]:
+            pipes.append(running.enter_context(started(_take_part, passive, name, *words, port)))
+        told: dict[Connection, dict[str, Any]] = {}
+        while waiting := [pipe for pipe in pipes if pipe not in told]:
+            for pipe in wait(waiting):  # whoever comes first: one that failed keeps the others waiting
+                assert isinstance(pipe, Connection)
+                told[pipe] = hear(pipe)
+        return tuple(told[pipe] for pipe in pipes)
 
 
 @contextmanager
