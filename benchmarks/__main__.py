@@ -4,7 +4,8 @@ python -m benchmarks NAME [options] [--json]    one of histogram, train, psi, le
 python -m benchmarks all [options]              all of them, kept as docs/benchmarks.json
 python -m benchmarks page [options]             docs/benchmarks.md and its picture, from that file
 
-Every NAME has --help. Exit code 1: a figure is above its limit, or a benchmark gave none.
+Every NAME has --help; it is a module here with `parser()` and `run(given)`, which returns the JSON object. Exit code 1:
+a figure is above its limit, or a benchmark gave none.
 """
 
 from __future__ import annotations

@@ -87,6 +87,9 @@ def page(body: Figures) -> str:
     parts += [_table(_PSI_HEAD, [_psi_row(run) for run in _runs(body, "psi")])]
     parts += ["## Ledger", _LEDGER]
     parts += [_table(_LEDGER_HEAD, [row for run in _runs(body, "ledger") for row in _ledger_rows(run)])]
+    for run in body["runs"]:
+        if run["name"] not in _OWN_TABLE:
+            parts += [f"## {run['name'].capitalize()}", _table(_LEDGER_HEAD, _plain_rows(run))]
     for run in _runs(body, "growth"):
         parts += growth(run)
     parts += [
@@ -158,6 +161,7 @@ _PSI_HEAD = (
     "engine", "ids of each party", "CPU-s active, passive", "of these the match", "wall, s", "MB to passive, back",
     "bytes an id in the match", "peak MB active, passive", "command",
 )  # fmt: skip
+_OWN_TABLE = ("train", "histogram", "psi", "ledger", "growth")
 _LEDGER_HEAD = ("what", "figure", "command")
 _POINT_HEAD = (
     "CPU-s a tree", "bins and hint, CPU-s", "wall a tree, s", "MB a tree", "hint, MB", "peak MB active, passive",
@@ -207,6 +211,17 @@ def _ledger_rows(run: Figures) -> list[Sequence[str]]:
         ("peak MB, checker included", _number(run["peak_mb"]["active"])),
     ]
     return [(*row, _command(run["command"])) for row in rows]
+
+
+def _plain_rows(run: Figures) -> list[Sequence[str]]:
+    """All figures of a benchmark that has no table of its own."""
+    rows: list[Sequence[str]] = []
+    for key, value in run.items():
+        parts = value.items() if isinstance(value, dict) else [("", value)]
+        for part, figure in parts:
+            if isinstance(figure, int | float) and not isinstance(figure, bool) and key != "options":
+                rows.append((f"{key} {part}".strip().replace("_", " "), _number(figure), _command(run["command"])))
+    return rows
 
 
 def growth(run: Figures) -> list[str]:

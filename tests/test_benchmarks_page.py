@@ -85,6 +85,18 @@ def test_another_figure_is_another_page(tmp_path: Path, capsys: pytest.CaptureFi
     assert main(["page", "--figures", str(ROOT / suite.FILE), "--out", str(ROOT), "--check"]) == 0
 
 
+def test_a_benchmark_without_a_table_of_its_own_shows_its_figures() -> None:
+    run = {"name": "sorting", "command": "python -m benchmarks sorting --json", "options": {"rows": 5}, "auc": None,
+           "cpu_seconds": {"active": 1.5, "passive": None}, "rows_per_second": 1234, "within_limits": True}  # fmt: skip
+    shown = page.page({**FIGURES, "runs": [run]})
+    section = shown[shown.index("## Sorting") : shown.index("## Other systems")]
+    assert section.splitlines()[4:6] == [
+        "| cpu seconds active | 1.5 | `python -m benchmarks sorting --json` |",
+        "| rows per second | 1,234 | `python -m benchmarks sorting --json` |",
+    ]
+    assert "5" not in section.replace("1.5", "")
+
+
 def test_no_growth_no_picture() -> None:
     with pytest.raises(ValueError, match="no run of `growth`"):
         page.picture({**FIGURES, "runs": []})

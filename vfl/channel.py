@@ -23,7 +23,7 @@ from vfl.wire import M, Message
 
 R = TypeVar("R")
 Idle = Callable[[], bool]
-"""Does a little work ahead, milliseconds at a time, and says whether some is left."""
+"""Does a little work ahead, for less than a second, and says whether some is left."""
 
 
 def no_work() -> bool:

@@ -226,5 +226,5 @@ class Evaluator(Protocol):
         ...
 
     def idle(self) -> bool:
-        """Does a little work ahead, milliseconds at a time, that changes no byte. Whether some is left."""
+        """Does a little work ahead, for less than a second, that changes no byte. Whether some is left."""
         ...
