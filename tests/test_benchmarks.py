@@ -56,7 +56,7 @@ def test_the_steps_of_training_add_up(trained: dict[str, Any]) -> None:
     for side, found in steps.items():
         assert sum(found.values()) == pytest.approx(cpu[side], abs=5e-3)
         assert found["ledger"] > 0
-        assert found["rest"] > 0
+        assert found["rest"] >= 0
     work = sum(found[step] for found in steps.values() for step in found if step in measure.IN_TRAINING)
     assert trained["overhead_fraction"] == pytest.approx(1 - work / sum(cpu.values()), abs=0.1)
 
