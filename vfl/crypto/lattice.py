@@ -443,6 +443,10 @@ class LatticeEvaluator:
         noise = cell_noise(self._layout, self._parameters.lanes, rng)
         return flooded(sums, self._parameters.flood_bits, rng, noise, self._parameters.log_delta)
 
+    def idle(self) -> bool:
+        """No work of this scheme can be done ahead."""
+        return False
+
 
 def flooded(
     sums: Int64s, flood_bits: int, rng: Randomness, added: Int64s | None = None, log_delta: int = _LEAST_DELTA

@@ -241,3 +241,7 @@ class Evaluator(Protocol):
     def answer(self, rng: Randomness) -> list[Sealed]:
         """For each node the sums of the bound codes over its rows, packed and sealed. `rng`: a child for each call."""
         ...
+
+    def idle(self) -> bool:
+        """Does a little work ahead, for less than a second, that changes no byte. Whether some is left."""
+        ...

@@ -57,7 +57,8 @@ class SchemeTerms:
             raise BrokenPromise(f"offers scheme {scheme[:40]!r}, but {self.scheme!r} was agreed")
         if self.scheme == lattice.NAME:
             return LatticeEvaluator(public, self._lattice(rows), self.run.encode())
-        found = PaillierEvaluator(public, self.lanes(rows), self.run.encode(), queries=self.queries)
+        context = self.run.encode()
+        found = PaillierEvaluator(public, self.lanes(rows), context, queries=self.queries, trees=self.trees)
         if found.key_bits != self.key_bits:
             raise BrokenPromise(f"offers a key of {found.key_bits} bits, but {self.key_bits} were agreed")
         return found

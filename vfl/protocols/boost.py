@@ -55,7 +55,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from vfl.bits import Mask, pack_bits, unpack_bits
-from vfl.channel import Channel
+from vfl.channel import Channel, no_work
 from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, MAX_NODES, CellLayout, Evaluator, KeyHolder, Sealed
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
@@ -418,6 +418,7 @@ async def passive(
     hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), rng.child("hint"))
     for index, block in enumerate(hint):
         await active.send(HintBlock(index, block))
+    active.meanwhile(evaluator.idle)
     await active.checkpoint()
     records: list[SplitRecord] = []
     for number in range(parameters.num_iterations):
@@ -427,6 +428,7 @@ async def passive(
         await active.checkpoint()
         if last:
             break
+    active.meanwhile(no_work)
     return mine, records
 
 
