@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -35,10 +36,10 @@ def share(name: str = ACTIVE) -> bytes:
 def assert_same(found: Ensemble, due: Ensemble) -> None:
     assert found.init_score == due.init_score
     assert found.records == due.records
-    assert found.passive_records == due.passive_records
+    assert found.passive_features == due.passive_features
     for tree, other in zip(found.trees, due.trees, strict=True):
-        for name in ("left", "right", "owner", "record", "leaf_value"):
-            a, b = getattr(tree, name), getattr(other, name)
+        for name in ("left", "right", "owner", "record", "leaf_value", "cover.count", "cover.weight", "cover.gain"):
+            a, b = map(attrgetter(name), (tree, other))
             assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes())
 
 
@@ -87,7 +88,7 @@ def test_a_share_is_the_same_bytes_again() -> None:
 def test_every_number_comes_back(records: list[SplitRecord], values: list[float]) -> None:
     outcome = told().outcomes[ACTIVE]
     tree = dataclasses.replace(outcome.model.trees[0], leaf_value=np.array(values))
-    model = Ensemble(values[0], (tree,), tuple(records), (3, 4))
+    model = Ensemble(values[0], (tree,), tuple(records), ((0, 1, 1), (0,)))
     assert_same(read_ensemble(active_share(WORLD.terms.agreement, outcome.columns, model)), model)
 
 
@@ -127,7 +128,9 @@ DAMAGE: dict[str, Callable[[], bytes]] = {
     "an owner beyond all numbers": lambda: damaged(lambda b: b["trees"][0].update(owner=[2**20] * 3)),
     "no start": lambda: damaged(lambda b: b.pop("init_score")),
     "a start as text": lambda: damaged(lambda b: b.update(init_score="low")),
-    "counts as a number": lambda: damaged(lambda b: b.update(passive_records=3)),
+    "features of others as a number": lambda: damaged(lambda b: b.update(passive_features=3)),
+    "a tree without counts": lambda: damaged(lambda b: b["trees"][0].pop("leaf_count")),
+    "counts as text": lambda: damaged(lambda b: b["trees"][0].update(leaf_count=["many"])),
     "cut short": lambda: share()[:-40],
 }
 
