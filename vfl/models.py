@@ -66,6 +66,17 @@ def read_ensemble(share: bytes) -> Ensemble:
         raise UsageError(f"the active party's model share is damaged: {error!r}") from None
 
 
+def require_share(share: bytes, agreement: Agreement, party: str) -> None:
+    """Raise UsageError unless this is the share of `party` under this agreement."""
+    names, body = _decode(share)
+    expected = {"party": party, "agreement": agreement.digest}
+    for key, due in expected.items():
+        if body.get(key) != due:
+            raise UsageError(f"the model share of {party} is of another {key}: {body.get(key)!r}, not {due!r}")
+    if tuple(names) != agreement.member(party).features:
+        raise UsageError(f"the model share of {party} has other features than the agreement")
+
+
 def _tree(tree: Tree) -> dict[str, Any]:
     cover = tree.cover
     assert cover is not None

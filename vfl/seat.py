@@ -7,7 +7,8 @@ DIR/<party>/ledger.sqlite, transcript.bin
 DIR/<party>/share.json  the party's share of the model
 DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
 DIR/<party>/report.json counts, times and bytes
-active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv; and if decoys were agreed on,
+active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv, decisions.npy (what every split says
+of the hold-out: uint8[records of all parties, bits of the rows], own records first); and if decoys were agreed on,
 places.npy (where each of its rows.npy stands in that of passive parties)
 """
 
@@ -192,6 +193,7 @@ class Seat:
             if self.file.terms.psi.decoys:
                 np.save(self.folder / "places.npy", outcome.shown.places)
             (self.folder / "predictions.csv").write_bytes(predictions(mine.ids, outcome))
+            np.save(self.folder / "decisions.npy", np.packbits(np.concatenate(outcome.decisions), axis=1))
         report = {
             "party": self.name,
             "rows": len(mine.tokens),
