@@ -15,7 +15,7 @@ from pathlib import Path
 
 from vfl import __version__
 
-NAMES = ("histogram", "train", "psi", "ledger")
+NAMES = ("histogram", "train", "psi", "ledger", "explain")
 
 
 def main() -> int:
