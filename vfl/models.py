@@ -61,7 +61,10 @@ def read_ensemble(share: bytes) -> Ensemble:
     try:
         trees = tuple(_read_tree(tree) for tree in body["trees"])
         features = tuple(tuple(map(int, numbers)) for numbers in body["passive_features"])
-        return Ensemble(float(body["init_score"]), trees, tuple(read_records(share)), features)
+        model = Ensemble(float(body["init_score"]), trees, tuple(read_records(share)), features)
+        for tree in trees:
+            _require_sound(tree, [len(model.records), *model.passive_records])
+        return model
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the active party's model share is damaged: {error!r}") from None
 
@@ -105,6 +108,29 @@ def _read_tree(body: dict[str, Any]) -> Tree:
             np.array(body["gain"], np.float64),
         ),
     )
+
+
+def _require_sound(tree: Tree, records: Sequence[int]) -> None:
+    """Raise ValueError unless this is a tree over so many records of each owner: what walks it needs no more checks."""
+    nodes, children = len(tree.left), np.concatenate([tree.left, tree.right])
+    inner, leaves = np.sort(children[children >= 0]), np.sort(~children[children < 0])
+    cover = tree.cover
+    assert cover is not None
+    sizes = {len(tree.right), len(tree.owner), len(tree.record), len(cover.gain)}
+    ends = {len(tree.leaf_value), len(cover.count), len(cover.weight)}
+    sound = (
+        sizes == {nodes}
+        and ends == {nodes + 1}
+        and np.array_equal(inner, np.arange(1, max(nodes, 1)))
+        and (nodes == 0 or np.array_equal(leaves, np.arange(nodes + 1)))
+        and all((side[side >= 0] > np.flatnonzero(side >= 0)).all() for side in (tree.left, tree.right))
+        and all(0 <= owner < len(records) for owner in tree.owner.tolist())
+        and all(0 <= at < records[owner] for owner, at in zip(tree.owner.tolist(), tree.record.tolist(), strict=True))
+        and (cover.count >= 0).all()
+        and bool(cover.count.any())
+    )
+    if not sound:
+        raise ValueError("a tree is no tree over these records")
 
 
 def _head(agreement: Agreement, party: str, columns: Columns, records: Sequence[SplitRecord]) -> dict[str, Any]:

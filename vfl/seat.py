@@ -193,7 +193,7 @@ class Seat:
             if self.file.terms.psi.decoys:
                 np.save(self.folder / "places.npy", outcome.shown.places)
             (self.folder / "predictions.csv").write_bytes(predictions(mine.ids, outcome))
-            np.save(self.folder / "decisions.npy", np.packbits(np.concatenate(outcome.decisions), axis=1))
+            (self.folder / "decisions.npy").write_bytes(decisions(outcome))
         report = {
             "party": self.name,
             "rows": len(mine.tokens),
@@ -228,3 +228,10 @@ def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
         row = int(rows[place])
         writer.writerow([ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))])
     return text.getvalue().encode()
+
+
+def decisions(outcome: ActiveOutcome) -> bytes:
+    """What every split of the model says of the hold-out, in the order of the aligned rows: a .npy file of bits."""
+    file = io.BytesIO()
+    np.save(file, np.packbits(np.concatenate(outcome.decisions), axis=1))
+    return file.getvalue()
