@@ -99,7 +99,7 @@ def explain(
     ] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """What features do in a model, or why one customer has this score.
+    """Say what each feature does, or why a score is what it is.
 
     Attributions are exact Shapley values, computed by the active party alone: no partner is asked, no value is shown.
     """
