@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from vfl.errors import UsageError
 from vfl.learn.explain import node_sums
 from vfl.learn.lightgbm_text import feature_names, lightgbm_text
 from vfl.learn.tree import Cover, SplitRecord, TreeShape
@@ -113,6 +114,11 @@ def test_a_model_without_trees_is_its_start_value() -> None:
     text = lightgbm_text(whole_model(-0.7, [], [[]]), [[]], [["a", "b"]], objective="binary", learning_rate=0.1)
     booster = lightgbm.Booster(model_str=text)
     assert booster.predict(np.zeros((3, 2)), raw_score=True).tolist() == [-0.7] * 3
+
+
+def test_an_objective_that_lightgbm_does_not_have_is_refused() -> None:
+    with pytest.raises(UsageError, match="objective 'ranking'"):
+        lightgbm_text(whole_model(0.0, [], [[]]), [[]], [["a"]], objective="ranking", learning_rate=0.1)
 
 
 def test_the_size_of_each_tree_is_told() -> None:

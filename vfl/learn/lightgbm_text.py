@@ -16,6 +16,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
+from vfl.errors import UsageError
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.explain import cover_of, node_sums, split_columns
 from vfl.learn.tree import Cover, SplitRecord, Tree
@@ -38,8 +39,11 @@ def lightgbm_text(
     """The text of a model of which all is known.
 
     records: of every party, the active one's first.   names: of every party's features; side by side they are the
-    columns that `lightgbm.Booster.predict` takes.   Raises UsageError if the trees keep no counts of training rows.
+    columns that `lightgbm.Booster.predict` takes.   Raises UsageError if the trees keep no counts of training rows, or
+    LightGBM has no such objective.
     """
+    if objective not in OBJECTIVES:
+        raise UsageError(f"no LightGBM model has objective {objective!r}", remedy=f"Known: {', '.join(OBJECTIVES)}.")
     columns = split_columns(model, [len(of_party) for of_party in names])
     split = [list(zip(map(int, its), found, strict=True)) for its, found in zip(columns, records, strict=True)]
     listed = feature_names([name for of_party in names for name in of_party])
