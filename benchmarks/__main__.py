@@ -18,7 +18,7 @@ from collections.abc import Sequence
 
 from benchmarks import page, suite
 
-NAMES = ("histogram", "train", "psi", "ledger", "growth")
+NAMES = ("histogram", "train", "psi", "ledger", "explain", "growth")
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:

@@ -38,6 +38,7 @@ CASES = (
     "psi --ids 1048576 --engine kkrt --repeats 1",
     "psi --ids 1048576 --engine x25519 --repeats 1",
     "ledger",
+    "explain",
     "growth",
 )
 """In the order of the page."""

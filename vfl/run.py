@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -96,7 +96,8 @@ class ActiveOutcome:
     """What the active party holds at the end. Arrays are over common customers unless said otherwise.
 
     rows: index into the holding's tokens.   shown: where passive parties have these rows, and decoys.
-    pd: probability of label 1 for the hold-out rows, float64[n_holdout].
+    pd: probability of label 1 for the hold-out rows, float64[n_holdout].   decisions: of each party, what its splits
+    say of them, bool[n_records, n_holdout], own first.
     """
 
     rows: Int64s
@@ -108,6 +109,7 @@ class ActiveOutcome:
     pd: Reals
     share: bytes
     shown: Shown
+    decisions: Sequence[Mask]
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +157,7 @@ async def active(
     commit("scored", _salted({"pd": pd}, rng.child("commit/pd")))
     for channel in channels:
         await channel.checkpoint()
-    return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share, shown)
+    return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share, shown, decisions)
 
 
 async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness, commit: Commit) -> PassiveOutcome:

@@ -20,7 +20,7 @@ from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Ensemble, Parts
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.reference import ReferenceModel, train_reference
-from vfl.learn.tree import SplitRecord
+from vfl.learn.tree import SplitRecord, go_left
 from vfl.protocols import boost
 from vfl.randomness import Randomness
 
@@ -188,11 +188,18 @@ def assert_same_model(case: Case, model: Ensemble, shares: list[list[SplitRecord
     assert model.init_score == oracle.init_score
     assert len(model.trees) == len(oracle.trees)
     assert model.validation_losses == oracle.validation_losses
-    assert model.passive_records == tuple(len(share) for share in shares[1:])
+    assert model.passive_features == tuple(tuple(record.feature for record in share) for share in shares[1:])
+    train = case.values[case.parts.train]
+
+    def left(record: SplitRecord) -> np.ndarray:
+        return go_left(train[:, record.feature], record)
+
     for tree, due in zip(model.trees, oracle.trees, strict=True):
         assert tree.left.tolist() == due.left.tolist()
         assert tree.right.tolist() == due.right.tolist()
         assert tree.leaf_value.tobytes() == due.leaf_value.tobytes()
+        leaves = due.route(lambda _, number: left(oracle.records[number]), len(train))
+        assert tree.cover.count.tolist() == np.bincount(leaves, minlength=tree.n_leaves).tolist()
         for owner, number, known in zip(tree.owner.tolist(), tree.record.tolist(), due.record.tolist(), strict=True):
             own, pooled = shares[owner][number], oracle.records[known]
             found = (int(case.starts[owner]) + own.feature, own.bin, own.threshold, own.default_left)

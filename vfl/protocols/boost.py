@@ -191,7 +191,7 @@ async def active(
             await passive.checkpoint()
         if last:
             break
-    return booster.result(grower.records, grower.counts[1:])
+    return booster.result(grower.records, grower.features[1:])
 
 
 async def _introduce(
@@ -238,7 +238,7 @@ class _Grower:
         self.codes = mine.codes[self.parts.train].copy(order="F")
         self.g = self.h = np.zeros(0, dtype=np.int64)
         self.records: list[SplitRecord] = []
-        self.counts = [0] * len(layouts)  # split records of each party so far
+        self.features: list[list[int]] = [[] for _ in layouts]  # of each party's split records so far
         self._asked = 0  # nodes of the tree whose sums were asked for
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
@@ -349,8 +349,8 @@ class _Grower:
         for leaf in leaves:
             assert leaf.best is not None
             leaf.owner, split = leaf.best
-            leaf.record = self.counts[leaf.owner]
-            self.counts[leaf.owner] += 1
+            leaf.record = len(self.features[leaf.owner])
+            self.features[leaf.owner].append(split.feature)
             if leaf.owner == 0:
                 self.records.append(self.mine.record(split))
                 self._part(leaf, self.mine.left_codes(self.records[-1]))
