@@ -1,0 +1,37 @@
+"""Parameters of supervised binning and of feature selection, each default written once."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from vfl.learn.options import Options, option
+
+METHODS = ("chimerge", "quantile", "optimal")
+TRENDS = ("none", "auto", "ascending", "descending")
+
+
+@dataclass(frozen=True, kw_only=True)
+class BinningParameters(Options):
+    """How a feature becomes a few bins with a weight of evidence each."""
+
+    method: str = option(
+        "chimerge",
+        "how neighbouring pre-bins are merged: by a test of equal bad rates, by population, or for the greatest "
+        "information value (extra `binning`)",
+        choices=METHODS,
+    )
+    max_prebins: int = option(
+        24, "pre-bins of a feature at most, those of special and missing values included", low=2, high=256
+    )
+    max_bins: int = option(6, "bins of ordinary values at most", low=2, high=64)
+    min_bin_share: float = option(0.05, "share of the training rows in a bin of ordinary values", low=0.0, high=0.5)
+    significance: float = option(
+        0.05, "`chimerge` keeps neighbours apart whose bad rates differ at this level", low=0.0, above=True, high=1.0
+    )
+    trend: str = option(
+        "auto",
+        "direction of the bad rate over the bins of ordinary values; `auto`: the one with more information value",
+        choices=TRENDS,
+    )
+    woe_bits: int = option(12, "weights of evidence are rounded to units of 2**-woe_bits", low=4, high=24)
+    share_woe: bool = option(True, "passive parties are told the weights of evidence of their own bins")
