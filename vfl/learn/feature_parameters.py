@@ -35,3 +35,21 @@ class BinningParameters(Options):
     )
     woe_bits: int = option(12, "weights of evidence are rounded to units of 2**-woe_bits", low=4, high=24)
     share_woe: bool = option(True, "passive parties are told the weights of evidence of their own bins")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SelectionParameters(Options):
+    """Which features a scorecard starts from."""
+
+    min_iv: float = option(0.02, "information value of a feature at least", low=0.0)
+    max_iv: float = option(
+        0.0, "information value of a feature at most, above it looks as if it knew the outcome; 0: no limit", low=0.0
+    )
+    max_correlation: float = option(
+        0.7, "absolute correlation of two features at most; the one with more information stays", low=0.0, high=1.0
+    )
+    max_vif: float = option(
+        10.0, "variance inflation factor of a feature at most; the greatest goes first; 0: no limit", low=0.0
+    )
+    max_psi: float = option(0.25, "population stability index of a feature at most; 0: no limit", low=0.0)
+    share_correlation: bool = option(True, "passive parties tell the correlations among their own features")
