@@ -14,10 +14,20 @@ import numpy as np
 import pytest
 
 from vfl import protocols
-from vfl.protocols import boost, woe
+from vfl.learn.feature_parameters import SelectionParameters
+from vfl.protocols import boost, correlate, woe
 from vfl.wire import Message
 
-from . import boosting, test_confirm_rows, test_freeze, test_handshake, test_intersect, test_score, weighing
+from . import (
+    boosting,
+    correlating,
+    test_confirm_rows,
+    test_freeze,
+    test_handshake,
+    test_intersect,
+    test_score,
+    weighing,
+)
 from .arrows import Arrow, recorded, written
 from .hostile import Tape, message_classes, record
 
@@ -81,6 +91,7 @@ def assert_arrows(module: ModuleType, tapes: dict[str, Tape], *, without: Collec
 ROWS_SENT: dict[ModuleType, dict[str, tuple[str, ...]]] = {
     boost: {"lattice": ("HintBlock", "QueryBlock"), "paillier": ("TreeBlock",)},
     woe: {"lattice": ("PreBinHint", "LabelQuery"), "paillier": ("LabelBlock",)},
+    correlate: {"lattice": ("CandidateHint", "ColumnQuery"), "paillier": ("ColumnBlock",)},
 }
 """Messages that only one of the schemes says."""
 
@@ -90,6 +101,9 @@ def run_under(module: ModuleType, scheme: str) -> dict[str, Tape]:
     clear = boosting.clear(scheme == "paillier")
     if module is woe:
         return weighing.weigh(weighing.credit(60), clear)
+    if module is correlate:
+        features = correlating.Comparison(weighing.credit(60, (3, 1)), SelectionParameters(min_iv=0.0), {})
+        return correlating.compare(features, clear)
     return boosting.train(boosting.credit(60, (1, 2), num_leaves=5), clear)
 
 

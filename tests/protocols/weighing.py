@@ -150,11 +150,11 @@ def cases(draw: st.DrawFn) -> Features:
 def credit(n: int = 80, owned: tuple[int, ...] = (1, 2), **options: object) -> Features:
     """A fixed case in which every feature says something."""
     rng = np.random.default_rng(n + sum(owned))
-    kinds = ["normal", "missing", "coded", "zeros", "ties"]
+    kinds = ["normal", "missing", "coded", "ties", "flag", "negative"]
     values = np.column_stack([column(kinds[i % len(kinds)], n, rng) for i in range(sum(owned))])
     risk = np.nan_to_num(values).clip(-3, 3).sum(axis=1) + rng.normal(size=n)
     labels = (risk > np.quantile(risk, 0.6)).astype(np.int8)
     train = rng.random(n) < 0.8
-    chosen = {"max_prebins": 8, "max_bins": 4} | options
+    chosen = {"max_prebins": 8, "max_bins": 4, "min_bin_share": 0.0, "significance": 1.0, "trend": "none"} | options
     parameters = BinningParameters.from_mapping(chosen)
     return Features(values, owned, labels, Parts(train, ~train), parameters, special=(-1.0, 999.0))

@@ -41,9 +41,10 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from vfl.bits import Mask, pack_bits, unpack_bits
+from vfl.all_rows import HintPart, QueryPart, RowsBlock, send_hint, send_rows, sum_rows, take_hint
+from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
-from vfl.crypto.scheme import BLOCK_ROWS, CellLayout, Codes, Evaluator, KeyHolder, Sealed
+from vfl.crypto.scheme import CellLayout, Codes, Evaluator, KeyHolder, Sealed
 from vfl.decoys import Shown
 from vfl.errors import UsageError
 from vfl.learn.ensemble import Parts
@@ -79,26 +80,16 @@ class PreBinLayout(Message, frozen=True):
     apart: Annotated[list[int], Meta(max_length=MAX_FEATURES)]  # special and missing values
 
 
-class PreBinHint(Message, frozen=True):
+class PreBinHint(HintPart, frozen=True):
     """A part of what the scheme needs once from the sender's pre-bins."""
 
-    index: int
-    hint: bytes
 
-
-class LabelBlock(Message, frozen=True):
+class LabelBlock(RowsBlock, frozen=True):
     """Encrypted (y, 1) of consecutive training rows."""
 
-    index: int
-    last: bool
-    rows: bytes
 
-
-class LabelQuery(Message, frozen=True):
+class LabelQuery(QueryPart, frozen=True):
     """A part of the encrypted (y, 1) of all training rows."""
-
-    index: int
-    rows: bytes
 
 
 class LabelSums(Message, frozen=True):
@@ -151,7 +142,7 @@ async def active(
         await _layout(passive, count, parameters, key) for passive, count in zip(passives, features, strict=True)
     ]
     bads, ones = (shown.spread(values.astype(np.int64))[shown.train] for values in (labels, np.ones_like(labels)))
-    await _send_labels(passives, bads, ones, key, rng)
+    await send_rows(passives, bads, ones, key, LabelBlock, LabelQuery, rng)
     total, least = (int(bads.sum()), int(ones.sum())), 0 if shown.decoys else min_population
     tables = []
     for passive, layout in zip(passives, layouts, strict=True):
@@ -186,25 +177,8 @@ async def _layout(passive: Channel, agreed: int, parameters: BinningParameters, 
     pairs, most = list(zip(told.ordinary, told.apart, strict=True)), parameters.max_prebins
     require(all(a >= 1 and b >= 0 and a + b <= most for a, b in pairs), f"a feature has 1 to {most} pre-bins")
     cells = CellLayout(tuple(a + b for a, b in pairs))
-    for index in range(key.expect_hint(passive.peer, cells)):
-        block = await passive.recv(PreBinHint)
-        require(block.index == index, f"block {index} of the hint")
-        key.accept_hint(passive.peer, block.hint)
+    await take_hint(passive, key, cells, PreBinHint)
     return _Layout(cells, tuple(told.ordinary))
-
-
-async def _send_labels(
-    passives: Sequence[Channel], bads: Int64s, ones: Int64s, key: KeyHolder, rng: Randomness
-) -> None:
-    """Encrypt every training row's (y, 1) once, for everybody; decoys are (0, 0)."""
-    blocks = key.open_tree(bads, ones, rng.child("rows"))
-    for passive in passives:
-        for index, block in enumerate(blocks):
-            await passive.send(LabelBlock(index, index + 1 == len(blocks), block))
-    everyone = np.ones((1, len(bads)), np.bool_)
-    for index, block in enumerate(key.query(everyone, rng.child("query"))):
-        for passive in passives:
-            await passive.send(LabelQuery(index, block))
 
 
 def _require_counts(cells: Int64s, layout: _Layout, total: tuple[int, int], least: int) -> None:
@@ -251,11 +225,9 @@ async def passive(
     ordinary = [one.values for one in prebins]
     await active.send(PreBinLayout(ordinary, [one.n_bins - one.values for one in prebins]))
     layout = CellLayout(tuple(one.n_bins for one in prebins))
-    hint = evaluator.hint(_codes(prebins, values[train]), layout, rng.child("hint"))
-    for index, block in enumerate(hint):
-        await active.send(PreBinHint(index, block))
-    await _absorb_labels(active, evaluator, int(train.sum()))
-    await active.send(LabelSums(evaluator.answer(rng.child("seal"))[0]))
+    await send_hint(active, evaluator, _codes(prebins, values[train]), layout, PreBinHint, rng.child("hint"))
+    sums = await sum_rows(active, evaluator, int(train.sum()), LabelBlock, LabelQuery, rng.child("seal"))
+    await active.send(LabelSums(sums))
     features = _features(names, prebins, await active.recv(WoeBins), parameters)
     await active.checkpoint()
     return features
@@ -278,23 +250,6 @@ def _codes(prebins: Sequence[PreBins], values: Reals) -> Codes:
     for feature, one in enumerate(prebins):
         codes[:, feature] = one.codes(values[:, feature])
     return codes
-
-
-async def _absorb_labels(active: Channel, evaluator: Evaluator, rows: int) -> None:
-    """Take the encrypted rows: once as such, or as the blocks of a query, as the scheme has it."""
-    blocks: list[bytes] = []
-    last = not evaluator.discloses_membership
-    while not last:
-        block = await active.recv(LabelBlock)
-        require(block.index == len(blocks) <= (rows - 1) // BLOCK_ROWS, f"{rows} rows come in blocks of {BLOCK_ROWS}")
-        blocks.append(block.rows)
-        last = block.last
-    evaluator.open_tree(blocks)
-    everyone: Mask | None = np.ones((1, rows), np.bool_) if evaluator.discloses_membership else None
-    for index in range(evaluator.open_query(everyone, 1)):
-        part = await active.recv(LabelQuery)
-        require(part.index == index, f"block {index} of the query")
-        evaluator.absorb(part.rows)
 
 
 def _features(
