@@ -74,7 +74,7 @@ def test_a_table_without_bounds_numbers_its_bins() -> None:
 
 def test_matrices_are_of_all_rows_and_fitted_on_training_rows_only() -> None:
     values, train = np.column_stack([INCOME, DELAY]), RNG.random(N) < 0.5
-    found = fit_features(["income", "delay"], values, LABELS, train, PARAMETERS, 20, {"delay": [-1.0]})
+    found = fit_features(["income", "delay"], values, LABELS, train, PARAMETERS, 20, special={"delay": [-1.0]})
     alone = WoeFeature.fit("delay", DELAY[train], LABELS[train], PARAMETERS, 20, (-1.0,))
     assert found[1].woe.tolist() == alone.woe.tolist()
     matrix = woe_matrix(found, values)
@@ -90,7 +90,22 @@ def test_bad_input_is_named() -> None:
     with pytest.raises(UsageError, match="labels must be 0 or 1"):
         WoeFeature.fit("delay", DELAY, LABELS + 1, PARAMETERS, 20)
     with pytest.raises(UsageError, match="'age', which is no feature"):
-        fit_features(["delay"], DELAY[:, None], LABELS, LABELS >= 0, PARAMETERS, 20, {"age": [1.0]})
+        fit_features(["delay"], DELAY[:, None], LABELS, LABELS >= 0, PARAMETERS, 20, special={"age": [1.0]})
+
+
+def test_a_trend_that_is_wished_for_a_feature_is_kept() -> None:
+    values, train = np.column_stack([INCOME, DELAY]), LABELS >= 0
+    found = fit_features(["income", "delay"], values, LABELS, train, PARAMETERS, 20, trends={"delay": "descending"})
+    free = fit_features(["income", "delay"], values, LABELS, train, PARAMETERS, 20)
+    rates = [row.bad_rate for row in found[1].table()[: found[1].counted.ordinary]]
+    assert rates == sorted(rates, reverse=True)
+    assert found[1].iv < free[1].iv
+    assert found[0].woe.tolist() == free[0].woe.tolist()
+    with pytest.raises(UsageError, match="the trend of 'delay' is 'up'") as refused:
+        fit_features(["income", "delay"], values, LABELS, train, PARAMETERS, 20, trends={"delay": "up"})
+    assert "ascending" in refused.value.remedy
+    with pytest.raises(UsageError, match="a trend is given for 'age', which is no feature"):
+        fit_features(["delay"], DELAY[:, None], LABELS, train, PARAMETERS, 20, trends={"age": "auto"})
 
 
 def test_an_information_value_in_a_word() -> None:

@@ -128,7 +128,9 @@ def test_a_bad_column_is_named() -> None:
 
 def test_special_values_of_no_feature_are_refused() -> None:
     with pytest.raises(UsageError, match="'age', which is no feature"):
-        fit_features(["income"], SMALL.of(0), SMALL.labels, SMALL.parts.train, SMALL.parameters, 5, {"age": [1.0]})
+        fit_features(
+            ["income"], SMALL.of(0), SMALL.labels, SMALL.parts.train, SMALL.parameters, 5, special={"age": [1.0]}
+        )
 
 
 # Any peer at all
@@ -160,10 +162,16 @@ def regrouped(*groups: int) -> Change:
 
 
 LIES: list[tuple[str, type[Message], Change, str]] = [
-    ("bank", PreBinLayout, lambda m: PreBinLayout(m.ordinary[:1], m.apart), "one entry for each of the 2 features"),
-    ("bank", PreBinLayout, lambda m: PreBinLayout([0, 2], [1, 1]), "a feature has 1 to 4 pre-bins"),
-    ("bank", PreBinLayout, lambda m: PreBinLayout([2, 2], [-1, 1]), "a feature has 1 to 4 pre-bins"),
-    ("bank", PreBinLayout, lambda m: PreBinLayout([2, 4], [1, 1]), "a feature has 1 to 4 pre-bins"),
+    (
+        "bank",
+        PreBinLayout,
+        lambda m: PreBinLayout(m.ordinary[:1], m.apart, m.trends),
+        "one entry for each of the 2 features",
+    ),
+    ("bank", PreBinLayout, lambda m: PreBinLayout([0, 2], [1, 1], m.trends), "a feature has 1 to 4 pre-bins"),
+    ("bank", PreBinLayout, lambda m: PreBinLayout([2, 2], [-1, 1], m.trends), "a feature has 1 to 4 pre-bins"),
+    ("bank", PreBinLayout, lambda m: PreBinLayout([2, 4], [1, 1], m.trends), "a feature has 1 to 4 pre-bins"),
+    ("bank", PreBinLayout, lambda m: msgspec.structs.replace(m, trends=["up", "auto"]), "a trend is one of none, auto"),
     ("bank", PreBinHint, lambda m: PreBinHint(1, m.hint), "block 0 of the hint"),
     ("bank", LabelSums, sums(lambda cells: cells.__setitem__((0, 1), cells[0, 1] + 1)), "feature 0 hold all bads"),
     ("bank", LabelSums, sums(lambda cells: cells.__setitem__((-1, 0), cells[-1, 0] - 1)), "feature 1 hold all bads"),

@@ -14,7 +14,7 @@ from vfl.crypto.schemes import SchemeTerms
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
 from vfl.learn.ensemble import Parts
-from vfl.learn.feature_parameters import BinningParameters
+from vfl.learn.feature_parameters import TRENDS, BinningParameters
 from vfl.learn.woe import WoeFeature, fit_features
 from vfl.protocols import woe
 from vfl.protocols.woe import FeatureReport
@@ -36,6 +36,7 @@ class Features:
     parameters: BinningParameters
     least: int = 5
     special: tuple[float, ...] = ()
+    trends: tuple[str, ...] = ()  # wished for the first features of every party
 
     @property
     def partners(self) -> tuple[str, ...]:
@@ -51,10 +52,15 @@ class Features:
     def specials(self, party: int) -> dict[str, tuple[float, ...]]:
         return dict.fromkeys(self.names(party), self.special)
 
+    def wished(self, party: int) -> dict[str, str]:
+        return dict(zip(self.names(party), self.trends, strict=False))
+
     def fitted(self, party: int) -> list[WoeFeature]:
         """What a party with labels makes of its columns: the truth that everybody must come to."""
-        train, special = self.parts.train, self.specials(party)
-        return fit_features(self.names(party), self.of(party), self.labels, train, self.parameters, self.least, special)
+        return fit_features(
+            self.names(party), self.of(party), self.labels, self.parts.train, self.parameters, self.least,
+            special=self.specials(party), trends=self.wished(party),
+        )  # fmt: skip
 
     @property
     def lanes(self) -> Lanes:
@@ -84,7 +90,7 @@ def partner(case: Features, party: int, scheme: Scheme, number: int = 2, values:
         mine = case.of(party) if values is None else values
         return await woe.passive(
             peers["bank"], case.names(party), mine, case.parameters, case.least, evaluators, seed(number),
-            special=case.specials(party),
+            special=case.specials(party), trends=case.wished(party),
         )  # fmt: skip
 
     return role
@@ -142,9 +148,9 @@ def cases(draw: st.DrawFn) -> Features:
     options = {name: draw(choice) for name, choice in OPTIONS.items()}
     special = draw(st.sampled_from([(), (-1.0, 999.0)]))
     least = draw(st.sampled_from([0, 1, 5, 20]))
-    return Features(
-        values, owned, labels, Parts(train, ~train), BinningParameters.from_mapping(options), least, special
-    )
+    trends = tuple(draw(st.lists(st.sampled_from(TRENDS), max_size=2)))
+    parameters = BinningParameters.from_mapping(options)
+    return Features(values, owned, labels, Parts(train, ~train), parameters, least, special, trends)
 
 
 def credit(n: int = 80, owned: tuple[int, ...] = (1, 2), **options: object) -> Features:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 
 from vfl.errors import UsageError
 from vfl.learn.evidence import information_parts, information_value, weights_of_evidence
-from vfl.learn.feature_parameters import BinningParameters
+from vfl.learn.feature_parameters import TRENDS, BinningParameters
 from vfl.learn.merging import merge, summed
 from vfl.learn.objective import binary_labels
 from vfl.learn.prebins import Codes, PreBins
@@ -28,6 +28,8 @@ Reals = npt.NDArray[np.float64]
 Flags = npt.NDArray[np.bool_]
 Specials = Mapping[str, Sequence[float]]
 """Special values by feature name."""
+Trends = Mapping[str, str]
+"""Directions of the bad rate by feature name, where they are not those of the parameters."""
 
 
 @dataclass(frozen=True)
@@ -102,10 +104,7 @@ class WoeFeature:
         special: Sequence[float] = (),
     ) -> WoeFeature:
         """From training rows: values float[n], NaN = missing, and labels 0/1 of each. Raises UsageError."""
-        try:
-            prebins = PreBins.fit(values, parameters.max_prebins, min_population, special)
-        except UsageError as error:
-            raise UsageError(f"feature {name!r}: {error}", remedy=error.remedy) from None
+        prebins = prebin(name, values, parameters, min_population, special)
         counts = label_counts(prebins.codes(values), binary_labels(labels), prebins.n_bins)
         groups, table = decide(counts, prebins.values, parameters, min_population)
         return cls(name, prebins, groups, table.woe, table)
@@ -163,6 +162,16 @@ def decide(counts: Int64s, values: int, parameters: BinningParameters, min_popul
     return groups, table
 
 
+def prebin(
+    name: str, values: npt.ArrayLike, parameters: BinningParameters, min_population: int, special: Sequence[float]
+) -> PreBins:
+    """Pre-bins of a training column. Raises UsageError naming the feature."""
+    try:
+        return PreBins.fit(values, parameters.max_prebins, min_population, special)
+    except UsageError as error:
+        raise UsageError(f"feature {name!r}: {error}", remedy=error.remedy) from None
+
+
 def fit_features(
     names: Sequence[str],
     values: Reals,
@@ -170,24 +179,38 @@ def fit_features(
     train: Flags,
     parameters: BinningParameters,
     min_population: int,
+    *,
     special: Specials | None = None,
+    trends: Trends | None = None,
 ) -> list[WoeFeature]:
-    """A party's own features, fitted on its training rows. `values`: float64[n, n_features], `train`: bool[n]."""
-    known = special or {}
-    check_specials(names, known)
+    """A party's own features, fitted on its training rows. `values`: float64[n, n_features], `train`: bool[n].
+
+    Raises UsageError for a bad column, and for special values or trends of a feature that is not there.
+    """
+    coded, directed = special or {}, trends or {}
+    check_wishes(names, coded, directed)
     return [
-        WoeFeature.fit(name, column[train], labels[train], parameters, min_population, known.get(name, ()))
+        WoeFeature.fit(
+            name,
+            column[train],
+            labels[train],
+            replace(parameters, trend=directed.get(name, parameters.trend)),
+            min_population,
+            coded.get(name, ()),
+        )
         for name, column in zip(names, values.T, strict=True)
     ]
 
 
-def check_specials(names: Sequence[str], special: Specials) -> None:
-    """Raises UsageError for special values of a feature that is not there."""
-    if strangers := sorted(set(special) - set(names)):
-        raise UsageError(
-            f"special values are given for {strangers[0]!r}, which is no feature",
-            remedy=f"Features: {', '.join(names)}.",
-        )
+def check_wishes(names: Sequence[str], special: Specials, trends: Trends) -> None:
+    """Raises UsageError for special values or trends of a feature that is not there, and for an unknown trend."""
+    for what, given in (("special values are", special), ("a trend is", trends)):
+        if strangers := sorted(set(given) - set(names)):
+            remedy = f"Features: {', '.join(names)}."
+            raise UsageError(f"{what} given for {strangers[0]!r}, which is no feature", remedy=remedy)
+    for name, trend in trends.items():
+        if trend not in TRENDS:
+            raise UsageError(f"the trend of {name!r} is {trend!r}", remedy=f"Allowed: {', '.join(TRENDS)}.")
 
 
 def woe_matrix(features: Sequence[WoeFeature], values: Reals) -> Reals:

@@ -4,7 +4,7 @@
 
     WoeRows         which rows train, encryption key  -->
                                                           pre-bins of its features, fitted on the training rows
-                                                      <-- PreBinLayout    pre-bins per feature
+                                                      <-- PreBinLayout    pre-bins per feature, wished trends
                                                       <-- PreBinHint      preprocessed pre-bins (lattice)
     LabelBlock      [[y_i, 1]], every row (paillier)  -->
     LabelQuery      [[y_i, 1]], every row (lattice)   -->
@@ -23,8 +23,8 @@ Decoys (`vfl.decoys`) count as zero bads and zero rows; pre-bins are fitted on t
 Source: the encrypted group-by sum of SecureBoost (Cheng et al. 2021, IEEE Intelligent Systems 36(6), arXiv:1901.08755,
 algorithm 1) with labels in place of gradients; WOE and IV by Siddiqi (2006).
 
-Learns:  active  -> pre-bins per feature, how many of them are of ordinary values; bads_fb and rows_fb of each, never
-                    its bounds: so WOE and IV of every feature
+Learns:  active  -> pre-bins per feature, how many of them are of ordinary values, the trend wished; bads_fb and rows_fb
+                    of each, never its bounds: so WOE and IV of every feature
          passive -> which aligned rows train; which of its own pre-bins were merged; with `share_woe` the WOE of its own
                     bins, which is how much riskier than all the customers in a bin are together; no label
 Cost:    paillier: one encryption a row, one addition a row and feature, one seal and decryption per packed ciphertext.
@@ -34,7 +34,7 @@ Cost:    paillier: one encryption a row, one addition a row and feature, one sea
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Annotated
 
 import numpy as np
@@ -46,11 +46,10 @@ from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.crypto.scheme import CellLayout, Codes, Evaluator, KeyHolder, Sealed
 from vfl.decoys import Shown
-from vfl.errors import UsageError
 from vfl.learn.ensemble import Parts
-from vfl.learn.feature_parameters import BinningParameters
+from vfl.learn.feature_parameters import TRENDS, BinningParameters
 from vfl.learn.prebins import PreBins
-from vfl.learn.woe import BinTable, Specials, WoeFeature, check_specials, decide
+from vfl.learn.woe import BinTable, Specials, Trends, WoeFeature, check_wishes, decide, prebin
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
 
@@ -78,6 +77,7 @@ class PreBinLayout(Message, frozen=True):
 
     ordinary: Annotated[list[int], Meta(max_length=MAX_FEATURES)]
     apart: Annotated[list[int], Meta(max_length=MAX_FEATURES)]  # special and missing values
+    trends: Annotated[list[str], Meta(max_length=MAX_FEATURES)]  # wished for the bad rate of each
 
 
 class PreBinHint(HintPart, frozen=True):
@@ -149,7 +149,7 @@ async def active(
         answer = await passive.recv(LabelSums)
         cells = key.decrypt(passive.peer, [answer.sums], layout.cells)[0]
         _require_counts(cells, layout, total, least)
-        decided = [decide(counts, ordinary, parameters, min_population) for counts, ordinary in layout.split(cells)]
+        decided = layout.decide(cells, parameters, min_population)
         tables.append(tuple(table for _, table in decided))
         await passive.send(_woe_bins([groups for groups, _ in decided], tables[-1], parameters))
     for passive in passives:
@@ -159,26 +159,34 @@ async def active(
 
 @dataclass(frozen=True)
 class _Layout:
-    """The pre-bins of a passive party: how many of each feature, and how many of those are of ordinary values."""
+    """The pre-bins of a passive party: how many of each feature, how many of those are of ordinary values, trends."""
 
     cells: CellLayout
     ordinary: tuple[int, ...]
+    trends: tuple[str, ...]
 
-    def split(self, cells: Int64s) -> list[tuple[Int64s, int]]:
-        """From bads and rows of all pre-bins to goods and bads of each feature's: int64[n_bins, 2] each."""
+    def decide(
+        self, cells: Int64s, parameters: BinningParameters, min_population: int
+    ) -> list[tuple[Int64s, BinTable]]:
+        """Groups and table of each feature. `cells`: bads and rows of all pre-bins, int64[cells, 2]."""
         counts = np.column_stack([cells[:, 1] - cells[:, 0], cells[:, 0]])
-        return list(zip(np.split(counts, self.cells.offsets[1:]), self.ordinary, strict=True))
+        features = zip(np.split(counts, self.cells.offsets[1:]), self.ordinary, self.trends, strict=True)
+        return [
+            decide(own, ordinary, replace(parameters, trend=trend), min_population) for own, ordinary, trend in features
+        ]
 
 
 async def _layout(passive: Channel, agreed: int, parameters: BinningParameters, key: KeyHolder) -> _Layout:
     """The layout of a party's pre-bins, and its hint."""
     told = await passive.recv(PreBinLayout)
-    require({len(told.ordinary), len(told.apart)} == {agreed}, f"one entry for each of the {agreed} features agreed on")
+    sizes = {len(told.ordinary), len(told.apart), len(told.trends)}
+    require(sizes == {agreed}, f"one entry for each of the {agreed} features agreed on")
+    require(all(trend in TRENDS for trend in told.trends), f"a trend is one of {', '.join(TRENDS)}")
     pairs, most = list(zip(told.ordinary, told.apart, strict=True)), parameters.max_prebins
     require(all(a >= 1 and b >= 0 and a + b <= most for a, b in pairs), f"a feature has 1 to {most} pre-bins")
     cells = CellLayout(tuple(a + b for a, b in pairs))
     await take_hint(passive, key, cells, PreBinHint)
-    return _Layout(cells, tuple(told.ordinary))
+    return _Layout(cells, tuple(told.ordinary), tuple(told.trends))
 
 
 def _require_counts(cells: Int64s, layout: _Layout, total: tuple[int, int], least: int) -> None:
@@ -208,22 +216,28 @@ async def passive(
     rng: Randomness,
     *,
     special: Specials | None = None,
+    trends: Trends | None = None,
 ) -> list[WoeFeature]:
     """Pre-bin the own columns, sum the encrypted labels by pre-bin, and hear which bins they become.
 
     `values`: float64[n, n_features], NaN = missing, over the aligned rows. `min_population`: rows in a bin at least.
-    `special`: special values by feature name; nobody else hears of them. Raises UsageError for a bad column.
+    `special`: special values by feature name; nobody else hears of them. `trends`: by feature name, where another than
+    that of `parameters` is wished. Raises UsageError for a bad column, and where either names what is not there.
     """
-    check_specials(names, special or {})
+    coded, directed = special or {}, trends or {}
+    check_wishes(names, coded, directed)
     active.enter("woe")
     told = await active.recv(WoeRows)
     require(told.count == len(values), f"the rows are the {len(values)} aligned rows")
     train = unpack_bits(told.train, told.count)
     require(train.any(), "some rows train")
     evaluator = evaluators(told.scheme, told.key, int(train.sum()))
-    prebins = _prebins(names, values[train], parameters, min_population, special or {})
-    ordinary = [one.values for one in prebins]
-    await active.send(PreBinLayout(ordinary, [one.n_bins - one.values for one in prebins]))
+    prebins = [
+        prebin(name, column[train], parameters, min_population, coded.get(name, ()))
+        for name, column in zip(names, values.T, strict=True)
+    ]
+    ordinary, wished = [one.values for one in prebins], [directed.get(name, parameters.trend) for name in names]
+    await active.send(PreBinLayout(ordinary, [one.n_bins - one.values for one in prebins], wished))
     layout = CellLayout(tuple(one.n_bins for one in prebins))
     await send_hint(active, evaluator, _codes(prebins, values[train]), layout, PreBinHint, rng.child("hint"))
     sums = await sum_rows(active, evaluator, int(train.sum()), LabelBlock, LabelQuery, rng.child("seal"))
@@ -231,18 +245,6 @@ async def passive(
     features = _features(names, prebins, await active.recv(WoeBins), parameters)
     await active.checkpoint()
     return features
-
-
-def _prebins(
-    names: Sequence[str], values: Reals, parameters: BinningParameters, min_population: int, special: Specials
-) -> list[PreBins]:
-    found = []
-    for name, column in zip(names, values.T, strict=True):
-        try:
-            found.append(PreBins.fit(column, parameters.max_prebins, min_population, special.get(name, ())))
-        except UsageError as error:
-            raise UsageError(f"feature {name!r}: {error}", remedy=error.remedy) from None
-    return found
 
 
 def _codes(prebins: Sequence[PreBins], values: Reals) -> Codes:
