@@ -74,6 +74,15 @@ def test_special_and_missing_bins_stand_alone_or_join_the_biggest() -> None:
     assert merge(given_[3:], 1, BinningParameters(), 17).tolist() == [0, 0, 0], "too few ordinary values: one bin"
 
 
+@pytest.mark.parametrize("method", ["chimerge", "quantile"])
+def test_bins_below_the_minimum_are_joined_unseen(method: str) -> None:
+    """How bads are spread among rows too few to be looked at makes no difference."""
+    parameters = BinningParameters(method=method, trend="none", min_bin_share=0.0, significance=1.0)
+    one = np.array([[50, 10], [11, 1], [4, 8], [60, 30], [12, 0], [0, 12], [70, 5]])
+    other = one[[0, 2, 1, 3, 5, 4, 6]]
+    assert merge(one, 7, parameters, 20).tolist() == merge(other, 7, parameters, 20).tolist()
+
+
 def test_chimerge_merges_what_does_not_differ() -> None:
     """Neighbours with equal rates are one; the boundary is where the chi-square test of scipy says so."""
     given_ = np.array([[90, 10], [180, 20], [60, 40], [61, 39]])

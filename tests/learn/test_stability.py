@@ -26,6 +26,11 @@ def test_the_index_by_hand() -> None:
     assert psi(np.array([50, 50]), np.array([30, 70])) == pytest.approx(due)
 
 
+def test_half_a_row_where_a_sample_has_none() -> None:
+    due = (0.5 / 100.5 - 0.1) * math.log(0.5 / 100.5 / 0.1) + (100 / 100.5 - 0.9) * math.log(100 / 100.5 / 0.9)
+    assert psi(np.array([10, 90]), np.array([0, 100])) == pytest.approx(due)
+
+
 ROWS = st.lists(st.integers(0, 50), min_size=3, max_size=3).filter(any)
 
 
@@ -71,6 +76,8 @@ def test_month_by_month() -> None:
     found = by_period([FEATURE], values, months == "2025-01", months.tolist())
     assert list(found) == ["2025-02", "2025-03"]
     assert [found[month][0].band for month in found] == ["stable", "unstable"]
+    half = (months == "2025-01") & (np.arange(N) % 2 == 0)
+    assert by_period([FEATURE], values, half, months.tolist())["2025-01"][0].other.sum() == N // 6
 
 
 def test_bad_input_is_refused() -> None:

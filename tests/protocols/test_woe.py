@@ -14,6 +14,7 @@ from hypothesis import given, settings
 
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise, UsageError, VflError
+from vfl.learn.ensemble import Parts
 from vfl.learn.woe import WoeFeature, fit_features
 from vfl.protocols.woe import LabelBlock, LabelQuery, LabelSums, PreBinHint, PreBinLayout, WoeBins, WoeRows
 from vfl.wire import Message, pack, unpack
@@ -220,6 +221,25 @@ def test_lies_are_refused(
     assert isinstance(fate, BrokenPromise), fate
     assert fate.peer == ("telecom" if victim == "bank" else "bank")
     assert sentence in str(fate)
+
+
+def test_special_values_do_not_join_each_other() -> None:
+    values = np.concatenate([np.arange(20.0), np.full(10, -1.0), np.full(10, 999.0)])[:, None]
+    labels = (np.arange(40) % 3 == 0).astype(np.int8)
+    everyone = np.ones(40, np.bool_)
+    case = Features(
+        np.tile(values, 2), (1, 1), labels, Parts(everyone, ~everyone), SMALL.parameters, special=(-1.0, 999.0)
+    )
+    tape = weigh(case, clear(False))["telecom"]
+    said = told(tape, WoeBins)
+    apart = said.groups[-1]
+    role = partner(case, 1, clear(False))
+    for groups, right in ((said.groups, True), (said.groups[:-1] + bytes([apart - 1]), False)):
+        changed = msgspec.structs.replace(
+            said, groups=groups, bins=max(groups) + 1, woe=said.woe[: 4 * max(groups) + 4]
+        )
+        fate = play(tape.replace(tape.place("WoeBins"), pack(changed)), role)
+        assert isinstance(fate, list) if right else "are neighbours, numbered in order" in str(fate)
 
 
 def test_blocks_of_rows_come_in_order() -> None:
