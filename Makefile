@@ -1,6 +1,6 @@
 # make demo     install, train a credit model across four companies on real data, show the result
 # make test     the test suite               make test-all   with the slow ones
-# make check    formatting, types, import directions      make bench   benchmarks, as JSON in build/
+# make check    formatting, types, import directions      make bench   benchmarks, docs/benchmarks.md
 PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
@@ -42,8 +42,8 @@ docs: $(VENV)/.product
 	$(BIN)/python -m docs.generate
 
 bench: $(VENV)/.tests
-	mkdir -p build
-	$(BIN)/python -m benchmarks --out build/benchmarks.json
+	$(BIN)/python -m benchmarks all --out docs/benchmarks.json
+	$(BIN)/python -m benchmarks page
 
 clean:
 	rm -rf $(VENV) build runs *.egg-info

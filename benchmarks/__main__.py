@@ -1,44 +1,49 @@
-"""Run benchmarks by name, or all of them.
+"""Benchmarks: figures, not tests.
 
-python -m benchmarks train --json          one, with its own options
-python -m benchmarks --out build/benchmarks.json
+python -m benchmarks NAME [options] [--json]    one of histogram, train, psi, ledger, growth
+python -m benchmarks all [options]              all of them, kept as docs/benchmarks.json
+python -m benchmarks page [options]             docs/benchmarks.md and its picture, from that file
+
+Every NAME has --help; it is a module here with `parser()` and `run(given)`, which returns the JSON object. Exit code 1:
+a figure is above its limit, or a benchmark gave none.
 """
 
 from __future__ import annotations
 
+import argparse
+import importlib
 import json
-import os
-import platform
-import subprocess
 import sys
-from pathlib import Path
+from collections.abc import Sequence
 
-from vfl import __version__
+from benchmarks import page, suite
 
-NAMES = ("histogram", "train", "psi", "ledger")
+NAMES = ("histogram", "train", "psi", "ledger", "explain", "growth")
 
 
-def main() -> int:
-    """With a name: that benchmark, in a process of its own. Without: all, as one JSON object."""
-    words = sys.argv[1:]
-    if words and words[0] in NAMES:
-        return subprocess.run([sys.executable, "-m", f"benchmarks.{words[0]}", *words[1:]], check=False).returncode
-    if words[:1] != ["--out"] or len(words) != 2:
-        print(f"{__doc__}\nnames: {', '.join(NAMES)}", file=sys.stderr)
+def parser_of(name: str) -> argparse.ArgumentParser:
+    """The command line of a benchmark. KeyError for one that is not there."""
+    if name not in NAMES:
+        raise KeyError(name)
+    found: argparse.ArgumentParser = importlib.import_module(f"benchmarks.{name}").parser()
+    return found
+
+
+def main(words: Sequence[str]) -> int:
+    """One benchmark, all, or the page."""
+    name, rest = (words[0] if words else ""), list(words[1:])
+    if name == "all":
+        return suite.main(rest)
+    if name == "page":
+        return page.main(rest)
+    if name not in NAMES:
+        print(__doc__, file=sys.stderr)
         return 2
-    machine = {"python": platform.python_version(), "cores": os.cpu_count(), "machine": platform.machine()}
-    report: dict[str, object] = {"tallystick": __version__, "machine": machine}
-    failed = False
-    for name in NAMES:
-        print(f"{name} ...", file=sys.stderr, flush=True)
-        command = [sys.executable, "-m", f"benchmarks.{name}", "--json"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=False)
-        failed = failed or done.returncode != 0
-        report[name] = {"command": f"python -m benchmarks {name} --json", **json.loads(done.stdout)}
-    Path(words[1]).write_text(json.dumps(report, indent=2) + "\n", encoding="utf-8")
-    print(f"written to {words[1]}", file=sys.stderr)
-    return int(failed)
+    given = parser_of(name).parse_args(rest)
+    found = importlib.import_module(f"benchmarks.{name}").run(given)
+    print(json.dumps(found) if given.json else "\n".join(f"{key:>36} {value}" for key, value in found.items()))
+    return 0 if found.get("within_limits", True) else 1
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(main(sys.argv[1:]))

@@ -132,11 +132,16 @@ ABOUT = {
     "party.id": "identifier column, or several; the same number of columns at every party",
     "party.label": "1 = defaulted, 0 = did not; at the active party, where it is required, and nowhere else",
     "party.features": "the columns the model may use; default: every column that is not id, label or hold-out mark",
+    "party.reasons": "what a customer reads where a feature speaks against them, see [explain](explain.md); a feature "
+    "without an entry gets words of its name",
     "privacy.scheme": "how gradients are encrypted; implied by `level`, see [privacy](privacy.md)",
     "privacy.level": "what passive parties may see of tree nodes; implied by `scheme`, see [privacy](privacy.md)",
     "privacy.key_bits": "size of the `paillier` modulus; 2048 is about 112 bits of strength, 3072 about 128",
+    "privacy.cell_noise": "noise of a partner on its sums, in largest gradients of one customer (`lattice` only)",
     "privacy.min_bin_population": "training rows in a bin at least, at every party",
     "privacy.min_intersection": "common customers at least; below, nothing is computed and no count is told",
+    "privacy.merge_models": "whether the shares may be merged into one model, which shows everybody's thresholds, see "
+    "[export](export.md)",
     "psi.protocol": "how common customers are found",
     "psi.id_rule": "how identifiers are normalised; the same rule and version at every party",
     "psi.duplicates": "what to do with an identifier that comes twice: refuse the table, or keep its first row",
@@ -200,18 +205,18 @@ def _plain(kind: Any) -> type:
 def _party_keys() -> list[Sequence[str]]:
     known = [field.name for field in dataclasses.fields(config.PartyConfig)]
     required = {field.name for field in dataclasses.fields(config.PartyConfig) if _has_no_default(field)}
-    types = {"id": "text or list of texts", "features": "text or list of texts"}
+    types = {"id": "text or list of texts", "features": "text or list of texts", "reasons": "table of texts"}
+    defaults = {"label": "none", "features": "all others", "reasons": "none"}
     rows: list[Sequence[str]] = []
     for name in known[1:]:  # the name itself is the table's
-        default = "required" if name in required else "none" if name == "label" else "all others"
-        row = list(_key("party", name, str, default))
+        row = list(_key("party", name, str, "required" if name in required else defaults[name]))
         row[1] = types.get(name, row[1])
         rows.append(row)
     return rows
 
 
 def _has_no_default(field: dataclasses.Field[Any]) -> bool:
-    return field.default is dataclasses.MISSING
+    return field.default is dataclasses.MISSING and field.default_factory is dataclasses.MISSING
 
 
 def _key(table: str, key: str, kind: type, default: str) -> Sequence[str]:

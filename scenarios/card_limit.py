@@ -21,18 +21,25 @@ STORY = Story(
                 "limit_bal": "LIMIT_BAL", "age": "AGE", "sex": "SEX", "education": "EDUCATION", "marriage": "MARRIAGE",
             },
             kept_out=("sex", "marriage"),
+            reasons={"limit_bal": "Present credit limit", "education": "Level of education"},
         ),
         Part(
             name="wallet", id="account_phone", style="dashed", coverage=0.94, others=0.20,
             columns={f"pay_amt{month}": f"PAY_AMT{month}" for month in range(1, 7)},
+            reasons={f"pay_amt{month}": "Amounts paid in recent months" for month in range(1, 7)},
         ),
         Part(
             name="telecom", id="msisdn", style="zeros", coverage=0.93, others=0.15, suffix=".parquet",
             columns={f"bill_amt{month}": f"BILL_AMT{month}" for month in range(1, 7)},
+            reasons={f"bill_amt{month}": "Amounts billed in recent months" for month in range(1, 7)},
         ),
         Part(
             name="bureau", id="phone", style="spaced", coverage=0.92, others=0.10,
             columns={f"pay_{month}": f"PAY_{month}" for month in (0, 2, 3, 4, 5, 6)},
+            reasons={
+                **dict.fromkeys(("pay_0", "pay_2"), "Recent missed payments at another lender"),
+                **dict.fromkeys(("pay_3", "pay_4", "pay_5", "pay_6"), "Earlier missed payments at another lender"),
+            },
         ),
     ),
     duplicates=0,

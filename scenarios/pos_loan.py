@@ -24,18 +24,30 @@ STORY = Story(
         Part(
             name="bank", id="customer_phone", style="e164", label="Status",
             columns={"amount": "Amount", "price": "Price", "term": "Time", "home": "Home"},
+            reasons={
+                "amount": "Amount of the loan", "price": "Price of the purchase", "term": "Length of the loan",
+                "home": "Housing situation",
+            },
         ),
         Part(
             name="bureau", id="phone", style="spaced", coverage=0.95, others=0.20,
             columns={"records": "Records", "debt": "Debt", "assets": "Assets"},
+            reasons={
+                "records": "Missed payments at another lender", "debt": "Debt at other lenders",
+                "assets": "Assets on record",
+            },
         ),
         Part(
             name="telecom", id="msisdn", style="zeros", coverage=0.92, others=0.30, suffix=".parquet",
             columns={"age": "Age", "marital": "Marital", "seniority": "Seniority"}, kept_out=("marital",),
+            reasons={"seniority": "Time in the present job"},
         ),
         Part(
             name="payroll", id="mobile", style="dashed", coverage=0.90, others=0.10,
             columns={"job": "Job", "income": "Income", "expenses": "Expenses"},
+            reasons={
+                "job": "Kind of employment", "income": "Level of income", "expenses": "Regular expenses",
+            },
         ),
     ),
     duplicates=12,

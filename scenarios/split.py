@@ -38,6 +38,7 @@ class Part:
     coverage: float = 1.0  # share of the bank's customers it knows
     others: float = 0.0  # customers the bank does not have, as a share of the bank's
     suffix: str = ".csv"
+    reasons: Mapping[str, str] = field(default_factory=dict)  # own name -> what a customer reads
 
     @property
     def features(self) -> list[str]:
@@ -125,6 +126,9 @@ def scenario_toml(story: Story, parts: Sequence[Part]) -> str:
             lines.append(f"# {', '.join(part.kept_out)}: in the table for the fairness check, not in the model")
             listed = ", ".join(f'"{name}"' for name in part.features)
             lines.append(f"features = [{listed}]")
+        if part.reasons:
+            lines += ["", f"[party.{part.name}.reasons]"]
+            lines += [f'{name} = "{words}"' for name, words in part.reasons.items()]
         lines.append("")
     lines += ["[model]", 'kind = "gbdt"', *(f"{name} = {value}" for name, value in story.model.items()), ""]
     lines += ["[psi]", f'id_rule = "phone-{story.country}@1"']

@@ -14,6 +14,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
+from vfl.crypto.cell_noise import cell_noise
 from vfl.crypto.scheme import BLOCK_ROWS, Bools, CellLayout, Codes, Int64s, Lanes, Sealed
 from vfl.errors import BrokenPromise, UsageError
 from vfl.learn.histogram import FeatureLayout, build
@@ -32,7 +33,7 @@ class ClearKeyHolder:
 
     def __init__(self, lanes: Lanes, *, discloses_membership: bool) -> None:
         self.discloses_membership = discloses_membership
-        self._lanes = lanes
+        self.lanes = self._lanes = lanes
         self._rows = np.zeros((0, 2), np.int64)
         self._layouts: dict[str, CellLayout] = {}
         self._due: dict[str, list[int]] = {}  # bytes of the hint's blocks to come
@@ -76,8 +77,8 @@ class ClearKeyHolder:
         if self._due[peer]:
             raise UsageError("the hint is not complete")
         sums = _pairs(answer, layout.cells, "the answer")
-        most = np.array([self._lanes.g_sum, self._lanes.h_sum])
-        if np.any((sums < -most) | (sums > most)):
+        most = self._lanes.least_and_most()[1]
+        if np.any((sums < np.negative(most)) | (sums > most)):
             raise BrokenPromise("a sum that no rows within the bounds have")
         return sums
 
@@ -143,7 +144,12 @@ class ClearEvaluator:
             nodes = list(np.moveaxis(np.concatenate(blocks), 1, 0))
         layout = FeatureLayout(self._layout.n_bins, (False,) * self._layout.features)
         self.answers += self._nodes
-        return [Sealed(rng.bytes(NONCE) + _bytes(build(self._codes, layout, rows[:, 0], rows[:, 1]))) for rows in nodes]
+        sums = [build(self._codes, layout, rows[:, 0], rows[:, 1]) for rows in nodes]
+        noise = [cell_noise(self._layout, self._lanes, rng.child(str(node))) for node in range(len(nodes))]
+        return [Sealed(rng.bytes(NONCE) + _bytes(cells + added)) for cells, added in zip(sums, noise, strict=True)]
+
+    def idle(self) -> bool:
+        return False
 
 
 def change_sums(answer: bytes, cells: Int64s) -> Sealed:

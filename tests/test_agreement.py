@@ -33,7 +33,10 @@ SCALARS = st.one_of(
     st.booleans(), st.integers(-(2**60), 2**60), st.floats(allow_nan=False, allow_infinity=False), st.text(max_size=8)
 )
 CLAUSES = st.dictionaries(st.text(max_size=8), SCALARS, max_size=4)
-MEMBERS = st.builds(Member, st.text(max_size=8), st.sampled_from(["active", "passive"]), st.tuples(st.text(max_size=5)))
+WORDS = st.dictionaries(st.text(max_size=5), st.text(max_size=9), max_size=3)
+MEMBERS = st.builds(
+    Member, st.text(max_size=8), st.sampled_from(["active", "passive"]), st.tuples(st.text(max_size=5)), WORDS
+)
 AGREEMENTS = st.builds(
     Agreement, st.text(), st.text(), st.lists(MEMBERS, max_size=4).map(tuple), CLAUSES, CLAUSES, CLAUSES, CLAUSES
 )
@@ -73,6 +76,8 @@ REFUSED: dict[str, bytes] = {
     "a clause less": TEXT.replace(b'"purpose":"joint credit default model",', b""),
     "another version": TEXT.replace(b'"version":1', b'"version":2'),
     "a member without a role": TEXT.replace(b'"role":"active"', b'"rule":"active"'),
+    "reasons that are no table": TEXT.replace(b'["calls"]', b'["calls"],"reasons":"ab"'),
+    "reasons that are none": TEXT.replace(b'["calls"]', b'["calls"],"reasons":{}'),
     "features that are no list": TEXT.replace(b'["calls"]', b"3"),
     "deep lists": b"[" * 200_000,
     "half a character": TEXT.replace("贷款".encode(), b"\\ud800"),
@@ -116,6 +121,15 @@ DIFFERENCES: dict[str, Change] = {
     "version: ours 1, theirs 2": lambda body: body.update(version=2),
     'psi: ours {"id_rule": "phone-cn@1"}, theirs []': lambda body: body.update(psi=[]),
 }
+
+
+def test_words_for_customers_are_part_of_what_is_agreed() -> None:
+    bank, telecom, payroll = AGREED.members
+    spoken = dataclasses.replace(AGREED, members=(bank, dataclasses.replace(telecom, reasons={"calls": "少"}), payroll))
+    assert "reasons" not in TEXT.decode(), "agreements without words are what they were"
+    assert spoken.digest != AGREED.digest
+    with pytest.raises(AgreementError, match=r'members\[telecom\]\.reasons: ours null, theirs \{"calls": "少"\}'):
+        require_same(TEXT, spoken.encode(), "telecom")
 
 
 def changed(change: Change) -> bytes:

@@ -21,7 +21,7 @@ from vfl import __version__
 from vfl.present import show_summary
 from vfl.summary import Summary
 
-COMMANDS = ("run", "scenarios", "replay", "version")
+COMMANDS = ("run", "scenarios", "replay", "explain", "export", "version")
 KEYS = {"scenario", "rows", "metrics", "seconds", "bytes", "ledger", "privacy", "versions"}
 
 

@@ -139,6 +139,34 @@ def test_a_scheme_implies_its_level_and_a_level_its_scheme(tmp_path: Path, lines
     assert (found.scheme, found.level) == (scheme, level)
 
 
+def test_shares_are_merged_only_where_the_file_says_so(tmp_path: Path) -> None:
+    for written, merged in (("", False), ("merge_models = false", False), ("merge_models = true", True)):
+        assert load(tmp_path, f"{SMALL}\n[privacy]\n{written}\n").privacy.merge_models is merged
+    for wrong, kind in (("1", "a whole number"), ('"true"', "a text"), ("[true]", "a list")):
+        text = f"{SMALL}\n[privacy]\nmerge_models = {wrong}\n"
+        refused(tmp_path, text, f"[privacy] merge_models is {kind}", remedy="true or false")
+
+
+def test_reasons_are_words_by_feature(tmp_path: Path) -> None:
+    text = f'{SMALL}\n[party.telecom.reasons]\ncalls = "Few calls"\n"mean age" = "年龄"\n'
+    assert load(tmp_path, text).party("telecom").reasons == {"calls": "Few calls", "mean age": "年龄"}
+    assert load(tmp_path, SMALL).party("telecom").reasons == {}
+
+
+@pytest.mark.parametrize(
+    "words", ["3", "true", '""', '"  "', '"two\\nlines"', '"\\u001b[31m"', '["a"]', f'"{"x" * 201}"']
+)
+def test_reasons_are_one_line_of_text(tmp_path: Path, words: str) -> None:
+    text = f"{SMALL}\n[party.telecom.reasons]\ncalls = {words}\n"
+    refused(tmp_path, text, "[party.telecom.reasons] 'calls' is ", remedy="one line, 200 characters")
+
+
+@pytest.mark.parametrize(("value", "kind"), [('"words"', "a text"), ("true", "true/false"), ("[1]", "a list")])
+def test_reasons_are_a_table(tmp_path: Path, value: str, kind: str) -> None:
+    text = SMALL.replace('role = "passive"', f'role = "passive"\nreasons = {value}')
+    refused(tmp_path, text, f"[party.telecom] reasons is {kind}", remedy="table of texts")
+
+
 def test_every_scheme_of_a_file_is_one_that_a_run_has() -> None:
     assert config.SCHEMES == schemes.LEVELS
     assert next(iter(schemes.LEVELS)) == PrivacyConfig().scheme

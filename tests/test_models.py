@@ -6,6 +6,7 @@ import dataclasses
 import json
 from collections.abc import Callable
 from functools import cache
+from operator import attrgetter
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from memory_run import ACTIVE, Told, World, clear_schemes, play
 
+from vfl.agreement import Agreement
 from vfl.errors import UsageError
 from vfl.learn.ensemble import Ensemble
-from vfl.learn.tree import SplitRecord
-from vfl.models import FORMAT, active_share, passive_share, read_ensemble, read_records
+from vfl.learn.tree import Cover, SplitRecord, TreeShape
+from vfl.models import FORMAT, active_share, passive_share, read_ensemble, read_records, require_share
 
 WORLD = World.of(("telecom", "retailer"), num_leaves=6)
 
@@ -35,10 +37,10 @@ def share(name: str = ACTIVE) -> bytes:
 def assert_same(found: Ensemble, due: Ensemble) -> None:
     assert found.init_score == due.init_score
     assert found.records == due.records
-    assert found.passive_records == due.passive_records
+    assert found.passive_features == due.passive_features
     for tree, other in zip(found.trees, due.trees, strict=True):
-        for name in ("left", "right", "owner", "record", "leaf_value"):
-            a, b = getattr(tree, name), getattr(other, name)
+        for name in ("left", "right", "owner", "record", "leaf_value", "cover.count", "cover.weight", "cover.gain"):
+            a, b = map(attrgetter(name), (tree, other))
             assert (a.dtype, a.tobytes()) == (b.dtype, b.tobytes())
 
 
@@ -82,12 +84,15 @@ def test_a_share_is_the_same_bytes_again() -> None:
         ),
         max_size=6,
     ),
-    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=6),
+    st.lists(st.floats(allow_nan=False, allow_infinity=False), min_size=1, max_size=5),
 )
 def test_every_number_comes_back(records: list[SplitRecord], values: list[float]) -> None:
     outcome = told().outcomes[ACTIVE]
-    tree = dataclasses.replace(outcome.model.trees[0], leaf_value=np.array(values))
-    model = Ensemble(values[0], (tree,), tuple(records), (3, 4))
+    shape = TreeShape()
+    for leaf, value in enumerate(values[1:]):
+        shape.split(leaf, 1 + leaf % 2, leaf // 2, value)
+    cover = Cover(np.arange(1, len(values) + 1), np.array(values[::-1]), np.array(shape.gains))
+    model = Ensemble(values[0], (shape.tree(values, cover),), tuple(records), ((0, 1, 1), (0, 0)))
     assert_same(read_ensemble(active_share(WORLD.terms.agreement, outcome.columns, model)), model)
 
 
@@ -127,7 +132,18 @@ DAMAGE: dict[str, Callable[[], bytes]] = {
     "an owner beyond all numbers": lambda: damaged(lambda b: b["trees"][0].update(owner=[2**20] * 3)),
     "no start": lambda: damaged(lambda b: b.pop("init_score")),
     "a start as text": lambda: damaged(lambda b: b.update(init_score="low")),
-    "counts as a number": lambda: damaged(lambda b: b.update(passive_records=3)),
+    "features of others as a number": lambda: damaged(lambda b: b.update(passive_features=3)),
+    "a tree without counts": lambda: damaged(lambda b: b["trees"][0].pop("leaf_count")),
+    "a leaf without a count": lambda: damaged(lambda b: b["trees"][0]["leaf_count"].pop()),
+    "a leaf without a value": lambda: damaged(lambda b: b["trees"][0]["leaf_value"].pop()),
+    "a leaf of less than nothing": lambda: damaged(lambda b: b["trees"][0]["leaf_count"].__setitem__(0, -1)),
+    "nobody in any leaf": lambda: damaged(lambda b: b["trees"][0].update(leaf_count=[0] * 6)),
+    "a split without a gain": lambda: damaged(lambda b: b["trees"][0]["gain"].pop()),
+    "a ring": lambda: damaged(lambda b: b["trees"][0]["left"].__setitem__(0, 0)),
+    "a leaf twice": lambda: damaged(lambda b: b["trees"][0].update(right=b["trees"][0]["left"])),
+    "an owner that is nobody": lambda: damaged(lambda b: b["trees"][0]["owner"].__setitem__(0, 3)),
+    "a record that nobody has": lambda: damaged(lambda b: b["trees"][0]["record"].__setitem__(0, 10**6)),
+    "counts as text": lambda: damaged(lambda b: b["trees"][0].update(leaf_count=["many"])),
     "cut short": lambda: share()[:-40],
 }
 
@@ -136,3 +152,21 @@ DAMAGE: dict[str, Callable[[], bytes]] = {
 def test_a_damaged_share_is_refused(name: str) -> None:
     with pytest.raises(UsageError, match="share"):
         read_ensemble(DAMAGE[name]())
+
+
+@pytest.mark.parametrize(
+    ("agreement", "party", "words"),
+    [
+        (WORLD.terms.agreement, "telecom", "telecom is of another party: 'bank', not 'telecom'"),
+        (World.of(("telecom",)).terms.agreement, ACTIVE, "bank is of another agreement"),
+    ],
+)
+def test_a_share_is_of_a_party_and_an_agreement(agreement: Agreement, party: str, words: str) -> None:
+    require_share(share(), WORLD.terms.agreement, ACTIVE)
+    with pytest.raises(UsageError, match=words):
+        require_share(share(), agreement, party)
+
+
+def test_a_share_has_the_features_of_the_agreement() -> None:
+    with pytest.raises(UsageError, match="bank has other features"):
+        require_share(damaged(lambda b: b["features"].reverse()), WORLD.terms.agreement, ACTIVE)

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from vfl.errors import AgreementError
@@ -21,11 +21,15 @@ Scalar = bool | int | float | str
 
 @dataclass(frozen=True)
 class Member:
-    """One party of the agreement: `role` is "active" or "passive"; `features` are the columns it may use, in order."""
+    """One party of the agreement: `role` is "active" or "passive"; `features` are the columns it may use, in order.
+
+    reasons: what a customer reads where a feature of the party speaks against them; others have words of their names.
+    """
 
     name: str
     role: str
     features: tuple[str, ...]
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,8 @@ class Agreement:
 
     def encode(self) -> bytes:
         """The canonical bytes that all parties must share."""
-        body = {"version": VERSION, **asdict(self)}
+        members = [{key: value for key, value in asdict(member).items() if value != {}} for member in self.members]
+        body = {"version": VERSION, **asdict(self), "members": members}
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @classmethod
@@ -50,7 +55,10 @@ class Agreement:
         """The agreement that `encode` wrote. Raises AgreementError for anything else."""
         try:
             body = json.loads(data)
-            members = tuple(Member(m["name"], m["role"], tuple(m["features"])) for m in body.pop("members"))
+            members = tuple(
+                Member(m["name"], m["role"], tuple(m["features"]), dict(m.get("reasons", {})))
+                for m in body.pop("members")
+            )
             if body.pop("version") != VERSION:
                 raise AgreementError(f"this program reads agreements of version {VERSION}")
             found = cls(members=members, **body)

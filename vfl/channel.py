@@ -22,6 +22,13 @@ from vfl.errors import ProtocolError, Unexpected
 from vfl.wire import M, Message
 
 R = TypeVar("R")
+Idle = Callable[[], bool]
+"""Does a little work ahead, for less than a second, and says whether some is left."""
+
+
+def no_work() -> bool:
+    """The idle work of a party that has none."""
+    return False
 
 
 class Channel(Protocol):
@@ -44,6 +51,13 @@ class Channel(Protocol):
 
     async def checkpoint(self) -> None:
         """A round boundary: both ends sign their ledger heads and countersign each other's before going on."""
+        ...
+
+    def meanwhile(self, work: Idle) -> None:
+        """What may be done from now on whenever this party waits; `no_work` ends it.
+
+        Whether and how often it is done depends on the driver and on the network, so no byte may depend on it.
+        """
         ...
 
 

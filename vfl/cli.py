@@ -10,6 +10,8 @@ from typing import Annotated
 
 import typer
 
+from vfl.reasons import MOST
+
 app = typer.Typer(
     name="tallystick",
     no_args_is_help=True,
@@ -83,6 +85,49 @@ def replay(
     from vfl import commands
 
     commands.replay(directory, party, as_json)
+
+
+@app.command()
+def explain(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    customer: Annotated[
+        str | None, typer.Option("--id", metavar="ID", help="A hold-out customer, as in predictions.csv.")
+    ] = None,
+    top: Annotated[int, typer.Option(metavar="COUNT", help="Reasons of a customer at most.", min=1, max=100)] = MOST,
+    table: Annotated[
+        bool, typer.Option("--csv", help="Write the reasons of all hold-out customers into the active party's folder.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Say what each feature does, or why a score is what it is.
+
+    Attributions are exact Shapley values, computed by the active party alone: no partner is asked, no value is shown.
+    """
+    from vfl import model_commands
+
+    model_commands.explain_run(directory, customer, top, table, as_json)
+
+
+@app.command()
+def export(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where to write the model.")],
+    form: Annotated[
+        str,
+        typer.Option("--format", metavar="NAME", help="json: one party's share; lightgbm: all shares as one model."),
+    ] = "json",
+    party: Annotated[
+        str | None, typer.Option(metavar="NAME", help="Whose share.  [default: the active party's]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Write a model to a file.
+
+    Shares are merged only where the agreement allows it: `merge_models = true` under [privacy].
+    """
+    from vfl import model_commands
+
+    model_commands.export(directory, form, out, party, as_json)
 
 
 attack = typer.Typer(no_args_is_help=True, help="Attack a finished run as its partners could.")

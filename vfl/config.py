@@ -8,6 +8,8 @@
     id = "customer_id"           # or a list of columns
     label = "default"            # 0/1, active party only
     features = ["income"]        # default: every other column
+    [party.bank.reasons]         # what a customer reads where a feature speaks against them
+    income = "Income is low for the amount"
     [party.telecom]
     role = "passive"
     table = "telecom.parquet"
@@ -26,7 +28,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -44,6 +46,8 @@ PROTOCOLS = ("x25519", "kkrt", "auto")
 LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32
+MOST_NOISE = 1000.0  # largest gradients of one customer
+MAX_WORDS = 200  # characters of a reason
 RESERVED = ("intersection", "train", "validation", "holdout", "decoys", "total")  # keys beside party names in a summary
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -53,7 +57,7 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True)
 class PartyConfig:
-    """One party: its table, the identifier column(s), and at the active party the label."""
+    """One party: its table, identifier column(s), words for customers by feature, and at the active party the label."""
 
     name: str
     role: str
@@ -61,17 +65,20 @@ class PartyConfig:
     id: tuple[str, ...]
     label: str | None = None
     features: tuple[str, ...] | None = None
+    reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class PrivacyConfig:
-    """How values are sealed, and the populations below which nothing is computed."""
+    """How values are sealed, the populations below which nothing is computed, and whether shares may be merged."""
 
     scheme: str = "lattice"
     level: str = "hidden"
     key_bits: int = 2048
     min_bin_population: int = 20
     min_intersection: int = 200
+    cell_noise: float = 0.0
+    merge_models: bool = False
 
 
 @dataclass(frozen=True)
@@ -204,11 +211,11 @@ def _parties(table: _Reader, folder: Path) -> tuple[PartyConfig, ...]:
 
 
 def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
-    table.only("role", "table", "id", "label", "features")
+    table.only("role", "table", "id", "label", "features", "reasons")
     role = table.choice("role", ROLES, required=True)
     path = table.text("table", required=True)
     ids = table.names("id", required=True)
-    label, features = table.text("label"), table.names("features")
+    label, features, reasons = table.text("label"), table.names("features"), table.words("reasons")
     if (label is None) == (role == "active"):
         if label is None:
             raise UsageError(
@@ -226,7 +233,7 @@ def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
         )
     if "\0" in path:
         raise UsageError(f"{table.place('table')} is {shown(path)}", remedy="Name a .csv, .csv.gz or .parquet file.")
-    return PartyConfig(name, role, folder / path, ids, label, features)
+    return PartyConfig(name, role, folder / path, ids, label, features, reasons)
 
 
 def _model(table: _Reader) -> GBDTParameters:
@@ -269,6 +276,8 @@ def _privacy(table: _Reader) -> PrivacyConfig:
         min_intersection=table.integer(
             "min_intersection", default.min_intersection, range(LEAST_INTERSECTION, MAX_SET_SIZE + 1)
         ),
+        cell_noise=table.number("cell_noise", default.cell_noise, 0.0, MOST_NOISE),
+        merge_models=table.flag("merge_models", default.merge_models),
     )
 
 
@@ -306,6 +315,17 @@ def _check_together(scenario: Scenario) -> None:
             f"{scenario.source.name}: [psi] decoys is {decoys:g}, but scheme {shown(privacy.scheme)} is "
             f"{shown(privacy.level)}: who is in a tree node is no decoy",
             remedy='Write scheme = "lattice", or leave decoys out.',
+        )
+    if privacy.cell_noise and privacy.level != "hidden":
+        raise UsageError(
+            f"{scenario.source.name}: [privacy] cell_noise is {privacy.cell_noise:g}, but scheme "
+            f"{shown(privacy.scheme)} has no noise on sums",
+            remedy='Write scheme = "lattice", or leave cell_noise out.',
+        )
+    if privacy.cell_noise and not scenario.model.min_sum_hessian_in_leaf:
+        raise UsageError(
+            f"{scenario.source.name}: [model] min_sum_hessian_in_leaf is 0, but noisy sums may be below 0",
+            remedy="Leave it at its default, or leave [privacy] cell_noise out.",
         )
     active, rule, file = scenario.active, scenario.psi.id_rule, scenario.source.name
     for party in scenario.passive:
@@ -391,6 +411,22 @@ class _Reader:
             raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=f"Allowed: {low} to {high}.")
         return float(value)
 
+    def flag(self, key: str, default: bool) -> bool:
+        """True or false."""
+        value: bool = self._typed(key, default, False, bool, "true or false")
+        return value
+
+    def words(self, key: str) -> dict[str, str]:
+        """A table of sentences for people, by feature; empty when absent."""
+        value = self._typed(key, {}, False, Mapping, "a table of texts, one a feature")
+        for name, text in value.items():
+            if not (isinstance(text, str) and text.strip() and text.isprintable() and len(text) <= MAX_WORDS):
+                raise UsageError(
+                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(text)}",
+                    remedy=f"Write a text in one line, {MAX_WORDS} characters at most.",
+                )
+        return dict(value)
+
     def names(self, key: str, *, required: bool = False) -> Any:
         """A column name or a list of different ones, as a tuple; None when absent and not required."""
         value = self._typed(key, None, required, (str, list), "a column name or a list of them")
@@ -410,7 +446,7 @@ class _Reader:
                 raise UsageError(f"{self.place()}: key {key!r} is missing", remedy=f"Add {key} = {words}.")
             return default
         value = self.raw[key]
-        if not isinstance(value, kind) or isinstance(value, bool):
+        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UsageError(f"{self.place(key)} is {_kind(value)} ({shown(value)})", remedy=f"Write {words}.")
         return value
 

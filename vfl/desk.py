@@ -13,7 +13,7 @@ from typing import Annotated, Any, TypeVar
 
 import msgspec
 
-from vfl.channel import Link, Notary, Record, Step, Transcript, digest_of, same_again, wait
+from vfl.channel import Idle, Link, Notary, Record, Step, Transcript, digest_of, no_work, same_again, wait
 from vfl.errors import Malformed, ProtocolError, Unexpected
 from vfl.wire import MAX_MESSAGE, M, Message, pack, unpack
 
@@ -71,6 +71,7 @@ class Desk:
         self.traffic: dict[str, Traffic] = {}
         self.last_heard: tuple[str, str] = ("", "")  # peer, slot: who is meant when a `require` fails
         self.on_enter: Callable[[str, int], None] = lambda phase, round: None
+        self.ahead: Idle = no_work  # see `Channel.meanwhile`
         self.transcript = transcript
         self.notary = notary
         self._past: dict[str, list[Record]] = {}
@@ -90,6 +91,10 @@ class Desk:
     def count(self, phase: str) -> Traffic:
         """The traffic of `phase` so far."""
         return self.traffic.setdefault(phase, Traffic())
+
+    def idle(self) -> bool:
+        """Do a little of what the roles have for the time that they wait. Whether some is left."""
+        return self.ahead()
 
     def run(self, role: Coroutine[int, None, R]) -> Coroutine[int, None, R]:
         """`role`, in which a ProtocolError that names no peer becomes the fault of whoever was heard last."""
@@ -186,6 +191,9 @@ class LiveChannel:
         self._link.push(msgspec.msgpack.encode(Cosignature(self._notary.countersign(self.peer, head.note))))
         cosignature = await self._frame(Cosignature)
         self._notary.countersigned(self.peer, cosignature.line)
+
+    def meanwhile(self, work: Idle) -> None:
+        self._desk.ahead = work
 
     async def _held_by_peer(self) -> int:
         if self._peer_has is None:

@@ -23,11 +23,15 @@ def refusals(folder: Path, remedy: str) -> Iterator[None]:
 
 
 def write_whole(path: Path, body: Mapping[str, Any]) -> None:
-    """JSON into `path`, by way of a temporary file that is renamed when it is complete."""
+    """JSON into `path`, as `write_data` does."""
+    write_data(path, (json.dumps(body, indent=2, ensure_ascii=False, allow_nan=False) + "\n").encode())
+
+
+def write_data(path: Path, data: bytes) -> None:
+    """`data` into `path`, by way of a temporary file that is renamed when it is complete."""
     temporary = path.with_name(path.name + ".part")
-    with temporary.open("w", encoding="utf-8") as file:
-        json.dump(body, file, indent=2, ensure_ascii=False, allow_nan=False)
-        file.write("\n")
+    with temporary.open("wb") as file:
+        file.write(data)
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)

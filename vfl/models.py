@@ -1,7 +1,8 @@
 """Model shares as files: what each party keeps of a joint model, as plain JSON.
 
-The active party holds every tree's shape and leaf values, and its own split records; a passive party holds its split
-records only. A tree node names its owner (0 the active party, k the k-th passive one) and the record's number there.
+The active party holds every tree's shape and leaf values, its own split records, and which feature each split of the
+others is on; a passive party holds its split records only. A tree node names its owner (0 the active party, k the k-th
+passive one) and the record's number there.
 """
 
 from __future__ import annotations
@@ -16,23 +17,13 @@ from vfl.agreement import Agreement
 from vfl.errors import UsageError
 from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Ensemble
-from vfl.learn.tree import SplitRecord, Tree
+from vfl.learn.tree import Cover, SplitRecord, Tree
 
-FORMAT = "tallystick-gbdt-share-v1"
+FORMAT = "tallystick-gbdt-share-v2"
 
 
 def active_share(agreement: Agreement, columns: Columns, model: Ensemble) -> bytes:
     """The active party's share."""
-    trees = [
-        {
-            "left": tree.left.tolist(),
-            "right": tree.right.tolist(),
-            "owner": tree.owner.tolist(),
-            "record": tree.record.tolist(),
-            "leaf_value": tree.leaf_value.tolist(),
-        }
-        for tree in model.trees
-    ]
     head = _head(agreement, agreement.active.name, columns, model.records)
     owners = [agreement.active.name, *(member.name for member in agreement.passives)]
     return _encode(
@@ -41,8 +32,8 @@ def active_share(agreement: Agreement, columns: Columns, model: Ensemble) -> byt
             "objective": "binary",
             "owners": owners,
             "init_score": model.init_score,
-            "passive_records": list(model.passive_records),
-            "trees": trees,
+            "passive_features": [list(features) for features in model.passive_features],
+            "trees": [_tree(tree) for tree in model.trees],
         }
     )
 
@@ -68,20 +59,78 @@ def read_ensemble(share: bytes) -> Ensemble:
     """The model in the active party's share. Raises UsageError if it is no such share."""
     _, body = _decode(share)
     try:
-        trees = tuple(
-            Tree(
-                np.array(tree["left"], np.int32),
-                np.array(tree["right"], np.int32),
-                np.array(tree["owner"], np.int16),
-                np.array(tree["record"], np.int32),
-                np.array(tree["leaf_value"], np.float64),
-            )
-            for tree in body["trees"]
-        )
-        counts = tuple(int(count) for count in body["passive_records"])
-        return Ensemble(float(body["init_score"]), trees, tuple(read_records(share)), counts)
+        trees = tuple(_read_tree(tree) for tree in body["trees"])
+        features = tuple(tuple(map(int, numbers)) for numbers in body["passive_features"])
+        model = Ensemble(float(body["init_score"]), trees, tuple(read_records(share)), features)
+        for tree in trees:
+            _require_sound(tree, [len(model.records), *model.passive_records])
+        return model
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the active party's model share is damaged: {error!r}") from None
+
+
+def require_share(share: bytes, agreement: Agreement, party: str) -> None:
+    """Raise UsageError unless this is the share of `party` under this agreement."""
+    names, body = _decode(share)
+    expected = {"party": party, "agreement": agreement.digest}
+    for key, due in expected.items():
+        if body.get(key) != due:
+            raise UsageError(f"the model share of {party} is of another {key}: {body.get(key)!r}, not {due!r}")
+    if tuple(names) != agreement.member(party).features:
+        raise UsageError(f"the model share of {party} has other features than the agreement")
+
+
+def _tree(tree: Tree) -> dict[str, Any]:
+    cover = tree.cover
+    assert cover is not None
+    return {
+        "left": tree.left.tolist(),
+        "right": tree.right.tolist(),
+        "owner": tree.owner.tolist(),
+        "record": tree.record.tolist(),
+        "gain": cover.gain.tolist(),
+        "leaf_value": tree.leaf_value.tolist(),
+        "leaf_count": cover.count.tolist(),
+        "leaf_weight": cover.weight.tolist(),
+    }
+
+
+def _read_tree(body: dict[str, Any]) -> Tree:
+    return Tree(
+        np.array(body["left"], np.int32),
+        np.array(body["right"], np.int32),
+        np.array(body["owner"], np.int16),
+        np.array(body["record"], np.int32),
+        np.array(body["leaf_value"], np.float64),
+        Cover(
+            np.array(body["leaf_count"], np.int64),
+            np.array(body["leaf_weight"], np.float64),
+            np.array(body["gain"], np.float64),
+        ),
+    )
+
+
+def _require_sound(tree: Tree, records: Sequence[int]) -> None:
+    """Raise ValueError unless this is a tree over so many records of each owner: what walks it needs no more checks."""
+    nodes, children = len(tree.left), np.concatenate([tree.left, tree.right])
+    inner, leaves = np.sort(children[children >= 0]), np.sort(~children[children < 0])
+    cover = tree.cover
+    assert cover is not None
+    sizes = {len(tree.right), len(tree.owner), len(tree.record), len(cover.gain)}
+    ends = {len(tree.leaf_value), len(cover.count), len(cover.weight)}
+    sound = (
+        sizes == {nodes}
+        and ends == {nodes + 1}
+        and np.array_equal(inner, np.arange(1, max(nodes, 1)))
+        and (nodes == 0 or np.array_equal(leaves, np.arange(nodes + 1)))
+        and all((side[side >= 0] > np.flatnonzero(side >= 0)).all() for side in (tree.left, tree.right))
+        and all(0 <= owner < len(records) for owner in tree.owner.tolist())
+        and all(0 <= at < records[owner] for owner, at in zip(tree.owner.tolist(), tree.record.tolist(), strict=True))
+        and (cover.count >= 0).all()
+        and bool(cover.count.any())
+    )
+    if not sound:
+        raise ValueError("a tree is no tree over these records")
 
 
 def _head(agreement: Agreement, party: str, columns: Columns, records: Sequence[SplitRecord]) -> dict[str, Any]:

@@ -6,12 +6,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich import box
 from rich.console import Console
 from rich.table import Table
 
 from vfl.agreement import Agreement
 from vfl.config import Scenario
+from vfl.console import say as _say
+from vfl.console import show as _show
+from vfl.console import table as _table
 from vfl.progress import PHASES
 from vfl.summary import Summary
 
@@ -68,27 +70,6 @@ def show_attacks(attacks: Mapping[str, Any], level: str, console: Console) -> No
             table.add_row(party, str(found["known"]), *aucs, f"{found['noise']:.4f}")
     _show(console, f"Guessing the labels of training customers (level {level})", table)
     _say(console, *_inference(attacks) or ["The run is too small for a figure."])
-
-
-def _table(*columns: str) -> Table:
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, justify="left" if number == 0 else "right", no_wrap=number > 0)
-    return table
-
-
-def _show(console: Console, title: str, table: Table) -> None:
-    """A table under a title that may be wider than it."""
-    console.print()
-    console.print(title, style="bold", markup=False, highlight=False, soft_wrap=True)
-    console.print(table)
-
-
-def _say(console: Console, *lines: str) -> None:
-    """Lines that a terminal may fold but we do not break: paths in them stay whole."""
-    console.print()
-    for line in lines:
-        console.print(line, markup=False, highlight=False, soft_wrap=True)
 
 
 def _rows(body: Mapping[str, Any]) -> Table:

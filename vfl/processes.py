@@ -168,7 +168,7 @@ def _take_part(folder: Path, party: str, timeout: float, port: int) -> None:
         seat.follow(Lines(sys.stdout))
         role = seat.role(links)
         seat.watch.start()
-        drive(role, list(links.values()), timeout)
+        drive(role, list(links.values()), timeout, seat.desk.idle)
     finally:
         seat.close(concurrent=True)
 

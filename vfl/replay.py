@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from vfl.channel import Record, Step, digest_of, same_again
+from vfl.channel import Idle, Record, Step, digest_of, same_again
 from vfl.errors import ProtocolError
 from vfl.wire import M, Message, pack, unpack
 
@@ -57,3 +57,6 @@ class ReplayChannel:
 
     async def checkpoint(self) -> None:
         """Heads are not part of a transcript."""
+
+    def meanwhile(self, work: Idle) -> None:
+        """The past does not keep anybody waiting."""

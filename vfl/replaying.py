@@ -13,7 +13,17 @@ from vfl.errors import ProtocolError, UsageError
 from vfl.notary import open_store
 from vfl.replay import ReplayChannel
 from vfl.run import ActiveOutcome
-from vfl.seat import Outcome, RunFile, peers_of, predictions, protocol_randomness, read_own_holding, read_seed, role
+from vfl.seat import (
+    Outcome,
+    RunFile,
+    decisions,
+    peers_of,
+    predictions,
+    protocol_randomness,
+    read_own_holding,
+    read_seed,
+    role,
+)
 from vfl.transcripts import read_transcript
 
 
@@ -68,7 +78,9 @@ def replay(directory: Path, party: str) -> Replayed:
 def _results(outcome: Outcome, ids: tuple[str, ...]) -> dict[str, bytes]:
     """What the party kept at the end, by file."""
     found = {"share.json": outcome.share}
-    return found | {"predictions.csv": predictions(ids, outcome)} if isinstance(outcome, ActiveOutcome) else found
+    if isinstance(outcome, ActiveOutcome):
+        found |= {"predictions.csv": predictions(ids, outcome), "decisions.npy": decisions(outcome)}
+    return found
 
 
 def _records(folder: Path, party: str) -> list[Record]:

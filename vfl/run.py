@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -77,6 +77,7 @@ class Terms:
             trees=parameters.num_iterations,
             queries=parameters.num_iterations * parameters.num_leaves,
             fixed_bits=parameters.gradient_bits,
+            cell_noise=float(privacy.get("cell_noise", 0.0)),
         )
 
     @property
@@ -95,7 +96,8 @@ class ActiveOutcome:
     """What the active party holds at the end. Arrays are over common customers unless said otherwise.
 
     rows: index into the holding's tokens.   shown: where passive parties have these rows, and decoys.
-    pd: probability of label 1 for the hold-out rows, float64[n_holdout].
+    pd: probability of label 1 for the hold-out rows, float64[n_holdout].   decisions: of each party, what its splits
+    say of them, bool[n_records, n_holdout], own first.
     """
 
     rows: Int64s
@@ -107,6 +109,7 @@ class ActiveOutcome:
     pd: Reals
     share: bytes
     shown: Shown
+    decisions: Sequence[Mask]
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +157,7 @@ async def active(
     commit("scored", _salted({"pd": pd}, rng.child("commit/pd")))
     for channel in channels:
         await channel.checkpoint()
-    return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share, shown)
+    return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share, shown, decisions)
 
 
 async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness, commit: Commit) -> PassiveOutcome:

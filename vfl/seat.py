@@ -7,7 +7,8 @@ DIR/<party>/ledger.sqlite, transcript.bin
 DIR/<party>/share.json  the party's share of the model
 DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
 DIR/<party>/report.json counts, times and bytes
-active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv; and if decoys were agreed on,
+active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv, decisions.npy (what every split says
+of the hold-out: uint8[records of all parties, bits of the rows], own records first); and if decoys were agreed on,
 places.npy (where each of its rows.npy stands in that of passive parties)
 """
 
@@ -192,6 +193,7 @@ class Seat:
             if self.file.terms.psi.decoys:
                 np.save(self.folder / "places.npy", outcome.shown.places)
             (self.folder / "predictions.csv").write_bytes(predictions(mine.ids, outcome))
+            (self.folder / "decisions.npy").write_bytes(decisions(outcome))
         report = {
             "party": self.name,
             "rows": len(mine.tokens),
@@ -226,3 +228,10 @@ def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
         row = int(rows[place])
         writer.writerow([ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))])
     return text.getvalue().encode()
+
+
+def decisions(outcome: ActiveOutcome) -> bytes:
+    """What every split of the model says of the hold-out, in the order of the aligned rows: a .npy file of bits."""
+    file = io.BytesIO()
+    np.save(file, np.packbits(np.concatenate(outcome.decisions), axis=1))
+    return file.getvalue()

@@ -14,7 +14,7 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 from vfl.agreement import Agreement, Member, Scalar, require_same
 from vfl.channel import lockstep
 from vfl.clock import Clock, SystemClock
-from vfl.config import Scenario
+from vfl.config import PartyConfig, Scenario
 from vfl.desk import memory_links
 from vfl.errors import AgreementError, UsageError
 from vfl.files import refusals
@@ -32,6 +32,7 @@ from vfl.processes import run_processes
 from vfl.progress import Progress, Silent
 from vfl.seat import RunFile, Seat, identity_of, new_seat, peers_of, read_party, read_seed
 from vfl.summary import Summary, conclude
+from vfl.table import closest, shown
 
 Load = Callable[[Path], Scenario]
 PURPOSE = "joint credit default model"
@@ -101,9 +102,10 @@ def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock) 
 def agree(scenario: Scenario, look: Callable[[Holding], None]) -> Agreement:
     """The agreement of a scenario, with every column named; `look` is shown each party's holding on the way."""
     psi: dict[str, Scalar] = dict(vars(scenario.psi))
-    if not scenario.psi.decoys:
-        del psi["decoys"]  # an option that is off is no clause: agreements without it stay what they were
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
+    for clauses, option in ((psi, "decoys"), (privacy, "merge_models"), (privacy, "cell_noise")):
+        if not clauses[option]:
+            del clauses[option]  # an option that is off is no clause: agreements without it stay what they were
     at = scenario.holdout
     holdout: dict[str, Scalar] = (
         {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}
@@ -115,8 +117,19 @@ def agree(scenario: Scenario, look: Callable[[Holding], None]) -> Agreement:
     for party in (scenario.active, *scenario.passive):
         holding = read_holding(party, psi, holdout)
         look(holding)
-        members.append(Member(party.name, party.role, holding.names))
+        _require_reasons(scenario, party, holding.names)
+        members.append(Member(party.name, party.role, holding.names, party.reasons))
     return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi, holdout)
+
+
+def _require_reasons(scenario: Scenario, party: PartyConfig, features: Sequence[str]) -> None:
+    """Words for a feature that there is not are a slip of the pen."""
+    for name in party.reasons:
+        if name not in features:
+            raise UsageError(
+                f"{scenario.source.name}: [party.{party.name}.reasons] {shown(name)} is no feature of {party.name}",
+                remedy=closest(name, features),
+            )
 
 
 def _party_seed(seed: bytes | None, name: str) -> bytes:

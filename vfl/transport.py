@@ -18,6 +18,7 @@ from collections.abc import Coroutine, Mapping, Sequence
 from itertools import islice
 from typing import TypeVar
 
+from vfl.channel import Idle, no_work
 from vfl.desk import MAX_FRAME
 from vfl.errors import Malformed, TimedOut, Unreachable, UsageError
 
@@ -149,8 +150,8 @@ class _Coming:
             raise Malformed(f"announces a frame of {self._refused} bytes, the limit is {MAX_FRAME}", peer=self._peer)
 
 
-def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: float) -> R:
-    """Run `role` to its end, waiting on `links` whenever it waits for a message.
+def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: float, idle: Idle = no_work) -> R:
+    """Run `role` to its end, waiting on `links` whenever it waits for a message, and calling `idle` while it waits.
 
     Raises TimedOut naming the peers when nothing moves for `timeout` seconds.
     """
@@ -158,7 +159,7 @@ def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: f
         while True:
             role.send(None)
             # A closed connection is readable for ever: whoever still waits for it was told so by `pull`.
-            _await_bytes([link for link in links if not link.closed], timeout)
+            _await_bytes([link for link in links if not link.closed], timeout, idle)
     except StopIteration as stop:
         _drain(links, timeout)
         result: R = stop.value
@@ -167,16 +168,20 @@ def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: f
         role.close()
 
 
-def _await_bytes(links: Sequence[SocketLink], timeout: float) -> None:
-    """Return when something was read; meanwhile send what is pending."""
-    deadline, read = time.monotonic() + timeout, False
+def _await_bytes(links: Sequence[SocketLink], timeout: float, idle: Idle) -> None:
+    """Return when something was read; meanwhile send what is pending, and do what can be done without the peers."""
+    deadline, read, busy = time.monotonic() + timeout, False, True
     while not read:
+        left = max(0.0, deadline - time.monotonic())
         with selectors.DefaultSelector() as selector:
             for link in links:
                 selector.register(
                     link.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if link.pending else 0), link
                 )
-            ready = selector.select(max(0.0, deadline - time.monotonic()))
+            ready = selector.select(0.0 if busy else left)
+        if not ready and busy and left:
+            busy = idle()
+            continue
         if not ready:
             names = ", ".join(link.peer for link in links)
             raise TimedOut(

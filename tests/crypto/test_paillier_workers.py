@@ -104,6 +104,23 @@ def test_idle_work_ends_with_the_run() -> None:
     assert not any(holder for holder, _ in left[-3:])
 
 
+def test_idle_work_is_for_one_tree_at_most() -> None:
+    def made(trees: int) -> int:
+        lanes = Lanes(ROWS, 1 << 24, 1 << 22)
+        holder = PaillierKeyHolder(lanes, CONTEXT, seeded("active"), bits=512, small_keys_for_tests=True)
+        options = {"queries": 24, "trees": trees, "small_keys_for_tests": True}
+        evaluator = PaillierEvaluator(holder.public(), lanes, CONTEXT, **options)
+        list(evaluator.hint(np.zeros((ROWS, 3), np.uint8), LAYOUT, seeded("hint")))
+        while evaluator.idle():
+            pass
+        assert evaluator._randomisers is not None
+        return evaluator._randomisers.ahead
+
+    whole = made(1)
+    assert whole > 24
+    assert [made(trees) for trees in (2, 4, 24)] == [whole // 2, whole // 4, whole // 24]
+
+
 def test_only_the_values_of_trees_before_make_the_rows_of_an_early_tree() -> None:
     def blocks(first: int, ahead: bool) -> list[list[bytes]]:
         lanes, g = Lanes(4, 100, 100), np.array([first, 2, 3, 4])

@@ -20,7 +20,7 @@ from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Ensemble, Parts
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.reference import ReferenceModel, train_reference
-from vfl.learn.tree import SplitRecord
+from vfl.learn.tree import SplitRecord, go_left
 from vfl.protocols import boost
 from vfl.randomness import Randomness
 
@@ -42,6 +42,7 @@ class Case:
     parts: Parts
     parameters: GBDTParameters
     least: int = 1  # rows in a bin
+    noise: float = 0.0  # on a partner's cells
 
     @property
     def partners(self) -> tuple[str, ...]:
@@ -54,8 +55,12 @@ class Case:
 
     @property
     def lanes(self) -> Lanes:
+        return self.lanes_of(int(self.parts.train.sum()))
+
+    def lanes_of(self, rows: int) -> Lanes:
         scale = self.parameters.scale
-        return Lanes(int(self.parts.train.sum()), g_max=scale, h_max=max(1, scale // 4))
+        g_noise, h_noise = round(self.noise * scale), round(self.noise * scale / 4)
+        return Lanes(rows, scale, max(1, scale // 4), g_noise, h_noise)
 
     def of(self, party: int, values: np.ndarray | None = None) -> np.ndarray:
         """The columns of a party, of these values or others."""
@@ -106,6 +111,7 @@ def lattice(case: Case) -> tuple[Case, Scheme]:
         trees=parameters.num_iterations,
         queries=parameters.num_iterations * parameters.num_leaves,
         fixed_bits=parameters.gradient_bits,
+        cell_noise=case.noise,
     )
     scheme = Scheme(
         lambda lanes: terms.key_holder(lanes.rows, seed(9)),
@@ -134,8 +140,7 @@ def partner(case: Case, party: int, scheme: Scheme, number: int = 2) -> Role:
             # The lanes are for the rows that the active party names; what was agreed bounds them.
             if name != scheme.holder(case.lanes).name:
                 raise BrokenPromise("another scheme was agreed on")
-            scale = case.parameters.scale
-            return scheme.evaluator(public, Lanes(rows, scale, max(1, scale // 4)))
+            return scheme.evaluator(public, case.lanes_of(rows))
 
         names = [f"f{i}" for i in range(case.owned[party])]
         mine = case.of(party)
@@ -183,11 +188,18 @@ def assert_same_model(case: Case, model: Ensemble, shares: list[list[SplitRecord
     assert model.init_score == oracle.init_score
     assert len(model.trees) == len(oracle.trees)
     assert model.validation_losses == oracle.validation_losses
-    assert model.passive_records == tuple(len(share) for share in shares[1:])
+    assert model.passive_features == tuple(tuple(record.feature for record in share) for share in shares[1:])
+    train = case.values[case.parts.train]
+
+    def left(record: SplitRecord) -> np.ndarray:
+        return go_left(train[:, record.feature], record)
+
     for tree, due in zip(model.trees, oracle.trees, strict=True):
         assert tree.left.tolist() == due.left.tolist()
         assert tree.right.tolist() == due.right.tolist()
         assert tree.leaf_value.tobytes() == due.leaf_value.tobytes()
+        leaves = due.route(lambda _, number: left(oracle.records[number]), len(train))
+        assert tree.cover.count.tolist() == np.bincount(leaves, minlength=tree.n_leaves).tolist()
         for owner, number, known in zip(tree.owner.tolist(), tree.record.tolist(), due.record.tolist(), strict=True):
             own, pooled = shares[owner][number], oracle.records[known]
             found = (int(case.starts[owner]) + own.feature, own.bin, own.threshold, own.default_left)

@@ -356,6 +356,9 @@ class Bent:
     async def checkpoint(self) -> None:
         await self.channel.checkpoint()
 
+    def meanwhile(self, work: Callable[[], bool]) -> None:
+        self.channel.meanwhile(work)
+
 
 def bent(role: Role, me: str, change: Callable[[Message], Message], log: list[tuple[str, str]]) -> Role:
     return lambda peers: role({name: Bent(channel, me, change, log) for name, channel in peers.items()})

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 
 Int64s = npt.NDArray[np.int64]
-_WIDTH = 1 << 31  # one key of g and h adds up as they do, while |H| of two rows stays below
 
 
 @dataclass(frozen=True)
@@ -25,33 +24,42 @@ class Claim:
     cell: int
 
 
-def invert(g: Int64s, h: Int64s, cells: Int64s) -> list[Claim]:
-    """Claims from one node: `g`, `h`: int64[rows of the node], `cells`: int64[cells, 2], the partner's sums."""
-    keys = g * _WIDTH + h
-    order = np.argsort(keys, kind="stable")
-    ranked = keys[order]
+def invert(g: Int64s, h: Int64s, cells: Int64s, slack: tuple[int, int] = (0, 0)) -> list[Claim]:
+    """Claims from one node: `g`, `h`: int64[rows of the node], `cells`: int64[cells, 2], the partner's sums.
+
+    `slack`: how far G and H may be from the truth where the partner adds noise; a cell is claimed if nothing else, the
+    empty cell included, is as near.
+    """
+    order = np.argsort(g, kind="stable")
+    ranked, heavy = g[order], h[order]
+    most = 2 * int(np.abs(g).max(initial=0)) + slack[0], 2 * int(h.max(initial=0)) + slack[1]
+    empty = (np.abs(cells[:, 0]) <= slack[0]) & (np.abs(cells[:, 1]) <= slack[1])
+    small = np.flatnonzero(~empty & (cells[:, 1] <= most[1]) & (np.abs(cells[:, 0]) <= most[0]))
     claims = []
-    most = 2 * int(np.abs(g).max(initial=0)), 2 * int(h.max(initial=0))
-    small = np.flatnonzero((cells[:, 1] > 0) & (cells[:, 1] <= most[1]) & (np.abs(cells[:, 0]) <= most[0]))
     for cell in small.tolist():
-        target = int(cells[cell, 0]) * _WIDTH + int(cells[cell, 1])
-        singles = _matches(ranked, np.array([target]))
-        pairs = _matches(ranked, target - ranked)
-        # Every pair of rows is counted from both ends, and a row with itself is none.
-        count = int(pairs.sum()) - int((2 * ranked == target).sum())
-        if int(singles.sum()) * 2 + count == 2:
-            claims += [Claim(int(row), cell) for row in _rows(order, ranked, target, pairs)]
+        target, weight = int(cells[cell, 0]), int(cells[cell, 1])
+        solutions = _singles(ranked, heavy, target, weight, slack) + _pairs(ranked, heavy, target, weight, slack)
+        if len(solutions) == 1:
+            claims += [Claim(int(order[place]), cell) for place in solutions[0]]
     return claims
 
 
-def _rows(order: Int64s, ranked: Int64s, target: int, pairs: Int64s) -> Int64s:
-    """The rows of the only solution."""
-    alone: Int64s = order[ranked == target]
-    paired: Int64s = order[pairs > (2 * ranked == target)]
-    return alone if len(alone) else paired
+def _singles(ranked: Int64s, heavy: Int64s, target: int, weight: int, slack: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Rows that have the sums alone, as places in `ranked`; two are as good as many."""
+    low, high = np.searchsorted(ranked, [target - slack[0], target + slack[0] + 1])
+    near = np.flatnonzero(np.abs(heavy[low:high] - weight) <= slack[1]) + low
+    return [(int(place),) for place in near[:2]]
 
 
-def _matches(ranked: Int64s, wanted: Int64s) -> Int64s:
-    """How often each wanted key is among the ranked ones."""
-    found: Int64s = np.searchsorted(ranked, wanted, side="right") - np.searchsorted(ranked, wanted, side="left")
+def _pairs(ranked: Int64s, heavy: Int64s, target: int, weight: int, slack: tuple[int, int]) -> list[tuple[int, ...]]:
+    """Pairs of rows that have the sums together; two are as good as many."""
+    lows = np.maximum(np.searchsorted(ranked, target - slack[0] - ranked), np.arange(len(ranked)) + 1)
+    highs = np.searchsorted(ranked, target + slack[0] + 1 - ranked)
+    found: list[tuple[int, ...]] = []
+    for place in np.flatnonzero(highs > lows).tolist():
+        others = heavy[lows[place] : highs[place]]
+        near = np.flatnonzero(np.abs(heavy[place] + others - weight) <= slack[1])
+        found += [(place, int(lows[place] + other)) for other in near[:2]]
+        if len(found) > 1:
+            break
     return found

@@ -43,6 +43,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from vfl.crypto import ring
+from vfl.crypto.cell_noise import cell_noise
 from vfl.crypto.scheme import MAX_NODES, Bools, CellLayout, Codes, Int64s, Lanes, Sealed
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
@@ -97,8 +98,8 @@ class LatticeParameters:
 
     @property
     def largest(self) -> int:
-        """Largest absolute sum, in fixed-point units."""
-        return max(self.lanes.g_sum, self.lanes.h_sum)
+        """Largest absolute sum with its noise, in fixed-point units."""
+        return max(abs(bound) for bounds in self.lanes.least_and_most() for bound in bounds)
 
     @property
     def log_delta(self) -> int:
@@ -117,11 +118,14 @@ class LatticeParameters:
         return math.log2(noise) + math.log2(max(1, self.cells * self.queries * VALUES)) - self.flood_bits
 
 
-def affordable_bits(rows: int, cells: int, queries: int, wanted: int) -> int:
-    """The most fixed-point bits, at most `wanted`, that the bounds of a run allow. Raises UsageError below 8."""
+def affordable_bits(rows: int, cells: int, queries: int, wanted: int, noise: float = 0.0) -> int:
+    """The most fixed-point bits, at most `wanted`, that the bounds of a run allow. Raises UsageError below 8.
+
+    `noise`: half-width of agreed noise on a cell, in largest values of one row.
+    """
     for bits in range(wanted, 7, -1):
         try:
-            LatticeParameters(Lanes(rows, 1 << bits, 1 << bits), cells, queries)
+            LatticeParameters(Lanes(rows, 1 << bits, 1 << bits, round(noise * (1 << bits))), cells, queries)
         except UsageError:
             continue
         return bits
@@ -173,6 +177,11 @@ class LatticeKeyHolder:
     def discloses_membership(self) -> bool:
         """False: rows outside a node are encrypted zeros."""
         return False
+
+    @property
+    def lanes(self) -> Lanes:
+        """The bounds of the run."""
+        return self._parameters.lanes
 
     def public(self) -> bytes:
         """The seed of the public elements, 32 bytes."""
@@ -246,8 +255,8 @@ class LatticeKeyHolder:
                 raise BrokenPromise(f"the answer is not {layout.cells} pairs of ring elements", peer=peer)
             tops.append(_top(*elements).reshape(layout.cells, VALUES))
         sums = _subtract_and_round(np.stack(tops), hint, self._secrets, self._parameters)
-        lanes = self._parameters.lanes
-        if (np.abs(sums[..., 0]) > lanes.g_sum).any() or (sums[..., 1] < 0).any() or (sums[..., 1] > lanes.h_sum).any():
+        least, most = self._parameters.lanes.least_and_most()
+        if (sums < least).any() or (sums > most).any():
             raise BrokenPromise("a sum is beyond what the agreed bounds allow", peer=peer)
         return sums
 
@@ -422,17 +431,30 @@ class LatticeEvaluator:
         return numbers
 
     def answer(self, rng: Randomness) -> list[Sealed]:
-        """The flooded sums of each node, 28 bytes a cell."""
+        """The flooded sums of each node, with the noise agreed on, 28 bytes a cell."""
         if self._sums is None or self._due:
             raise UsageError("the query is not complete; allowed: an answer after all its blocks")
         stream = rng.child(f"flood/{hashlib.sha256(self._sums.tobytes()).hexdigest()}")
         nodes = self._sums.reshape(len(self._sums), 3, -1, VALUES).transpose(2, 0, 3, 1)  # [node, cell, value, third]
-        bits = self._parameters.flood_bits
-        return [flooded(node, bits, stream.child(str(number))) for number, node in enumerate(nodes)]
+        return [self._sealed(node, stream.child(str(number))) for number, node in enumerate(nodes)]
+
+    def _sealed(self, sums: Int64s, rng: Randomness) -> Sealed:
+        assert self._layout is not None
+        noise = cell_noise(self._layout, self._parameters.lanes, rng)
+        return flooded(sums, self._parameters.flood_bits, rng, noise, self._parameters.log_delta)
+
+    def idle(self) -> bool:
+        """No work of this scheme can be done ahead."""
+        return False
 
 
-def flooded(sums: Int64s, flood_bits: int, rng: Randomness) -> Sealed:
-    """`sums` int64[cells, values, 3], 36-bit limbs, plus uniform noise of half-width 2^flood_bits each, mod q."""
+def flooded(
+    sums: Int64s, flood_bits: int, rng: Randomness, added: Int64s | None = None, log_delta: int = _LEAST_DELTA
+) -> Sealed:
+    """`sums` int64[cells, values, 3], 36-bit limbs, plus uniform noise of half-width 2^flood_bits each, mod q.
+
+    `added`: whole numbers, int64[cells, values], that the decrypted sums are to be more.
+    """
     count = sums.shape[0] * sums.shape[1]
     noise = np.frombuffer(rng.bytes(16 * count), dtype="<u4").astype(np.int64).reshape(count, 4)
     bits = flood_bits + 1  # uniform in 0 .. 2^bits - 1, then shifted down by the half-width
@@ -442,6 +464,8 @@ def flooded(sums: Int64s, flood_bits: int, rng: Randomness) -> Sealed:
     limbs[place] -= 1 << shift
     for number, third in enumerate(np.moveaxis(sums.reshape(count, 3), 1, 0)):
         _add_at(limbs, third, 36 * number)
+    if added is not None:
+        _add_at(limbs, added.reshape(-1), log_delta)
     return Sealed(ring.to_wire(*ring.words(ring.carry(limbs, 0))))
 
 

@@ -45,7 +45,7 @@ NAME = "paillier"
 _CHUNK_ROWS = 256
 """Rows whose randomness comes from one stream: the unit in which row encryption is dealt out or done ahead."""
 _IDLE_SEALS = 8
-"""Randomisers that one call of `idle` makes, in 15 ms at 2048 bits."""
+"""Randomisers that one call of `idle` makes, in 15 ms at 2048 bits; the first 64 take 0.1 s, their table 0.5 to 1 s."""
 _MOST_SEALS_AHEAD = 4096
 """2 MB of randomisers at 2048 bits."""
 _QUERIES = 32
@@ -193,6 +193,11 @@ class PaillierKeyHolder:
         """The run's key, for tests and for writing a key file."""
         return self._key
 
+    @property
+    def lanes(self) -> Lanes:
+        """The bounds of the run."""
+        return self._lanes
+
     def public(self) -> bytes:
         """Key and proofs; layout in `paillier_keys`."""
         return self._public
@@ -283,6 +288,7 @@ class PaillierEvaluator:
 
     __slots__ = (
         "_codes", "_crew", "_lanes", "_layout", "_members", "_opened", "_public", "_queries", "_randomisers", "_seals",
+        "_trees",
     )  # fmt: skip
 
     def __init__(
@@ -292,19 +298,20 @@ class PaillierEvaluator:
         context: bytes,
         *,
         queries: int = _QUERIES,
+        trees: int = 1,
         workers: int | None = None,
         small_keys_for_tests: bool = False,
     ) -> None:
         """`public`: what the key holder sent; `lanes`, `context`: as agreed.
 
-        `queries`: queries expected in the run, to size tables by. `workers`: processes that share the work, by default
-        as the environment says (`paillier_workers`). Neither changes any byte. Raises BrokenPromise for a bad key,
-        UsageError for another number of workers.
+        `queries`: queries expected in the run, to size tables by. `trees`: trees expected; `idle` works ahead for one
+        of them. `workers`: processes that share the work, by default as the environment says (`paillier_workers`).
+        None of these changes any byte. Raises BrokenPromise for a bad key, UsageError for another number of workers.
         """
         workers = worker_count(workers)
         self._public = parse_public(public, context, small_keys_for_tests=small_keys_for_tests)
         slots(self._public.bits, lanes)
-        self._lanes, self._queries = lanes, queries
+        self._lanes, self._queries, self._trees = lanes, queries, trees
         n = self._public.n
         self._crew = Crew(SumWorker(n), SumWorker, lambda: (n,), workers)
         self._randomisers: Randomisers | None = None
@@ -368,10 +375,13 @@ class PaillierEvaluator:
         return [seal(cells, self._randomisers, rng) for cells in packed]  # bound to the count of seals: never alike
 
     def idle(self) -> bool:
-        """Makes a few randomisers ahead; for a driver that has nothing else to do. Whether some are left to make."""
+        """Makes a few randomisers ahead; for a driver that has nothing else to do. Whether some are left to make.
+
+        At most as many as one tree takes: trees that ask for less than was announced leave little made in vain.
+        """
         if self._randomisers is None:
             return False
-        most = min(self._seals - self._randomisers.count, _MOST_SEALS_AHEAD)
+        most = min(self._seals - self._randomisers.count, -(-self._seals // self._trees), _MOST_SEALS_AHEAD)
         self._randomisers.fill(min(most, self._randomisers.ahead + _IDLE_SEALS))
         return self._randomisers.ahead < most
 

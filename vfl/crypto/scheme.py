@@ -62,16 +62,23 @@ class Lanes:
     satisfies 0 <= H <= T. So G fits into bit_length(S) + 1 bits (sign) and H into bit_length(T) bits, and
     bit_length(S) <= ceil(log2(rows)) + bit_length(g_max): nothing can overflow. One guard bit per lane is added.
 
+    `g_noise`, `h_noise`: half-width of each draw of a partner's noise on its cells (`cell_noise`); 0: none.
+
     Raises UsageError when a bound is not positive or a sum would not fit int64.
     """
 
     rows: int
     g_max: int
     h_max: int
+    g_noise: int = 0
+    h_noise: int = 0
 
     def __post_init__(self) -> None:
         if not 1 <= self.rows <= MAX_ROWS:
             raise UsageError(f"rows is {self.rows}; allowed: 1 to {MAX_ROWS}")
+        for name, noise in (("g_noise", self.g_noise), ("h_noise", self.h_noise)):
+            if not 0 <= noise <= self.rows * self.g_max:
+                raise UsageError(f"{name} is {noise}; allowed: 0 to {self.rows * self.g_max}, the largest sum")
         for name, bound in (("g_max", self.g_max), ("h_max", self.h_max)):
             if bound < 1:
                 raise UsageError(f"{name} is {bound}; allowed: at least 1")
@@ -90,6 +97,11 @@ class Lanes:
     def h_sum(self) -> int:
         """Largest H, in fixed-point units."""
         return self.rows * self.h_max
+
+    def least_and_most(self) -> tuple[tuple[int, int], tuple[int, int]]:
+        """The smallest (G, H) and the largest that a cell can have, noise included: a cell gets two draws."""
+        g, h = 2 * self.g_noise, 2 * self.h_noise
+        return (-self.g_sum - g, -h), (self.g_sum + g, self.h_sum + h)
 
     @property
     def g_bits(self) -> int:
@@ -161,6 +173,11 @@ class KeyHolder(Protocol):
         """Whether a passive party is told in the clear which rows are in a node."""
         ...
 
+    @property
+    def lanes(self) -> Lanes:
+        """The bounds of the run."""
+        ...
+
     def public(self) -> bytes:
         """Parameters, public key and proofs; sent once per run to each passive party."""
         ...
@@ -223,4 +240,8 @@ class Evaluator(Protocol):
 
     def answer(self, rng: Randomness) -> list[Sealed]:
         """For each node the sums of the bound codes over its rows, packed and sealed. `rng`: a child for each call."""
+        ...
+
+    def idle(self) -> bool:
+        """Does a little work ahead, for less than a second, that changes no byte. Whether some is left."""
         ...

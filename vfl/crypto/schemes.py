@@ -21,6 +21,7 @@ class SchemeTerms:
 
     cells: histogram cells of any one passive party at most.   trees, queries: of the whole run at most.
     fixed_bits: fixed-point bits wanted; a scheme may afford fewer.
+    cell_noise: half-width of the noise on a partner's cells, in largest gradients of one row.
     """
 
     scheme: str
@@ -30,17 +31,19 @@ class SchemeTerms:
     trees: int
     queries: int
     fixed_bits: int
+    cell_noise: float = 0.0
 
     def bits(self, rows: int) -> int:
         """Fixed-point bits of gradients over `rows` training rows. Raises UsageError where too few are left."""
         if self.scheme == lattice.NAME:
-            return lattice.affordable_bits(rows, self.cells, self.queries, self.fixed_bits)
+            return lattice.affordable_bits(rows, self.cells, self.queries, self.fixed_bits, self.cell_noise)
         return self.fixed_bits
 
     def lanes(self, rows: int) -> Lanes:
         """The bounds of one row's values, |g| <= 1 and 0 <= h <= 1/4, in fixed-point units."""
         scale = 1 << self.bits(rows)
-        return Lanes(rows, g_max=scale, h_max=scale // 4)
+        g_noise, h_noise = round(self.cell_noise * scale), round(self.cell_noise * scale / 4)
+        return Lanes(rows, scale, scale // 4, g_noise, h_noise)
 
     def key_holder(self, rows: int, rng: Randomness) -> KeyHolder:
         """A fresh key for the run."""
@@ -54,7 +57,8 @@ class SchemeTerms:
             raise BrokenPromise(f"offers scheme {scheme[:40]!r}, but {self.scheme!r} was agreed")
         if self.scheme == lattice.NAME:
             return LatticeEvaluator(public, self._lattice(rows), self.run.encode())
-        found = PaillierEvaluator(public, self.lanes(rows), self.run.encode(), queries=self.queries)
+        context = self.run.encode()
+        found = PaillierEvaluator(public, self.lanes(rows), context, queries=self.queries, trees=self.trees)
         if found.key_bits != self.key_bits:
             raise BrokenPromise(f"offers a key of {found.key_bits} bits, but {self.key_bits} were agreed")
         return found

@@ -15,7 +15,7 @@ from vfl.learn.metrics import log_loss
 from vfl.learn.objective import binary_labels, fixed_gradients, init_score, sigmoid
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.split import NodeSum, Search, Split, best_of, leaf_output
-from vfl.learn.tree import SplitRecord, Tree, TreeShape
+from vfl.learn.tree import Cover, SplitRecord, Tree, TreeShape
 
 Flags = npt.NDArray[np.bool_]
 Reals = npt.NDArray[np.float64]
@@ -38,16 +38,22 @@ class Parts:
 
 @dataclass(frozen=True, eq=False)
 class Ensemble:
-    """What the active party holds after training: every tree's shape, its own records, how many the others hold.
+    """What the active party holds after training: every tree's shape, its own records, which the others hold.
 
     Owner 0 of a tree node is the active party, owner k the k-th passive one.
+    passive_features: of each passive party, the feature number of each of its records, in their order.
     """
 
     init_score: float
     trees: tuple[Tree, ...]
     records: tuple[SplitRecord, ...]
-    passive_records: tuple[int, ...]
+    passive_features: tuple[tuple[int, ...], ...]
     validation_losses: tuple[float, ...] = ()
+
+    @property
+    def passive_records(self) -> tuple[int, ...]:
+        """How many records each passive party holds."""
+        return tuple(len(features) for features in self.passive_features)
 
     def predict_raw(self, decisions: Sequence[Flags]) -> Reals:
         """Raw scores from each party's decisions, bool[n_records, n] with the active party's first: float64[n]."""
@@ -89,7 +95,8 @@ def numbered(root: Leaf) -> tuple[TreeShape, list[Leaf]]:
     shape, leaves = TreeShape(), [root]
     while (number := best_of(leaf.best if leaf.children else None for leaf in leaves)) is not None:
         parent = leaves[number]
-        shape.split(number, parent.owner, parent.record)
+        assert parent.best is not None
+        shape.split(number, parent.owner, parent.record, parent.best[1].gain)
         leaves[number], right = parent.children
         leaves.append(right)
     return shape, leaves
@@ -129,10 +136,15 @@ class Booster:
         if len(leaves) == 1:
             return True
         values = [leaf_output(leaf.total, self.parameters, self.parameters.scale) for leaf in leaves]
-        self.trees.append(shape.tree(values))
+        self.trees.append(shape.tree(values, self._cover(shape, leaves)))
         for value, leaf in zip(values, leaves, strict=True):
             self.score[leaf.rows] += value
         return self._stops_early()
+
+    def _cover(self, shape: TreeShape, leaves: Sequence[Leaf]) -> Cover:
+        counts = np.array([leaf.total.count for leaf in leaves], dtype=np.int64)
+        weights = np.array([leaf.total.H / self.parameters.scale for leaf in leaves])
+        return Cover(counts, weights, np.array(shape.gains, dtype=np.float64))
 
     def _stops_early(self) -> bool:
         watched, patience = self.parts.validation, self.parameters.early_stopping_round
@@ -141,9 +153,10 @@ class Booster:
         self.losses.append(log_loss(self.labels[watched], sigmoid(self.score[watched])))
         return bool(patience) and len(self.losses) - 1 - int(np.argmin(self.losses)) >= patience
 
-    def result(self, records: Sequence[SplitRecord], passive_records: Sequence[int]) -> Ensemble:
+    def result(self, records: Sequence[SplitRecord], passive_features: Sequence[Sequence[int]]) -> Ensemble:
         """The model; with early stopping, the trees up to the best round."""
         trees = self.trees
         if self.parameters.early_stopping_round and self.losses:
             trees = trees[: int(np.argmin(self.losses)) + 1]
-        return Ensemble(self.start, tuple(trees), tuple(records), tuple(passive_records), tuple(self.losses))
+        features = tuple(map(tuple, passive_features))
+        return Ensemble(self.start, tuple(trees), tuple(records), features, tuple(self.losses))

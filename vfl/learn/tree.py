@@ -57,12 +57,26 @@ def go_left_codes(codes: Codes, record: SplitRecord, missing_bin: int | None) ->
 
 
 @dataclass(frozen=True, eq=False)
+class Cover:
+    """What a tree was grown from.
+
+    count: training rows in each leaf, int64[n_leaves].   weight: their sum of h, float64[n_leaves].
+    gain: of each split, float64[n_nodes].
+    """
+
+    count: npt.NDArray[np.int64]
+    weight: npt.NDArray[np.float64]
+    gain: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class Tree:
     """A tree's shape and values.
 
     left, right: child of each internal node, int32[n_nodes], ~leaf for a leaf.
     owner: party whose split it is, int16[n_nodes].   record: the split's number in that owner's share, int32[n_nodes].
     leaf_value: what a leaf adds to the raw score, float64[n_leaves].   A tree without nodes is its single leaf.
+    cover: what it was grown from, where that is kept.
     """
 
     left: npt.NDArray[np.int32]
@@ -70,6 +84,7 @@ class Tree:
     owner: npt.NDArray[np.int16]
     record: npt.NDArray[np.int32]
     leaf_value: npt.NDArray[np.float64]
+    cover: Cover | None = None
 
     @property
     def n_leaves(self) -> int:
@@ -100,20 +115,21 @@ class Tree:
 
 @dataclass
 class TreeShape:
-    """A tree being grown: starts as the single leaf 0."""
+    """A tree being grown: starts as the single leaf 0. `gains`: of the splits so far."""
 
     _left: list[int] = field(default_factory=list)
     _right: list[int] = field(default_factory=list)
     _owner: list[int] = field(default_factory=list)
     _record: list[int] = field(default_factory=list)
     _holder: list[tuple[list[int], int] | None] = field(default_factory=lambda: [None])
+    gains: list[float] = field(default_factory=list)
 
     @property
     def n_leaves(self) -> int:
         """Number of leaves so far."""
         return len(self._holder)
 
-    def split(self, leaf: int, owner: int, record: int) -> int:
+    def split(self, leaf: int, owner: int, record: int, gain: float = 0.0) -> int:
         """Split `leaf` by a record of `owner`: the left child keeps the number, the right child's is returned."""
         node, right = len(self._left), self.n_leaves
         holder = self._holder[leaf]
@@ -124,11 +140,12 @@ class TreeShape:
         self._right.append(~right)
         self._owner.append(owner)
         self._record.append(record)
+        self.gains.append(gain)
         self._holder[leaf] = (self._left, node)
         self._holder.append((self._right, node))
         return right
 
-    def tree(self, leaf_values: Sequence[float]) -> Tree:
+    def tree(self, leaf_values: Sequence[float], cover: Cover | None = None) -> Tree:
         """The finished tree with its leaf values, in leaf order."""
         if len(leaf_values) != self.n_leaves:
             raise ValueError(f"{self.n_leaves} leaves, but {len(leaf_values)} values")
@@ -138,4 +155,5 @@ class TreeShape:
             np.array(self._owner, dtype=np.int16),
             np.array(self._record, dtype=np.int32),
             np.array(leaf_values, dtype=np.float64),
+            cover,
         )

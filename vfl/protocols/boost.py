@@ -55,7 +55,7 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from vfl.bits import Mask, pack_bits, unpack_bits
-from vfl.channel import Channel
+from vfl.channel import Channel, no_work
 from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, MAX_NODES, CellLayout, Evaluator, KeyHolder, Sealed
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
@@ -191,7 +191,7 @@ async def active(
             await passive.checkpoint()
         if last:
             break
-    return booster.result(grower.records, grower.counts[1:])
+    return booster.result(grower.records, grower.features[1:])
 
 
 async def _introduce(
@@ -238,7 +238,7 @@ class _Grower:
         self.codes = mine.codes[self.parts.train].copy(order="F")
         self.g = self.h = np.zeros(0, dtype=np.int64)
         self.records: list[SplitRecord] = []
-        self.counts = [0] * len(layouts)  # split records of each party so far
+        self.features: list[list[int]] = [[] for _ in layouts]  # of each party's split records so far
         self._asked = 0  # nodes of the tree whose sums were asked for
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
@@ -338,7 +338,8 @@ class _Grower:
                 _require_closure(cells, layout, leaf.total)
                 # The sibling's sums are a difference: they must be sums of rows too, whose h are never negative.
                 most = cells[:, 1] if parent is None else parent.sums[len(known)][:, 1]
-                within = (cells[:, 1] >= 0) & (cells[:, 1] <= most)
+                slack = 2 * self.key.lanes.h_noise * (leaf.depth + 2)  # two draws in every sum up to here
+                within = (cells[:, 1] >= -slack) & (cells[:, 1] <= most + slack)
                 require(within.all(), "each bin's H is in 0 to that of the parent")
                 known.append(cells)
         return sums
@@ -348,8 +349,8 @@ class _Grower:
         for leaf in leaves:
             assert leaf.best is not None
             leaf.owner, split = leaf.best
-            leaf.record = self.counts[leaf.owner]
-            self.counts[leaf.owner] += 1
+            leaf.record = len(self.features[leaf.owner])
+            self.features[leaf.owner].append(split.feature)
             if leaf.owner == 0:
                 self.records.append(self.mine.record(split))
                 self._part(leaf, self.mine.left_codes(self.records[-1]))
@@ -380,8 +381,10 @@ class _Grower:
         assert parent.best is not None
         _, split = parent.best
         left, right = self.booster.divide(parent, goes_left)
-        found, reported = (left.total.G, left.total.H), (split.left.G, split.left.H)
-        require(found == reported, "the rows sent left have the sums of the bins on the left")
+        lanes, draws = self.key.lanes, 4 * left.depth  # two at either end of the bins, and two of the missing one
+        apart = abs(left.total.G - split.left.G), abs(left.total.H - split.left.H)
+        near = apart[0] <= draws * lanes.g_noise and apart[1] <= draws * lanes.h_noise
+        require(near, "the rows sent left have the sums of the bins on the left")
         parent.children = (left, right)
 
 
@@ -415,6 +418,7 @@ async def passive(
     hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), rng.child("hint"))
     for index, block in enumerate(hint):
         await active.send(HintBlock(index, block))
+    active.meanwhile(evaluator.idle)
     await active.checkpoint()
     records: list[SplitRecord] = []
     for number in range(parameters.num_iterations):
@@ -424,6 +428,7 @@ async def passive(
         await active.checkpoint()
         if last:
             break
+    active.meanwhile(no_work)
     return mine, records
 
 

@@ -8,7 +8,8 @@
 Source: the one-round evaluation of SecureBoost models (Cheng et al. 2021, IEEE Intelligent Systems 36(6), section on
 prediction), in the form where the active party alone walks the trees.
 
-Learns:  active  -> for each row asked, the yes/no of each split the passive holds
+Learns:  active  -> for each row asked, the yes/no of each split the passive holds, and so, as it chose their features,
+                    what each feature adds to the score
          passive -> which of the aligned rows are scored
 Cost:    1 round; n/8 bytes out, n * splits / 8 bytes back; no encryption
 """

@@ -1,0 +1,43 @@
+"""Models out of a run directory: one party's share as JSON, or all shares merged into LightGBM's text."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from vfl.errors import UsageError
+from vfl.merging import merged_text
+from vfl.models import require_share
+from vfl.seat import RunFile
+
+
+def share(directory: Path, party: str | None) -> bytes:
+    """The share of `party`, by default of the active one: plain JSON, as the party keeps it.
+
+    Raises UsageError if there is no such party, or its share is missing or another run's.
+    """
+    file = RunFile.read(directory)
+    name = file.agreement.active.name if party is None else party
+    if name not in file.keys:
+        raise UsageError(f"no party {name!r} in this run", remedy=f"name one of {', '.join(file.keys)}")
+    found = _read(directory, name)
+    require_share(found, file.agreement, name)
+    return found
+
+
+def merged(directory: Path) -> bytes:
+    """The joint model as LightGBM's text.
+
+    Raises AgreementError if the agreement does not allow it, UsageError if a share is missing or does not fit.
+    """
+    file = RunFile.read(directory)
+    shares = {member.name: _read(directory, member.name) for member in file.agreement.members}
+    return merged_text(file.agreement, file.terms.parameters, shares).encode()
+
+
+def _read(directory: Path, party: str) -> bytes:
+    try:
+        return (directory / party / "share.json").read_bytes()
+    except OSError:
+        raise UsageError(
+            f"there is no share.json in {directory / party}", remedy="name the directory of a finished run"
+        ) from None
