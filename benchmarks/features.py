@@ -1,18 +1,18 @@
 """CPU time of weights of evidence and of selection, both parties in one process, the clock turned at every hand-over.
 
-    python -m benchmarks.features --json
-    python -m benchmarks.features --rows 10000 --scheme paillier --json
+    python -m benchmarks features --json
+    python -m benchmarks features --rows 5000 --scheme paillier --json
 
-cpu_seconds        of `woe`: bins of all features, labels encrypted, summed and decrypted; of `correlate`: every column
-                   of the active party against every feature of the passive one; keys and hints (lattice) are counted in
-plain_cpu_seconds  the same bins and correlations of the pooled columns, without encryption
-largest_gap        between a correlation and that of the pooled columns
+cpu_seconds                of both protocols; keys and hints are counted in. The memory is that of both parties together
+cpu_seconds_by_protocol    `woe`: bins of all features, labels encrypted, summed and decrypted; `correlate`: every
+                           column of the active party against every feature of the passive one
+plain_cpu_seconds          the same bins and correlations of the pooled columns, without encryption
+largest_gap                between a correlation and that of the pooled columns
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import time
 from argparse import Namespace
 from collections.abc import Callable
@@ -20,6 +20,8 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.measure import peak_mb
+from benchmarks.options import figures, new_parser, rounded, whole
 from vfl.channel import Channel, lockstep
 from vfl.crypto.schemes import LEVELS, SchemeTerms
 from vfl.desk import Desk, MemoryTranscript, NoNotary, memory_links
@@ -31,18 +33,17 @@ from vfl.protocols import correlate, woe
 from vfl.randomness import Randomness
 
 MIN_BIN = 20
+SIDES = (("active", "passive"), ("passive", "active"))
 
 
 def parser() -> argparse.ArgumentParser:
     """The command line."""
-    found = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    found.add_argument("--rows", type=int, default=100_000)
-    found.add_argument("--active-features", type=int, default=10)
-    found.add_argument("--passive-features", type=int, default=10)
+    found = new_parser("features", __doc__)
+    found.add_argument("--rows", type=whole(100), default=100_000)
+    found.add_argument("--active-features", type=whole(1), default=10)
+    found.add_argument("--passive-features", type=whole(1), default=10)
     found.add_argument("--method", choices=METHODS, default=BinningParameters().method)
     found.add_argument("--scheme", choices=tuple(LEVELS), default=next(iter(LEVELS)))
-    found.add_argument("--seed", type=int, default=0)
-    found.add_argument("--json", action="store_true")
     return found
 
 
@@ -64,15 +65,17 @@ def run(given: Namespace) -> dict[str, Any]:
         assert found.woe.tolist() == due.woe.tolist()
     selection = pair.compare(report, mine)
     assert selection.matrix.shape == whole.shape
-    return {
-        "name": "features",
-        "options": {key: value for key, value in vars(given).items() if key != "json"},
-        "cpu_seconds": pair.seconds,
-        "cpu_seconds_total": round(sum(sum(by.values()) for by in pair.seconds.values()), 2),
-        "plain_cpu_seconds": round(plain, 2),
-        "bytes": pair.bytes,
+    total = {who: sum(by[who] for by in pair.seconds.values()) for who in ("active", "passive")}
+    found = {
+        "cpu_seconds": rounded(total),
+        "bytes": {f"{who}_to_{other}": sum(by[who] for by in pair.bytes.values()) for who, other in SIDES},
+        "peak_mb": {"active": peak_mb(), "passive": None},
+        "cpu_seconds_by_protocol": {name: rounded(by) for name, by in pair.seconds.items()},
+        "bytes_by_protocol": pair.bytes,
+        "plain_cpu_seconds": round(plain, 3),
         "largest_gap": float(np.abs(selection.matrix - whole).max()),
     }
+    return figures("features", given, found)
 
 
 class _Pair:
@@ -115,7 +118,7 @@ class _Pair:
             names, rng = [self.names[self.given.active_features :]], Randomness(bytes(32)).child("active/2")
             return await correlate.active(
                 [passive], names, report.partners, report.own, self.own, self.parts, self.selecting, key,
-                terms.lanes(rows), rng,
+                rng,
             )  # fmt: skip
 
         async def passive(active: Channel) -> Any:
@@ -139,12 +142,6 @@ class _Pair:
             seconds[who] += time.process_time() - start
 
         results = lockstep(roles, clock)
-        self.seconds[name] = {who: round(spent, 2) for who, spent in seconds.items()}
+        self.seconds[name] = seconds
         self.bytes[name] = {who: sum(one.sent for one in desks[who].traffic.values()) for who in ends}
         return results["active"], results["passive"]
-
-
-if __name__ == "__main__":
-    chosen = parser().parse_args()
-    figures = run(chosen)
-    print(json.dumps(figures) if chosen.json else "\n".join(f"{key:>20} {value}" for key, value in figures.items()))

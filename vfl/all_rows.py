@@ -19,6 +19,7 @@ import numpy.typing as npt
 from vfl.bits import Mask
 from vfl.channel import Channel
 from vfl.crypto.scheme import BLOCK_ROWS, CellLayout, Codes, Evaluator, KeyHolder, Sealed
+from vfl.errors import UsageError
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
 
@@ -64,7 +65,15 @@ async def send_rows(
     part: type[QueryPart],
     rng: Randomness,
 ) -> None:
-    """The active side: encrypt every training row's (g, h), int64[rows] each, once for everybody."""
+    """The active side: encrypt every training row's (g, h), int64[rows] each, once for everybody.
+
+    Raises UsageError for a key with noise on cells: sums over all rows are used as they are.
+    """
+    if key.lanes.g_noise or key.lanes.h_noise:
+        raise UsageError(
+            "cell_noise is for the sums of tree nodes: counts and correlations over all rows are exact",
+            remedy="Leave [privacy] cell_noise out.",
+        )
     blocks = key.open_tree(g, h, rng.child("rows"))
     for passive in passives:
         for index, rows in enumerate(blocks):

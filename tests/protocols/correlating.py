@@ -56,7 +56,7 @@ def bank(case: Comparison, scheme: Scheme, number: int = 1, shown: Shown | None 
         lanes = case.lanes if shown is None else replace(case.lanes, rows=int(shown.train.sum()))
         return await correlate.active(
             [peers[name] for name in data.partners], names, tables, data.fitted(0), data.of(0), data.parts,
-            case.parameters, scheme.holder(lanes), lanes, seed(number), shown=shown, psi=case.psi.get(0),
+            case.parameters, scheme.holder(lanes), seed(number), shown=shown, psi=case.psi.get(0),
         )  # fmt: skip
 
     return role

@@ -19,7 +19,7 @@ from vfl.learn.woe import WoeFeature, fit_features
 from vfl.protocols.woe import LabelBlock, LabelQuery, LabelSums, PreBinHint, PreBinLayout, WoeBins, WoeRows
 from vfl.wire import Message, pack, unpack
 
-from .boosting import clear, paillier
+from .boosting import Scheme, clear, paillier
 from .hostile import Tape, assert_harmless, damage, play
 from .weighing import Features, bank, cases, credit, lattice, partner, weigh
 
@@ -125,6 +125,12 @@ def test_a_bad_column_is_named() -> None:
     values[0, 1] = np.inf
     with pytest.raises(UsageError, match="feature 'f1': a column holds an infinite value"):
         weigh(SMALL, clear(True), telecom=partner(SMALL, 1, clear(True), values=values))
+
+
+def test_noise_on_counts_is_refused() -> None:
+    noisy = Scheme(lambda lanes: clear(True).holder(dataclasses.replace(lanes, g_noise=1)), clear(True).evaluator)
+    with pytest.raises(UsageError, match="cell_noise is for the sums of tree nodes"):
+        weigh(SMALL, noisy)
 
 
 def test_special_values_of_no_feature_are_refused() -> None:

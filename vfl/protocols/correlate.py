@@ -134,7 +134,6 @@ async def active(
     parts: Parts,
     parameters: SelectionParameters,
     key: KeyHolder,
-    lanes: Lanes,
     rng: Randomness,
     *,
     shown: Shown | None = None,
@@ -143,8 +142,8 @@ async def active(
     """Choose among the features of all parties.
 
     `names`, `tables`: of the features of each passive party, in its order (`woe.active`). `mine`, `values`: our own
-    fitted features and their float64[n, n_features], over our rows, as `parts`. `key`: a fresh one, with `lanes`.
-    `psi`: of our own features. `shown`: the agreed rows, where there are decoys among them.
+    fitted features and their float64[n, n_features], over our rows, as `parts`. `key`: a fresh one, whose lanes say how
+    finely columns are told. `psi`: of our own features. `shown`: the agreed rows, where there are decoys among them.
     """
     shown = shown or Shown.plain(parts)
     own = _own_candidates(mine, psi or [None] * len(mine), parameters)
@@ -161,7 +160,7 @@ async def active(
         await partner.hear(key, parameters, pairs)
     open_partners = [partner for partner in partners if partner.asked.any()] if pairs else []
     open_channels = [partner.channel for partner in open_partners]
-    coded = _Coded.of(columns, lanes)
+    coded = _Coded.of(columns, key.lanes)
     for pair in range(pairs if open_partners else 0):
         g, h = (shown.spread(_over(parts.train, part))[shown.train] for part in coded.pair(pair))
         await send_rows(open_channels, g, h, key, ColumnBlock, ColumnQuery, rng.child(f"pair/{pair}"))
