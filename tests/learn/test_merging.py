@@ -45,12 +45,14 @@ def assert_kept(found: np.ndarray, given_: np.ndarray, values: int, parameters: 
     rises, falls = (np.diff(rates) >= 0).all(), (np.diff(rates) <= 0).all()
     assert {"none": True, "auto": rises or falls, "ascending": rises, "descending": falls}[parameters.trend]
     assert len(now) == 1 or now.sum(axis=1).min() >= least
+    assert len(now) == 1 or now.min() >= parameters.min_class_rows, "no bin says the label of everybody in it"
 
 
 OPTIONS = st.fixed_dictionaries(
     {
         "max_bins": st.sampled_from([2, 3, 6]),
         "min_bin_share": st.sampled_from([0.0, 0.05, 0.3]),
+        "min_class_rows": st.sampled_from([1, 3, 20]),
         "significance": st.sampled_from([0.001, 0.1, 1.0]),
         "trend": st.sampled_from(["none", "auto", "ascending", "descending"]),
     }
@@ -69,15 +71,24 @@ def test_groups_keep_to_the_rules(
 
 def test_special_and_missing_bins_stand_alone_or_join_the_biggest() -> None:
     given_ = np.array([[50, 5], [90, 9], [30, 20], [8, 8], [1, 1], [30, 1]])
-    found = merge(given_, 3, BinningParameters(trend="none", min_bin_share=0.0, significance=1.0), 10)
+    found = merge(given_, 3, BinningParameters(min_class_rows=1, trend="none", min_bin_share=0.0, significance=1.0), 10)
     assert found.tolist() == [0, 1, 2, 3, 1, 4]
     assert merge(given_[3:], 1, BinningParameters(), 17).tolist() == [0, 0, 0], "too few ordinary values: one bin"
+
+
+def test_a_bin_of_one_class_is_joined_whatever_its_size() -> None:
+    given_ = np.array([[500, 0], [400, 40], [300, 90], [0, 80], [200, 2]])
+    parameters = BinningParameters(min_bin_share=0.0, trend="none")
+    assert merge(given_, 4, parameters, 20).tolist() == [0, 0, 1, 1, 0]
+    assert merge(given_[:, ::-1], 4, parameters, 20).tolist() == [0, 0, 1, 1, 0]
+    few = np.array([[50, 2], [50, 1]])
+    assert merge(few, 2, parameters, 20).tolist() == [0, 0], "bads that are too few for one bin are in one"
 
 
 @pytest.mark.parametrize("method", ["chimerge", "quantile"])
 def test_bins_below_the_minimum_are_joined_unseen(method: str) -> None:
     """How bads are spread among rows too few to be looked at makes no difference."""
-    parameters = BinningParameters(method=method, trend="none", min_bin_share=0.0, significance=1.0)
+    parameters = BinningParameters(method=method, trend="none", min_bin_share=0.0, significance=1.0, min_class_rows=1)
     one = np.array([[50, 10], [11, 1], [4, 8], [60, 30], [12, 0], [0, 12], [70, 5]])
     other = one[[0, 2, 1, 3, 5, 4, 6]]
     assert merge(one, 7, parameters, 20).tolist() == merge(other, 7, parameters, 20).tolist()

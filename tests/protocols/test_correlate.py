@@ -76,6 +76,18 @@ def test_the_same_under_real_encryption() -> None:
     assert_as_pooled(small, compare(small, paillier(512)))
 
 
+def test_cost_is_as_written() -> None:
+    case = of(credit(300, (3, 2)))
+    tapes = compare(case, lattice(case))
+    rows, said = int(case.features.parts.train.sum()), tapes["telecom"].messages()
+    query = sum(len(message.body) for _, message in said if "ColumnQuery" in message.slot)
+    assert query == pytest.approx(2 * (28 * rows + 115_000), rel=0.01), "two pairs of columns"
+    bins = sum(one.n_bins for one in case.features.fitted(1))
+    place = tapes["bank"].place
+    assert len(unpack(ColumnSums, tapes["bank"].at(place("ColumnSums")).body).sums) == 28 * bins
+    assert len(unpack(CandidateHint, tapes["bank"].at(place("CandidateHint")).body).hint) == 32_768 * bins
+
+
 def test_most_correlations_say_something() -> None:
     """Guards the properties above against constant columns."""
     matrix = compare(SMALL, clear(False))["bank"].result.matrix

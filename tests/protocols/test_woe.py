@@ -60,6 +60,17 @@ def test_the_same_under_real_encryption() -> None:
     assert_as_pooled(small, weigh(small, paillier(512)))
 
 
+def test_cost_is_as_written() -> None:
+    case = credit(5000, (1, 2))
+    tapes = weigh(case, lattice(case))
+    cells, rows = len(told(tapes["telecom"], WoeBins).groups), int(case.parts.train.sum())
+    assert sum(len(said.body) for _, said in tapes["telecom"].messages() if "LabelQuery" in said.slot) == pytest.approx(
+        28 * rows + 115_000, rel=0.01
+    )
+    assert len(told(tapes["bank"], LabelSums).sums) == 28 * cells
+    assert len(told(tapes["bank"], PreBinHint).hint) == 32_768 * cells
+
+
 def test_columns_become_weights() -> None:
     case = credit(400, (1, 2))
     for found, truth, column in zip(

@@ -126,6 +126,7 @@ OPTIONS = {
     "max_prebins": st.sampled_from([4, 8, 24]),
     "max_bins": st.sampled_from([2, 3, 6]),
     "min_bin_share": st.sampled_from([0.0, 0.05, 0.5]),
+    "min_class_rows": st.sampled_from([1, 3]),
     "significance": st.sampled_from([0.01, 0.5, 1.0]),
     "trend": st.sampled_from(["none", "auto", "ascending", "descending"]),
     "woe_bits": st.sampled_from([4, 12, 24]),
@@ -161,6 +162,13 @@ def credit(n: int = 80, owned: tuple[int, ...] = (1, 2), **options: object) -> F
     risk = np.nan_to_num(values).clip(-3, 3).sum(axis=1) + rng.normal(size=n)
     labels = (risk > np.quantile(risk, 0.6)).astype(np.int8)
     train = rng.random(n) < 0.8
-    chosen = {"max_prebins": 8, "max_bins": 4, "min_bin_share": 0.0, "significance": 1.0, "trend": "none"} | options
+    chosen = {
+        "max_prebins": 8,
+        "max_bins": 4,
+        "min_bin_share": 0.0,
+        "min_class_rows": 1,
+        "significance": 1.0,
+        "trend": "none",
+    } | options
     parameters = BinningParameters.from_mapping(chosen)
     return Features(values, owned, labels, Parts(train, ~train), parameters, special=(-1.0, 999.0))

@@ -25,6 +25,9 @@ class BinningParameters(Options):
     )
     max_bins: int = option(6, "bins of ordinary values at most", low=2, high=64)
     min_bin_share: float = option(0.05, "share of the training rows in a bin of ordinary values", low=0.0, high=0.5)
+    min_class_rows: int = option(
+        5, "goods and bads in a bin at least, so that no bin tells the label of everybody in it", low=1, high=1_000_000
+    )
     significance: float = option(
         0.05, "`chimerge` keeps neighbours apart whose bad rates differ at this level", low=0.0, above=True, high=1.0
     )

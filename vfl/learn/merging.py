@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
@@ -26,27 +27,41 @@ from vfl.learn.prebins import join_small
 
 Int64s = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class _Floor:
+    """What a bin has at least: rows, and rows of either class."""
+
+    rows: int
+    each: int
+
+    def reached(self, counts: Int64s) -> Flags:
+        """Which bins have as much, bool[n]."""
+        return np.asarray((counts.sum(axis=1) >= self.rows) & (counts.min(axis=1) >= self.each))
 
 
 def merge(counts: Int64s, values: int, parameters: BinningParameters, min_population: int) -> Int64s:
     """The group of each pre-bin; the first `values` of them are ordinary, the others special or missing.
 
-    Bins of ordinary values have `min_bin_share` of all rows and `min_population` rows each, special and missing ones
-    `min_population`, or there is one bin for all. Special and missing pre-bins join nobody unless they are too small;
-    then they join the ordinary bin with the most rows.
+    Bins of ordinary values have `min_bin_share` of all rows, special and missing ones `min_population` rows; all have
+    `min_population` rows and `min_class_rows` goods and bads, or there is one bin for everything. Special and missing
+    pre-bins join nobody unless they have too few; then they join the ordinary bin with the most rows.
     """
-    rows = counts.sum(axis=1)
-    ordinary = counts[:values]
-    if rows[:values].sum() < max(1, min_population):
+    ordinary, least = counts[:values], max(1, min_population)
+    apart = _Floor(least, parameters.min_class_rows)
+    if not apart.reached(ordinary.sum(axis=0, keepdims=True))[0]:
         return np.zeros(len(counts), dtype=np.int64)
-    least = max(1, min_population, math.ceil(parameters.min_bin_share * int(rows.sum())))
-    safe = join_small(rows[:values], max(1, min_population))  # nothing below the minimum is looked at, even here
-    groups = _METHODS[parameters.method](summed(ordinary, safe), parameters, min(least, int(rows[:values].sum())))[safe]
-    biggest, free = int(np.bincount(groups, weights=rows[:values]).argmax()), int(groups[-1]) + 1
+    share = min(math.ceil(parameters.min_bin_share * int(counts.sum())), int(ordinary.sum()))
+    safe = join_small(ordinary.sum(axis=1), least)  # nothing below the minimum is looked at, even here
+    floor = _Floor(max(least, share), parameters.min_class_rows)
+    groups = _METHODS[parameters.method](summed(ordinary, safe), parameters, floor)[safe]
+    biggest, free = int(np.bincount(groups, weights=ordinary.sum(axis=1)).argmax()), int(groups[-1]) + 1
     others = []
-    for count in rows[values:].tolist():
-        others.append(free if count >= max(1, min_population) else biggest)
-        free += others[-1] == free
+    for enough in apart.reached(counts[values:]).tolist():
+        others.append(free if enough else biggest)
+        free += enough
     return np.concatenate([groups, np.array(others, dtype=np.int64)])
 
 
@@ -57,13 +72,13 @@ def summed(counts: Int64s, groups: Int64s) -> Int64s:
     return found
 
 
-def _chimerge(counts: Int64s, parameters: BinningParameters, least: int) -> Int64s:
+def _chimerge(counts: Int64s, parameters: BinningParameters, floor: _Floor) -> Int64s:
     """Merge the two most alike neighbours until all differ at the level, have rows enough and are few enough."""
     threshold = float(scipy.stats.chi2.ppf(1.0 - parameters.significance, 1))
     groups = np.arange(len(counts), dtype=np.int64)
     while len(now := summed(counts, groups)) > 1:
         alike = _chi_squares(now)
-        small = now.sum(axis=1) < least
+        small = ~floor.reached(now)
         if small.any():  # first: what is too small goes anyway, to the neighbour that is most alike
             alike = np.where(small[:-1] | small[1:], alike, np.inf)
         elif len(now) <= parameters.max_bins and alike.min() >= threshold:
@@ -83,12 +98,13 @@ def _chi_squares(counts: Int64s) -> Reals:
     return found
 
 
-def _quantile(counts: Int64s, parameters: BinningParameters, least: int) -> Int64s:
+def _quantile(counts: Int64s, parameters: BinningParameters, floor: _Floor) -> Int64s:
     """Groups of about equal population."""
     rows = counts.sum(axis=1)
     middle = (np.cumsum(rows) - rows / 2.0) / rows.sum()
     groups = np.unique((middle * parameters.max_bins).astype(np.int64), return_inverse=True)[1]
-    small = join_small(summed(counts, groups).sum(axis=1), least)
+    now = summed(counts, groups)
+    small = join_small(np.column_stack([now.sum(axis=1), now]), [floor.rows, floor.each, floor.each])
     return _monotone(counts, small[groups], parameters.trend)
 
 
@@ -112,7 +128,7 @@ def _best_trend(counts: Int64s, trend: str, grouped: Callable[[str], Int64s]) ->
     return max(found, key=lambda groups: information_value(summed(counts, groups)))
 
 
-def _optimal(counts: Int64s, parameters: BinningParameters, least: int) -> Int64s:
+def _optimal(counts: Int64s, parameters: BinningParameters, floor: _Floor) -> Int64s:
     """The groups with the greatest information value that keep to trend, number and size of bins."""
     if len(counts) == 1:
         return np.zeros(1, dtype=np.int64)
@@ -135,7 +151,9 @@ def _optimal(counts: Int64s, parameters: BinningParameters, least: int) -> Int64
             solver="cp",  # one worker and a fixed seed: the same bins every time
             user_splits=np.arange(len(counts) - 1) + 0.5,
             max_n_bins=parameters.max_bins,
-            min_bin_size=least / int(counts.sum()),
+            min_bin_size=floor.rows / int(counts.sum()),
+            min_bin_n_event=floor.each,
+            min_bin_n_nonevent=floor.each,
             monotonic_trend=None if trend == "none" else trend,
         )
         solver.fit(number[there].astype(np.float64), outcome[there], sample_weight=weights[there])
@@ -144,7 +162,7 @@ def _optimal(counts: Int64s, parameters: BinningParameters, least: int) -> Int64
     return _best_trend(counts, parameters.trend, grouped)
 
 
-_METHODS: dict[str, Callable[[Int64s, BinningParameters, int], Int64s]] = {
+_METHODS: dict[str, Callable[[Int64s, BinningParameters, _Floor], Int64s]] = {
     "chimerge": _chimerge,
     "quantile": _quantile,
     "optimal": _optimal,

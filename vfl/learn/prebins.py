@@ -150,15 +150,16 @@ def _quantile_bins(ordinary: Reals, count: int, least: int) -> tuple[Reals, int]
     return fine[last], int(joined.argmax())
 
 
-def join_small(rows: npt.NDArray[np.integer], least: int) -> Int64s:
+def join_small(rows: npt.NDArray[np.integer], least: npt.ArrayLike) -> Int64s:
     """The group of each bin, so that groups of neighbours have `least` rows each: int64[n], 0, 0, 1, ...
 
     Bins are joined from the lowest up; a remainder joins the group below. All in one if there are not as many rows.
+    `rows`: int64[n], or int64[n, kinds] with as many in `least`, each of which must be reached.
     """
-    groups, waiting, group = [], 0, 0
-    for count in rows.tolist():
+    groups, waiting, group = [], np.zeros(rows.shape[1:], dtype=np.int64), 0
+    for count in rows:
         groups.append(group)
-        waiting += count
-        if waiting >= least:
-            group, waiting = group + 1, 0
+        waiting = waiting + count
+        if (waiting >= least).all():
+            group, waiting = group + 1, np.zeros_like(waiting)
     return np.minimum(np.array(groups, dtype=np.int64), max(group - 1, 0))

@@ -15,8 +15,8 @@
 
 No pre-bin has fewer training rows than the agreed minimum: the passive party joins them before anything is counted, and
 rare special and missing values with them. The active party decides merges for all features, its own and others', by one
-rule (`vfl.learn.merging`), so that the bins are those of the pooled columns. Whether it tells WOE is agreed
-(`share_woe`).
+rule (`vfl.learn.merging`), so that the bins are those of the pooled columns. Every bin has goods and bads
+(`min_class_rows`): one of a single class would tell all its labels. Whether WOE are told is agreed (`share_woe`).
 
 Decoys (`vfl.decoys`) count as zero bads and zero rows; pre-bins are fitted on them as well.
 
@@ -25,10 +25,10 @@ algorithm 1) with labels in place of gradients; WOE and IV by Siddiqi (2006).
 
 Learns:  active  -> pre-bins per feature, how many of them are of ordinary values, the trend wished; bads_fb and rows_fb
                     of each, never its bounds: so WOE and IV of every feature
-         passive -> which aligned rows train; which of its own pre-bins were merged; with `share_woe` the WOE of its own
-                    bins, which is how much riskier than all the customers in a bin are together; no label
+         passive -> which aligned rows train; which of its own pre-bins were merged; with `share_woe` how much riskier
+                    than all the customers in each of its own bins are together, and so how its columns rank anybody
 Cost:    paillier: one encryption a row, one addition a row and feature, one seal and decryption per packed ciphertext.
-         lattice: 32 KB a cell once; 28 bytes a row out, 28 bytes a cell back. 5 messages and blocks, 2 rounds
+         lattice: 32 KB a pre-bin once; 28 bytes a row and 115 KB out, 28 bytes a pre-bin back. 4 messages and blocks
 """
 
 from __future__ import annotations
