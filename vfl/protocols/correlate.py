@@ -29,8 +29,8 @@ Learns:  active  -> X_fb of each of its own columns, which is their mean in each
          passive -> which aligned rows train; which of its features were looked at and which stay; how many columns the
                     active has left
 Cost:    paillier, for every two columns: one encryption a row, one addition a row and feature, one seal and decryption
-         per packed ciphertext. lattice: 32 KB a bin once; for every two columns 28 bytes a row and 115 KB out, 28 bytes a
-         bin back
+         per packed ciphertext. lattice: 32 KB a bin once; for every two columns 28 bytes a row and 115 KB out, 28
+         bytes a bin back
 """
 
 from __future__ import annotations
