@@ -159,15 +159,14 @@ def evaluate(
     plots: Annotated[bool, typer.Option("--plots", help="Draw PNG and SVG pictures into DIR/plots.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Judge the joint model as credit people do, beside the bank alone and all columns pooled.
+    """Judge the joint model as credit people do.
 
-    AUC, KS and Gini with intervals, lift, score bands, stability, calibration, and what approving how many would earn.
+    AUC, KS and Gini with intervals, lift, score bands, stability, calibration, and what approving how many would earn,
+    beside the bank alone and all columns pooled.
     """
     from vfl import evaluation_commands
 
-    parameters = EvaluationParameters(
-        resamples=resamples, groups=groups, profit_good=profit_good, loss_bad=loss_bad
-    )
+    parameters = EvaluationParameters(resamples=resamples, groups=groups, profit_good=profit_good, loss_bad=loss_bad)
     evaluation_commands.evaluate_run(directory, parameters, cutoffs or [], plots, as_json)
 
 

@@ -46,7 +46,7 @@ def _footnotes(body: Mapping[str, Any]) -> list[str]:
     even = money["profit_good"] / (money["profit_good"] + money["loss_bad"])
     return [
         "* LightGBM on one table of everything: exists in simulation only.",
-        f"Profit per applicant: {money['profit_good']:g} earned on a good, {money['loss_bad']:g} lost on a bad customer,",
+        f"Profit per applicant: a good one earns {money['profit_good']:g}, a bad one loses {money['loss_bad']:g},",
         f"by default as shares of the amount lent; one more approval pays below a PD of {even:.1%}.",
         "The best cut-off was found on the hold-out itself and looks better there than it will be.",
     ]
@@ -82,7 +82,7 @@ def _groups(body: Mapping[str, Any], *titles: str) -> list[str]:
 
 
 def _lift(body: Mapping[str, Any]) -> Table:
-    made = table("group", *_groups(body, "bad", "lift", "found"))
+    made = table("no.", *_groups(body, "bad", "lift", "found"))
     for number, rows in enumerate(zip(*(model["lift"] for model in body["models"].values()), strict=True), 1):
         cells = [f"{row['bad_rate']:.1%}" for row in rows] + [f"{row['lift']:.2f}" for row in rows]
         made.add_row(str(number), *cells, *(f"{row['captured']:.0%}" for row in rows))
@@ -92,7 +92,7 @@ def _lift(body: Mapping[str, Any]) -> Table:
 def _bands(body: Mapping[str, Any]) -> Table:
     """The bands of each model are its own; the joint model's are shown."""
     models = list(body["models"].values())
-    made = table("band", "PD\njoint", "customers\njoint", "mean PD\njoint", *_groups(body, "bad"), "bad so far\njoint")
+    made = table("no.", "PD\njoint", "customers\njoint", "mean PD\njoint", *_groups(body, "bad"), "bad so far\njoint")
     for number in range(max(len(model["bands"]) for model in models)):
         rows = [model["bands"][number] if number < len(model["bands"]) else None for model in models]
         own, rates = rows[0], [_share(row and row["bad_rate"]) for row in rows]
@@ -107,11 +107,11 @@ def _bands(body: Mapping[str, Any]) -> Table:
 
 
 def _calibration(body: Mapping[str, Any]) -> Table:
-    made = table("model", "mean PD", "bad rate", "Brier", "log-loss", "slope", "H-L (df)", "p")
+    made = table("model", "mean PD", "bad rate", "Brier", "log-loss", "slope", "H-L", "p")
     for name, model in zip(names(body, ROWS), body["models"].values(), strict=True):
         found = model["calibration"]
         test = found["hosmer_lemeshow"]
-        statistic = "infinite" if test["statistic"] is None else f"{test['statistic']:.1f} ({test['degrees']})"
+        statistic = "infinite" if test["statistic"] is None else f"{test['statistic']:.1f}"
         figures = [f"{found[key]:.4f}" for key in ("brier", "log_loss")]
         shares = [f"{found[key]:.1%}" for key in ("mean_pd", "bad_rate")]
         made.add_row(name, *shares, *figures, f"{found['slope']:.2f}", statistic, _p(test["p_value"]))

@@ -17,7 +17,6 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from vfl.errors import UsageError
 from vfl.files import write_data
@@ -47,7 +46,7 @@ class Scores:
     @property
     def holdout(self) -> npt.NDArray[np.bool_]:
         """Who was held out, bool[n]."""
-        return self.part == _HELD_OUT
+        return np.asarray(self.part == _HELD_OUT)
 
     def write(self, folder: Path) -> None:
         """Into `folder`/scores.csv."""
@@ -64,18 +63,19 @@ class Scores:
         """From `folder`/scores.csv. Raises UsageError if it is not there or damaged."""
         path = folder / FILE
         try:
-            kinds = {"id": str, "part": str, "label": np.int8, **dict.fromkeys(MODELS, np.float64)}
-            frame = pd.read_csv(path, dtype=kinds, keep_default_na=False, float_precision="round_trip")
-            part = np.array([PARTS.index(name) for name in frame["part"]], np.int8)
-            scores = {model: frame[model].to_numpy(np.float64) for model in MODELS}
-            if not all(np.isfinite(each).all() for each in scores.values()):
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            part = np.array([PARTS.index(row["part"]) for row in rows], np.int8)
+            labels = np.array([row["label"] for row in rows]).astype(np.int8)
+            scores = {model: np.array([float(row[model]) for row in rows]) for model in MODELS}
+            if not all(np.isfinite(score).all() for score in scores.values()):
                 raise ValueError("a score is no number")
-            return cls(frame["id"].tolist(), part, frame["label"].to_numpy(np.int8), scores)
+            return cls([row["id"] for row in rows], part, labels, scores)
         except FileNotFoundError:
             remedy = "name the directory of a finished run; runs made before version 0.1.0 have none: run again"
             raise UsageError(f"there is no {FILE} in {folder}", remedy=remedy) from None
-        except (OSError, ValueError, KeyError, TypeError, OverflowError) as error:
-            raise UsageError(f"{path} is damaged: {error}", remedy="run again under another --out") from None
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+            raise UsageError(f"{path} is damaged: {error!r}", remedy="run again under another --out") from None
 
 
 def joint_scores(model: Ensemble, records: Sequence[Sequence[SplitRecord]], tables: Sequence[Reals]) -> Reals:
@@ -96,3 +96,9 @@ def _decisions(records: Sequence[SplitRecord], values: Reals) -> npt.NDArray[np.
     for row, record in zip(decided, records, strict=True):
         row[:] = go_left(values[:, record.feature], record)
     return decided
+
+
+def run_scores(folder: Path) -> Reals:
+    """The joint model's hold-out scores as the run left them in `folder`/predictions.csv, in its order."""
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return np.array([float(row["pd"]) for row in csv.DictReader(file)])

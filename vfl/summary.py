@@ -17,7 +17,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ledger.bundle import write_bundle
 from ledger.policy import Policy
@@ -29,7 +28,7 @@ from vfl.learn.ensemble import Parts
 from vfl.models import read_ensemble, read_records
 from vfl.notary import LedgerNotary, open_store, own_ledger
 from vfl.progress import Progress
-from vfl.scores import Scores, joint_scores
+from vfl.scores import Scores, joint_scores, run_scores
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
 
@@ -110,8 +109,7 @@ def _scores(folder: Path, file: RunFile) -> Scores:
     order = np.argsort(rows[0])
     found = Scores([holdings[0].ids[row] for row in rows[0][order]], code[order], labels[order], {})
     scores = {name: score[order] for name, score in scores.items()}
-    predictions = pd.read_csv(folder / "predictions.csv", dtype={"id": str}, float_precision="round_trip")
-    scores["federated"][found.holdout] = predictions["pd"].to_numpy(np.float64)
+    scores["federated"][found.holdout] = run_scores(folder)
     return replace(found, scores=scores)
 
 
