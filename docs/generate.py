@@ -41,15 +41,16 @@ from vfl.channel import Record, Step, digest_of
 from vfl.commands import INTERRUPTED, loader
 from vfl.config import HoldoutConfig, PrivacyConfig, PsiConfig, scenario_from_mapping
 from vfl.errors import UsageError
+from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
 from vfl.learn.parameters import GBDTParameters
 from vfl.present import show_summary
 from vfl.protocols.boost import TreeClosed
 from vfl.summary import Summary
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("SECURITY.md", "docs/learns.md", "docs/guide/own-data.md", "docs/guide/commands.md", "docs/guide/verify.md",
-         "docs/guide/errors.md", "docs/spec/wire.md")  # fmt: skip
-ORDER = ("handshake", "intersect", "kkrt", "confirm_rows", "boost", "score", "freeze")
+PAGES = ("SECURITY.md", "docs/learns.md", "docs/guide/own-data.md", "docs/guide/features.md", "docs/guide/commands.md",
+         "docs/guide/verify.md", "docs/guide/errors.md", "docs/spec/wire.md")  # fmt: skip
+ORDER = ("handshake", "intersect", "kkrt", "confirm_rows", "woe", "correlate", "boost", "score", "freeze")
 """Protocols in the order of a run; one that is not named here comes last."""
 SIDES = ("active", "passive")
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->\n)", re.S)
@@ -180,6 +181,14 @@ def toml_reference() -> str:
     for title, rows in tables:
         lines += [f"### `{title}`", "", _table(("key", "type", "default", "allowed", "meaning"), rows), ""]
     return "\n".join(lines[:-1])
+
+
+def feature_parameters() -> str:
+    """Parameters of binning and of selection."""
+    rows = [
+        _parameter(option) for kind in (BinningParameters, SelectionParameters) for option in dataclasses.fields(kind)
+    ]
+    return _table(("parameter", "type", "default", "allowed", "meaning"), rows)
 
 
 def aliases() -> str:
@@ -446,6 +455,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "learns-page": learns_page,
     "toml-reference": toml_reference,
     "aliases": aliases,
+    "feature-parameters": feature_parameters,
     "commands": commands,
     "verification-steps": verification_steps,
     "exit-codes": exit_codes,

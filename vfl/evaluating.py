@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfl.errors import UsageError
-from vfl.learn.bands import bands, stability
+from vfl.learn.bands import bands
 from vfl.learn.calibration import brier, reliability
 from vfl.learn.delong import delong
 from vfl.learn.evaluation_parameters import EvaluationParameters
@@ -24,6 +24,7 @@ from vfl.learn.metrics import auc, gini, ks, log_loss
 from vfl.learn.ranking import Approvals, Ranking
 from vfl.learn.recalibration import MAPS, Platt, cross_fitted
 from vfl.learn.resampling import Resampled, interval, resample
+from vfl.learn.stability import band
 from vfl.randomness import Randomness
 from vfl.scores import PARTS, Scores
 from vfl.seat import RunFile
@@ -104,7 +105,7 @@ def _model(
         },
         "lift": _table(vars(ranking.lift(parameters.groups))),
         "bands": _table(vars(cut)),
-        "psi": {"value": cut.psi, "verdict": stability(cut.psi)},
+        "psi": {"value": cut.psi, "verdict": band(cut.psi)},
         "calibration": _calibration(labels, pd, parameters),
         "recalibration": _recalibration(scores, name, parameters),
         "approvals": _approvals(ranking.at_shares(SHARES, *money)),

@@ -8,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vfl.errors import UsageError
-from vfl.learn.bands import bands, stability
+from vfl.learn.bands import bands
+from vfl.learn.stability import band
 
 SCORES = st.lists(st.integers(0, 9), min_size=1, max_size=60)
 
@@ -44,7 +45,7 @@ def test_the_index_by_hand() -> None:
 def test_the_same_scores_are_stable_and_others_are_not() -> None:
     rng = np.random.default_rng(3)
     base, y = rng.normal(size=5_000), np.arange(2_000) % 2
-    words = [stability(bands(base, y, rng.normal(mean, 1, 2_000), 10).psi) for mean in (0.0, 0.4, 1.5)]
+    words = [band(bands(base, y, rng.normal(mean, 1, 2_000), 10).psi) for mean in (0.0, 0.4, 1.5)]
     assert words == ["stable", "shifted", "unstable"]
 
 

@@ -14,10 +14,20 @@ import numpy as np
 import pytest
 
 from vfl import protocols
-from vfl.protocols import boost
+from vfl.learn.feature_parameters import SelectionParameters
+from vfl.protocols import boost, correlate, woe
 from vfl.wire import Message
 
-from . import boosting, test_confirm_rows, test_freeze, test_handshake, test_intersect, test_score
+from . import (
+    boosting,
+    correlating,
+    test_confirm_rows,
+    test_freeze,
+    test_handshake,
+    test_intersect,
+    test_score,
+    weighing,
+)
 from .arrows import Arrow, recorded, written
 from .hostile import Tape, message_classes, record
 
@@ -26,7 +36,7 @@ MODULES = [importlib.import_module(f"vfl.protocols.{found.name}") for found in p
 
 @cache
 def run_of(name: str) -> dict[str, Tape]:
-    """A run in which every message of the protocol is said; boosting has no such run, it says either scheme's."""
+    """A run in which every message of the protocol is said; those in `ROWS_SENT` say either scheme's."""
     pair = [("bank", "telecom")]
     match name:
         case "confirm_rows":
@@ -78,23 +88,38 @@ def assert_arrows(module: ModuleType, tapes: dict[str, Tape], *, without: Collec
     assert {(turned[way], name) for way, name in heard if name in own} == set(said)
 
 
-@pytest.mark.parametrize("module", [module for module in MODULES if module is not boost], ids=short)
+ROWS_SENT: dict[ModuleType, dict[str, tuple[str, ...]]] = {
+    boost: {"lattice": ("HintBlock", "QueryBlock"), "paillier": ("TreeBlock",)},
+    woe: {"lattice": ("PreBinHint", "LabelQuery"), "paillier": ("LabelBlock",)},
+    correlate: {"lattice": ("CandidateHint", "ColumnQuery"), "paillier": ("ColumnBlock",)},
+}
+"""Messages that only one of the schemes says."""
+
+
+def run_under(module: ModuleType, scheme: str) -> dict[str, Tape]:
+    """A run of a protocol of `ROWS_SENT`."""
+    clear = boosting.clear(scheme == "paillier")
+    if module is woe:
+        return weighing.weigh(weighing.credit(60), clear)
+    if module is correlate:
+        features = correlating.Comparison(weighing.credit(60, (3, 1)), SelectionParameters(min_iv=0.0), {})
+        return correlating.compare(features, clear)
+    return boosting.train(boosting.credit(60, (1, 2), num_leaves=5), clear)
+
+
+@pytest.mark.parametrize("module", [module for module in MODULES if module not in ROWS_SENT], ids=short)
 def test_arrows_are_what_is_said(module: ModuleType) -> None:
     assert_arrows(module, run_of(short(module)))
 
 
-ROWS_SENT = {"lattice": ("HintBlock", "QueryBlock"), "paillier": ("TreeBlock",)}
-
-
-@pytest.mark.parametrize("scheme", ROWS_SENT)
-def test_arrows_of_boosting_are_what_is_said_under_each_scheme(scheme: str) -> None:
-    """Its script has both schemes: a message that only one of them says is marked with its name."""
-    case = boosting.credit(60, (1, 2), num_leaves=5)
-    tapes = boosting.train(case, boosting.clear(scheme == "paillier"))
-    (other,) = ROWS_SENT.keys() - {scheme}
-    assert_arrows(boost, tapes, without=ROWS_SENT[other])
-    script = (boost.__doc__ or "").splitlines()
-    for name, messages in ROWS_SENT.items():
+@pytest.mark.parametrize("scheme", ["lattice", "paillier"])
+@pytest.mark.parametrize("module", ROWS_SENT, ids=short)
+def test_arrows_are_what_is_said_under_each_scheme(module: ModuleType, scheme: str) -> None:
+    """The script has both schemes: a message that only one of them says is marked with its name."""
+    (other,) = ROWS_SENT[module].keys() - {scheme}
+    assert_arrows(module, run_under(module, scheme), without=ROWS_SENT[module][other])
+    script = (module.__doc__ or "").splitlines()
+    for name, messages in ROWS_SENT[module].items():
         for message in messages:
             (line,) = [line for line in script if re.search(rf"\b{message}\b", line)]
             assert f"({name})" in line

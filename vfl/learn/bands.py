@@ -1,13 +1,9 @@
 """Score bands: how many customers fall into each and how many of them are bad, and whether the bands hold still.
 
-The bands are cut where the training scores have equal shares, ties kept together. The population stability index
-compares the shares of training and hold-out:
+The bands are cut where the training scores have equal shares, ties kept together, so that the stability index compares
+each band's share of training and hold-out.
 
-    PSI = sum over bands of (h - t) ln(h / t)        t, h: share of the training and of the hold-out customers
-
-A band without customers in one of the two counts half a customer there, as the index would be infinite.
-
-Source: N. Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 9 (below 0.1 stable, above 0.25 unstable).
+Source: N. Siddiqi, Credit Risk Scorecards, Wiley 2006, chapter 9.
 """
 
 from __future__ import annotations
@@ -19,11 +15,10 @@ import numpy.typing as npt
 
 from vfl.errors import UsageError
 from vfl.learn.metrics import checked
+from vfl.learn.stability import psi
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
-
-SHIFTED, UNSTABLE = 0.1, 0.25
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,8 +43,7 @@ class Bands:
     @property
     def psi(self) -> float:
         """Population stability index of the hold-out against training."""
-        trained, found = (_shares(counts) for counts in (self.trained, self.customers))
-        return float(((found - trained) * np.log(found / trained)).sum())
+        return psi(self.trained, self.customers)
 
 
 def bands(trained: npt.ArrayLike, y: npt.ArrayLike, score: npt.ArrayLike, groups: int) -> Bands:
@@ -79,15 +73,3 @@ def bands(trained: npt.ArrayLike, y: npt.ArrayLike, score: npt.ArrayLike, groups
             bad_rate=bads / customers,
             cumulative_bad_rate=np.cumsum(bads) / np.cumsum(customers),
         )
-
-
-def stability(psi: float) -> str:
-    """An index in a word: `stable` below 0.1, `unstable` above 0.25, `shifted` between."""
-    if psi > UNSTABLE:
-        return "unstable"
-    return "shifted" if psi >= SHIFTED else "stable"
-
-
-def _shares(counts: Int64s) -> Reals:
-    filled = np.where(counts == 0, 0.5, counts)
-    return np.asarray(filled / filled.sum(), np.float64)

@@ -1,0 +1,99 @@
+"""Features with their WOE known: the parties that compare them, and what the pooled columns say."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from vfl.channel import Channel
+from vfl.crypto.scheme import Evaluator, Lanes
+from vfl.crypto.schemes import SchemeTerms
+from vfl.decoys import Shown
+from vfl.errors import BrokenPromise
+from vfl.learn.collinearity import correlations
+from vfl.learn.feature_parameters import SelectionParameters
+from vfl.learn.woe import woe_matrix
+from vfl.protocols import correlate
+from vfl.protocols.correlate import Selection
+
+from .boosting import Scheme, seed
+from .hostile import Role, Tape, record
+from .weighing import Features
+
+Psi = Sequence[float | None]
+
+
+@dataclass(frozen=True, eq=False)
+class Comparison:
+    """Features, what was agreed about their selection, and the stability that each party tells (active first)."""
+
+    features: Features
+    parameters: SelectionParameters
+    psi: Mapping[int, Psi]
+
+    @property
+    def lanes(self) -> Lanes:
+        return Lanes(int(self.features.parts.train.sum()), g_max=1 << 20, h_max=1 << 18)
+
+    def pooled(self, compared: Sequence[int]) -> np.ndarray:
+        """Correlations of the pooled WOE columns, NaN between two passive parties."""
+        case = self.features
+        parties = range(len(case.owned))
+        matrix = np.column_stack([woe_matrix(case.fitted(party), case.of(party)) for party in parties])
+        owners = np.repeat(parties, case.owned)[list(compared)]
+        found = correlations(matrix[case.parts.train][:, list(compared)])
+        found[(owners[:, None] != owners) & (owners[:, None] > 0) & (owners > 0)] = np.nan
+        return found
+
+
+def bank(case: Comparison, scheme: Scheme, number: int = 1, shown: Shown | None = None) -> Role:
+    async def role(peers: Mapping[str, Channel]) -> Selection:
+        data = case.features
+        tables = [[one.counted for one in data.fitted(i)] for i in range(1, len(data.owned))]
+        names = [data.names(i) for i in range(1, len(data.owned))]
+        lanes = case.lanes if shown is None else replace(case.lanes, rows=int(shown.train.sum()))
+        return await correlate.active(
+            [peers[name] for name in data.partners], names, tables, data.fitted(0), data.of(0), data.parts,
+            case.parameters, scheme.holder(lanes), seed(number), shown=shown, psi=case.psi.get(0),
+        )  # fmt: skip
+
+    return role
+
+
+def partner(case: Comparison, party: int, scheme: Scheme, number: int = 2, values: np.ndarray | None = None) -> Role:
+    async def role(peers: Mapping[str, Channel]) -> np.ndarray:
+        def evaluators(name: str, public: bytes, rows: int) -> Evaluator:
+            if name != scheme.holder(case.lanes).name:
+                raise BrokenPromise("another scheme was agreed on")
+            return scheme.evaluator(public, replace(case.lanes, rows=rows))
+
+        data = case.features
+        mine = [one.without_counts() for one in data.fitted(party)]
+        if not data.parameters.share_woe:
+            mine = [replace(one, woe=None) for one in mine]
+        return await correlate.passive(
+            peers["bank"], mine, data.of(party) if values is None else values, data.owned[0], case.parameters,
+            evaluators, seed(number), psi=case.psi.get(party),
+        )  # fmt: skip
+
+    return role
+
+
+def compare(case: Comparison, scheme: Scheme, **others: Role) -> dict[str, Tape]:
+    partners = case.features.partners
+    honest = {name: partner(case, i, scheme, 1 + i) for i, name in enumerate(partners, 1)}
+    cast = {"bank": bank(case, scheme), **honest} | others
+    return record(cast, [("bank", name) for name in partners])
+
+
+def lattice(case: Comparison) -> Scheme:
+    """The real scheme with hidden rows. Its bounds are those of gradients: h has a quarter of the room of g."""
+    cells = max(case.features.owned[1:]) * case.features.parameters.max_prebins
+    terms = SchemeTerms("lattice", "run", key_bits=0, cells=cells, trees=9, queries=9, fixed_bits=20)
+    assert terms.lanes(case.lanes.rows) == case.lanes
+    return Scheme(
+        lambda lanes: terms.key_holder(lanes.rows, seed(9)),
+        lambda public, lanes: terms.evaluator("lattice", public, lanes.rows),
+    )
