@@ -14,6 +14,7 @@ from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
 from vfl.learn.collinearity import correlations
 from vfl.learn.feature_parameters import SelectionParameters
+from vfl.learn.stability import outside_training
 from vfl.learn.woe import woe_matrix
 from vfl.protocols import correlate
 from vfl.protocols.correlate import Selection
@@ -22,20 +23,25 @@ from .boosting import Scheme, seed
 from .hostile import Role, Tape, record
 from .weighing import Features
 
-Psi = Sequence[float | None]
-
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Features, what was agreed about their selection, and the stability that each party tells (active first)."""
+    """Features, and what was agreed about their selection."""
 
     features: Features
     parameters: SelectionParameters
-    psi: Mapping[int, Psi]
 
     @property
     def lanes(self) -> Lanes:
         return Lanes(int(self.features.parts.train.sum()), g_max=1 << 20, h_max=1 << 18)
+
+    def psi(self, party: int) -> list[float | None]:
+        """What becomes known of a party's stability, in thousandths where it travelled."""
+        data, parameters = self.features, self.parameters
+        found = outside_training(data.fitted(party), data.of(party), data.parts.train, parameters.min_psi_rows)
+        if party:
+            return [None if one is None or not parameters.share_psi else round(1000 * one) / 1000 for one in found]
+        return found
 
     def pooled(self, compared: Sequence[int]) -> np.ndarray:
         """Correlations of the pooled WOE columns, NaN between two passive parties."""
@@ -56,7 +62,7 @@ def bank(case: Comparison, scheme: Scheme, number: int = 1, shown: Shown | None 
         lanes = case.lanes if shown is None else replace(case.lanes, rows=int(shown.train.sum()))
         return await correlate.active(
             [peers[name] for name in data.partners], names, tables, data.fitted(0), data.of(0), data.parts,
-            case.parameters, scheme.holder(lanes), seed(number), shown=shown, psi=case.psi.get(0),
+            case.parameters, scheme.holder(lanes), seed(number), shown=shown,
         )  # fmt: skip
 
     return role
@@ -75,7 +81,7 @@ def partner(case: Comparison, party: int, scheme: Scheme, number: int = 2, value
             mine = [replace(one, woe=None) for one in mine]
         return await correlate.passive(
             peers["bank"], mine, data.of(party) if values is None else values, data.owned[0], case.parameters,
-            evaluators, seed(number), psi=case.psi.get(party),
+            evaluators, seed(number),
         )  # fmt: skip
 
     return role

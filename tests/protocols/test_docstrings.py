@@ -102,7 +102,7 @@ def run_under(module: ModuleType, scheme: str) -> dict[str, Tape]:
     if module is woe:
         return weighing.weigh(weighing.credit(60), clear)
     if module is correlate:
-        features = correlating.Comparison(weighing.credit(60, (3, 1)), SelectionParameters(min_iv=0.0), {})
+        features = correlating.Comparison(weighing.credit(60, (3, 1)), SelectionParameters(min_iv=0.0))
         return correlating.compare(features, clear)
     return boosting.train(boosting.credit(60, (1, 2), num_leaves=5), clear)
 

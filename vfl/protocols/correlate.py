@@ -3,7 +3,7 @@
     active (WOE tables, secret key)                       passive (features)
 
     CandidateRows   which rows train, key, whom to look at  -->
-                                                          PSI, and correlations among its own columns
+                                                          correlations among its own columns, PSI outside training
                                                       <-- OwnFigures      of the features asked for
                                                       <-- CandidateHint   preprocessed bins (lattice)
     for every two of its own columns x, z, standardised, as integers
@@ -25,12 +25,13 @@ Source: the encrypted group-by sum of SecureBoost (Cheng et al. 2021, IEEE Intel
 algorithm 1) with standardised columns in place of gradients.
 
 Learns:  active  -> X_fb of each of its own columns, which is their mean in each bin of the features asked for; what the
-                    passive tells of itself: with `share_correlation` the correlations among its own features, and PSI
+                    passive tells of itself: with `share_correlation` the correlations among its own features, with
+                    `share_psi` how differently those outside training are spread
          passive -> which aligned rows train; which of its features were looked at and which stay; how many columns the
                     active has left
 Cost:    paillier, for every two columns: one encryption a row, one addition a row and feature, one seal and decryption
-         per packed ciphertext. lattice: 32 KB a bin once; for every two columns 28 bytes a row and 115 KB out, 28 bytes a
-         bin back
+         per packed ciphertext. lattice: 32 KB a bin once; for every two columns 28 bytes a row and 115 KB out, 28
+         bytes a bin back
 """
 
 from __future__ import annotations
@@ -52,6 +53,7 @@ from vfl.learn.collinearity import correlations
 from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import SelectionParameters
 from vfl.learn.selection import Candidate, Verdict, screen, select
+from vfl.learn.stability import outside_training
 from vfl.learn.woe import BinTable, WoeFeature, woe_matrix
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
@@ -138,16 +140,15 @@ async def active(
     rng: Randomness,
     *,
     shown: Shown | None = None,
-    psi: Sequence[float | None] | None = None,
 ) -> Selection:
     """Choose among the features of all parties.
 
     `names`, `tables`: of the features of each passive party, in its order (`woe.active`). `mine`, `values`: our own
     fitted features and their float64[n, n_features], over our rows, as `parts`. `key`: a fresh one, whose lanes say how
-    finely columns are told. `psi`: of our own features. `shown`: the agreed rows, where there are decoys among them.
+    finely columns are told. `shown`: the agreed rows, where there are decoys among them.
     """
     shown = shown or Shown.plain(parts)
-    own = _own_candidates(mine, psi or [None] * len(mine), parameters)
+    own = _own_candidates(mine, outside_training(mine, values, parts.train, parameters.min_psi_rows), parameters)
     wanted = np.array([verdict.kept for verdict in own], dtype=np.bool_)
     columns = woe_matrix([one for one, want in zip(mine, wanted, strict=True) if want], values[:, wanted])[parts.train]
     partners = [
@@ -254,6 +255,7 @@ class _Partner:
         """What it tells of itself, and its hint."""
         told, count = await self.channel.recv(OwnFigures), len(self.tables)
         self.own = _read_triangle(told.correlations, count, parameters)
+        require(parameters.share_psi or set(told.psi) <= {-1}, "stability is told only where that is agreed")
         require(len(told.psi) == count, f"one stability index for each of the {count} features asked for")
         require(all(-1 <= index <= MAX_PSI for index in told.psi), f"a stability index is at most {MAX_PSI // 1000}")
         indices = iter([None if index < 0 else index / 1000.0 for index in told.psi])
@@ -344,13 +346,11 @@ async def passive(
     parameters: SelectionParameters,
     evaluators: EvaluatorFactory,
     rng: Randomness,
-    *,
-    psi: Sequence[float | None] | None = None,
 ) -> Mask:
     """Sum the active party's encrypted columns by the own bins; hear which of the own features stay.
 
     `values`: float64[n, n_features] over the aligned rows. `columns`: how many features the active party was agreed to
-    have. `psi`: stability of the own features, which is told as far as it is given. Returns bool[n_features].
+    have. Returns bool[n_features].
     """
     active.enter("correlate")
     told = await active.recv(CandidateRows)
@@ -359,9 +359,8 @@ async def passive(
     require(train.any(), "some rows train")
     require(0 <= told.pairs <= (columns + 1) // 2, f"{columns} columns at most are to come")
     wanted = [one for one, want in zip(features, asked, strict=True) if want]
-    indices = [index for index, want in zip(psi or [None] * len(features), asked, strict=True) if want]
+    await active.send(_own_figures(wanted, values[:, asked], train, parameters))
     mine = values[train][:, asked]
-    await active.send(_own_figures(wanted, mine, indices, parameters))
     if wanted and told.pairs:
         await _serve(active, told, wanted, mine, evaluators, rng)
     kept = unpack_bits((await active.recv(FeaturesKept)).kept, len(features))
@@ -371,12 +370,14 @@ async def passive(
 
 
 def _own_figures(
-    wanted: Sequence[WoeFeature], mine: Reals, psi: Sequence[float | None], parameters: SelectionParameters
+    wanted: Sequence[WoeFeature], values: Reals, train: Mask, parameters: SelectionParameters
 ) -> OwnFigures:
     known = parameters.share_correlation and all(one.woe is not None for one in wanted)
-    matrix = correlations(woe_matrix(wanted, mine)) if known else np.zeros((0, 0))
+    matrix = correlations(woe_matrix(wanted, values[train])) if known else np.zeros((0, 0))
     units = np.rint(matrix[np.triu_indices(len(matrix), 1)] * UNIT).astype("<i4").tobytes()
-    return OwnFigures(units, [-1 if index is None else min(MAX_PSI, round(1000 * index)) for index in psi])
+    indices = outside_training(wanted, values, train, parameters.min_psi_rows)
+    told = [index if parameters.share_psi else None for index in indices]
+    return OwnFigures(units, [-1 if index is None else min(MAX_PSI, round(1000 * index)) for index in told])
 
 
 async def _serve(
