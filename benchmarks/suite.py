@@ -39,6 +39,7 @@ CASES = (
     "psi --ids 1048576 --engine x25519 --repeats 1",
     "ledger",
     "explain",
+    "features",
     "growth",
 )
 """In the order of the page."""

@@ -41,7 +41,7 @@ class ClearKeyHolder:
     def public(self) -> bytes:
         return _PUBLIC[self.discloses_membership]
 
-    def expect_hint(self, peer: str, layout: CellLayout) -> int:
+    def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
         if peer in self._layouts:
             raise BrokenPromise("a second layout came; one belongs to a run", peer=peer)
         self._layouts[peer] = layout
@@ -96,6 +96,8 @@ class ClearEvaluator:
         self._members: Bools | None = None
         self._nodes = 0
         self._blocks: list[Int64s] | None = None
+
+    hint_name = b""
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         layout.check_codes(codes, self._lanes.rows)

@@ -16,7 +16,7 @@ from clear_scheme import ClearEvaluator, ClearKeyHolder
 from vfl import run
 from vfl.agreement import Agreement, Member
 from vfl.channel import Channel, Record, lockstep
-from vfl.crypto.scheme import Evaluator, KeyHolder
+from vfl.crypto.scheme import Evaluator, HintStore, KeyHolder
 from vfl.crypto.schemes import LEVELS, SchemeTerms
 from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNotary, memory_links
 from vfl.holding import Holding
@@ -32,10 +32,12 @@ FEATURES = {"bank": ("income", "limit"), "telecom": ("calls", "age"), "retailer"
 def clear_schemes(named: bool = True) -> Iterator[None]:
     """Runs use the scheme without encryption."""
 
-    def holder(terms: SchemeTerms, rows: int, rng: Randomness) -> KeyHolder:
+    def holder(terms: SchemeTerms, rows: int, rng: Randomness, hints: HintStore | None = None) -> KeyHolder:
         return ClearKeyHolder(terms.lanes(rows), discloses_membership=named)
 
-    def evaluator(terms: SchemeTerms, scheme: str, public: bytes, rows: int) -> Evaluator:
+    def evaluator(
+        terms: SchemeTerms, scheme: str, public: bytes, rows: int, hints: HintStore | None = None
+    ) -> Evaluator:
         return ClearEvaluator(public, terms.lanes(rows))
 
     with mock.patch.object(SchemeTerms, "key_holder", holder), mock.patch.object(SchemeTerms, "evaluator", evaluator):

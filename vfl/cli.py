@@ -43,6 +43,10 @@ def run(
         str | None, typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of this --out.")] = False,
+    aligned: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned."),
+    ] = None,
     seed: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
     ] = None,
@@ -56,7 +60,7 @@ def run(
     """
     from vfl import commands  # imported late: `--help` must not pay for numpy
 
-    commands.run(scenario, out, as_json, config_check, processes, parties, resume, seed, timeout)
+    commands.run(scenario, out, as_json, config_check, processes, parties, resume, seed, timeout, aligned)
 
 
 @app.command()

@@ -40,6 +40,7 @@ def run(
     resume: bool,
     seed: str | None,
     timeout: float,
+    aligned: Path | None,
 ) -> None:
     """`tallystick run`."""
     name, load = loader(scenario, [name.strip() for name in parties.split(",")] if parties is not None else None)
@@ -52,7 +53,7 @@ def run(
     fixed = hashlib.sha256(seed.encode()).digest() if seed is not None else None
     try:
         with shown() as progress:
-            summary = run_scenario(load, Options(out, processes, resume, fixed, timeout), progress)
+            summary = run_scenario(load, Options(out, processes, resume, fixed, timeout, aligned), progress)
     except KeyboardInterrupt:
         _interrupted(scenario, out, parties)
     if as_json:

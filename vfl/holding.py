@@ -39,6 +39,11 @@ class Holding:
     labels: npt.NDArray[np.int8] | None = None
     holdout: Mask | None = None
 
+    @property
+    def digest(self) -> str:
+        """SHA-256 of the customers in their order, hex: for the party itself, to know its table again."""
+        return hashlib.sha256("\n".join(self.tokens).encode()).hexdigest()
+
 
 def read_holding(party: PartyConfig, psi: Mapping[str, Scalar], holdout: Mapping[str, Scalar]) -> Holding:
     """Read the party's table under the agreement's `psi` and `holdout` clauses.

@@ -20,6 +20,7 @@ from vfl.seat import (
     peers_of,
     predictions,
     protocol_randomness,
+    read_kept,
     read_own_holding,
     read_seed,
     role,
@@ -64,7 +65,8 @@ def replay(directory: Path, party: str) -> Replayed:
                 raise ProtocolError(f"did not commit to these {kind}", peer=party, step=slot)
 
     mine = read_own_holding(folder, file.agreement)
-    part = role(mine, file.terms, channels, protocol_randomness(read_seed(folder)), commit)
+    kept = read_kept(folder, active=file.agreement.active.name == party, keep=False)
+    part = role(mine, file.terms, channels, protocol_randomness(read_seed(folder)), commit, kept)
     outcome = lockstep({party: part})[party]
     if left := sum(channel.left for channel in channels.values()) + sum(r.peer not in channels for r in records):
         raise ProtocolError(f"ended with {left} recorded messages left", peer=party, step="freeze")

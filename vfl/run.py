@@ -16,6 +16,7 @@ import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
 import numpy as np
 import numpy.typing as npt
@@ -24,6 +25,7 @@ from vfl import __version__
 from vfl.agreement import Agreement
 from vfl.bits import Mask
 from vfl.channel import Channel
+from vfl.crypto.scheme import HintStore, NoHints
 from vfl.crypto.schemes import SchemeTerms
 from vfl.decoys import Shown
 from vfl.errors import UsageError
@@ -69,13 +71,15 @@ class Terms:
         """Of the encryption."""
         privacy, parameters = self.agreement.privacy, self.parameters
         widest = max(len(member.features) for member in self.agreement.passives)
+        psi = self.agreement.psi
         return SchemeTerms(
             scheme=str(privacy["scheme"]),
-            run=self.run,
+            run=str(psi.get("aligned_in", self.run)),
             key_bits=int(privacy["key_bits"]),
             cells=widest * parameters.max_bin,
             trees=parameters.num_iterations,
-            queries=parameters.num_iterations * parameters.num_leaves,
+            # Answers of all trainings on the same hint add up.
+            queries=parameters.num_iterations * parameters.num_leaves * int(psi.get("training", 1)),
             fixed_bits=parameters.gradient_bits,
             cell_noise=float(privacy.get("cell_noise", 0.0)),
         )
@@ -89,6 +93,24 @@ class Terms:
     def min_shown_population(self) -> int:
         """The same at a passive party, whose bins have decoys as well: so many that the rest is enough on average."""
         return self.psi.with_decoys(self.min_bin_population)
+
+
+@dataclass(frozen=True, eq=False)
+class Kept:
+    """What a party has on disk from this run or from the one it goes on from.
+
+    hints: hints of tables.   rng: what keys of hints and hints are drawn from.
+    rows: the aligned rows of the earlier run, index into the holding's tokens; None where they are to be found.
+    """
+
+    hints: HintStore
+    rng: Randomness
+    rows: Int64s | None = None
+
+    @classmethod
+    def nothing(cls, rng: Randomness) -> Kept:
+        """For a run of its own that keeps nothing."""
+        return cls(NoHints(), rng)
 
 
 @dataclass(frozen=True, eq=False)
@@ -123,15 +145,24 @@ class PassiveOutcome:
 
 
 async def active(
-    mine: Holding, terms: Terms, passives: Mapping[str, Channel], rng: Randomness, commit: Commit
+    mine: Holding,
+    terms: Terms,
+    passives: Mapping[str, Channel],
+    rng: Randomness,
+    commit: Commit,
+    kept: Kept | None = None,
 ) -> ActiveOutcome:
     """The active party's run. `passives` in the agreement's order."""
+    kept = kept or Kept.nothing(rng)
     assert mine.labels is not None
     assert mine.holdout is not None
     for channel in passives.values():
         await handshake.active(channel, terms.run, terms.agreement.encode(), __version__)
-    left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
-    rows, _, agreed = await intersect.active(passives, mine.tokens, terms.psi, rng.child("psi"), **left_out)
+    if kept.rows is None:
+        left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
+        rows, _, agreed = await intersect.active(passives, mine.tokens, terms.psi, rng.child("psi"), **left_out)
+    else:
+        rows = agreed = kept.rows
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
     commit("aligned", _salted({"columns": values, "labels": labels, "holdout": holdout}, rng.child("commit")))
     parts = _parts(labels, holdout, terms)
@@ -139,7 +170,7 @@ async def active(
     count = int(shown.train.sum())
     parameters = replace(terms.parameters, gradient_bits=terms.scheme.bits(count))
     columns = Columns.fit(mine.names, values, parts.train, parameters, terms.min_bin_population)
-    key = terms.scheme.key_holder(count, rng.child("key"))
+    key = terms.scheme.key_holder(count, kept.rng.child("key"), kept.hints)
     channels, features = list(passives.values()), [len(member.features) for member in terms.agreement.passives]
     model = await boost.active(
         channels, features, columns, labels, parts, parameters, key, rng.child("boost"), shown=shown
@@ -160,11 +191,16 @@ async def active(
     return ActiveOutcome(rows, labels, holdout, parts, columns, model, pd, share, shown, decisions)
 
 
-async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness, commit: Commit) -> PassiveOutcome:
+async def passive(
+    mine: Holding, terms: Terms, active: Channel, rng: Randomness, commit: Commit, kept: Kept | None = None
+) -> PassiveOutcome:
     """A passive party's run."""
+    kept = kept or Kept.nothing(rng)
     await handshake.passive(active, terms.run, terms.agreement.encode(), __version__)
-    left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
-    rows, _ = await intersect.passive(active, mine.tokens, terms.psi, rng.child("psi"), **left_out)
+    rows = kept.rows
+    if rows is None:
+        left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
+        rows, _ = await intersect.passive(active, mine.tokens, terms.psi, rng.child("psi"), **left_out)
     values = mine.values[rows]
     commit("aligned", _salted({"columns": values}, rng.child("commit")))
 
@@ -174,8 +210,9 @@ async def passive(mine: Holding, terms: Terms, active: Channel, rng: Randomness,
         values,
         terms.parameters,
         terms.min_shown_population,
-        terms.scheme.evaluator,
+        partial(terms.scheme.evaluator, hints=kept.hints),
         rng.child("boost"),
+        hints=kept.rng.child("boost").child("hint"),
     )
     await score.passive(active, columns.left_values(records))
     await active.checkpoint()

@@ -6,6 +6,9 @@ DIR/<party>/party.json  which table, which columns
 DIR/<party>/ledger.sqlite, transcript.bin
 DIR/<party>/share.json  the party's share of the model
 DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
+DIR/<party>/hints/      what the `lattice` scheme computes of the bins once
+DIR/<party>/earlier/    of a run that goes on from another: that one's rows.npy, seed and hints
+DIR/<party>/customers.json  digest of the identifiers that rows.npy counts
 DIR/<party>/report.json counts, times and bytes
 active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv, decisions.npy (what every split says
 of the hold-out: uint8[records of all parties, bits of the rows], own records first); and if decoys were agreed on,
@@ -34,15 +37,17 @@ from vfl.config import PartyConfig
 from vfl.desk import Desk
 from vfl.errors import UsageError
 from vfl.files import read_json, write_private, write_whole
+from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
 from vfl.notary import LedgerNotary, PeerKeys, open_store
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
-from vfl.run import ActiveOutcome, PassiveOutcome, Terms
+from vfl.run import ActiveOutcome, Kept, PassiveOutcome, Terms
 from vfl.stopwatch import Stopwatch
 from vfl.transcripts import FileTranscript
 
 FORMAT = "tallystick-run-v1"
+EARLIER, HINTS = "earlier", "hints"
 Outcome = ActiveOutcome | PassiveOutcome
 
 
@@ -128,12 +133,30 @@ def read_own_holding(folder: Path, agreement: Agreement) -> Holding:
 
 
 def role(
-    mine: Holding, terms: Terms, channels: Mapping[str, Channel], rng: Randomness, commit: running.Commit
+    mine: Holding,
+    terms: Terms,
+    channels: Mapping[str, Channel],
+    rng: Randomness,
+    commit: running.Commit,
+    kept: Kept | None = None,
 ) -> Coroutine[int, None, Outcome]:
     """The party's whole part in the run, over channels of any kind."""
     if terms.agreement.active.name == mine.name:
-        return running.active(mine, terms, channels, rng, commit)
-    return running.passive(mine, terms, channels[terms.agreement.active.name], rng, commit)
+        return running.active(mine, terms, channels, rng, commit, kept)
+    return running.passive(mine, terms, channels[terms.agreement.active.name], rng, commit, kept)
+
+
+def read_kept(folder: Path, *, active: bool, keep: bool) -> Kept:
+    """What the party whose folder this is has of earlier trainings. `keep`: whether new hints are to be written.
+
+    The active party looks for hints of earlier runs only: whether it has one is said to the partner, and must come out
+    the same when the run is resumed or replayed.
+    """
+    earlier, own = folder / EARLIER, folder / HINTS
+    again = (earlier / "rows.npy").exists()
+    seed = read_seed(earlier if again else folder)
+    hints = HintFolder([earlier / HINTS] if active else [earlier / HINTS, own], own if keep else None)
+    return Kept(hints, protocol_randomness(seed), np.load(earlier / "rows.npy") if again else None)
 
 
 def peers_of(agreement: Agreement, name: str) -> tuple[Member, ...]:
@@ -175,7 +198,8 @@ class Seat:
 
     async def _whole(self, channels: Mapping[str, Channel]) -> Outcome:
         mine = read_own_holding(self.folder, self.file.agreement)
-        outcome = await role(mine, self.file.terms, channels, self._rng, self._commit)
+        kept = read_kept(self.folder, active=self.file.agreement.active.name == self.name, keep=True)
+        outcome = await role(mine, self.file.terms, channels, self._rng, self._commit, kept)
         self.notary.finish()
         self._keep(mine, outcome)
         return outcome
@@ -187,6 +211,7 @@ class Seat:
         """Write what the party keeps: its model share, its aligned rows, and at the active party the predictions."""
         (self.folder / "share.json").write_bytes(outcome.share)
         np.save(self.folder / "rows.npy", outcome.rows)
+        write_whole(self.folder / "customers.json", {"digest": mine.digest})
         if isinstance(outcome, ActiveOutcome):
             parts = np.where(outcome.holdout, 2, outcome.parts.validation.astype(np.int8)).astype(np.int8)
             np.save(self.folder / "parts.npy", parts)

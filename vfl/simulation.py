@@ -14,11 +14,12 @@ import hashlib
 import os
 import secrets
 import shutil
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from vfl import continuing
 from vfl.agreement import Agreement, Member, Scalar, require_same
 from vfl.channel import lockstep
 from vfl.clock import Clock, SystemClock
@@ -47,6 +48,7 @@ class Options:
     resume: bool = False
     seed: bytes | None = None
     timeout: float = 600.0  # seconds without any word between processes
+    aligned: Path | None = None  # a finished run whose aligned customers and hints are used again
 
 
 def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock | None = None) -> Summary:
@@ -66,7 +68,7 @@ def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock 
             file = RunFile.read(partial)
             _require_same(partial, file.agreement, scenario, options.seed)
         else:
-            file = prepare(scenario, partial, options.seed, clock)
+            file = prepare(scenario, partial, options.seed, clock, options.aligned)
         if options.processes:
             run_processes(partial, file, options.timeout, progress)
         else:
@@ -82,9 +84,16 @@ def partial_of(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock) -> RunFile:
-    """Make the run directory: read every table once, so that bad input is found before anything is computed."""
-    agreement = agree(scenario, lambda holding: None)
+def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock, aligned: Path | None = None) -> RunFile:
+    """Make the run directory: read every table once, so that bad input is found before anything is computed.
+
+    `aligned`: the directory of a run to go on from.
+    """
+    holdings: dict[str, Holding] = {}
+    added = continuing.added_clauses(aligned) if aligned else {}
+    agreement = agree(scenario, lambda holding: holdings.update({holding.name: holding}), added)
+    if aligned:
+        continuing.require_alike(aligned, agreement, holdings)
     stamp = clock.now().strftime("%Y%m%dT%H%M%S")
     mark = hashlib.sha256(seed).hexdigest()[:8] if seed else f"{stamp}-{secrets.token_hex(4)}"
     seeds = {party.name: _party_seed(seed, party.name) for party in scenario.parties}
@@ -95,12 +104,17 @@ def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock) 
     for party in scenario.parties:
         member = agreement.member(party.name)
         new_seat(folder / party.name, replace(party, features=member.features), seeds[party.name])
+        if aligned:
+            continuing.hand_over(aligned, folder, party.name)
     file.write(folder)
     return file
 
 
-def agree(scenario: Scenario, look: Callable[[Holding], None]) -> Agreement:
-    """The agreement of a scenario, with every column named; `look` is shown each party's holding on the way."""
+def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[str, Scalar] | None = None) -> Agreement:
+    """The agreement of a scenario, with every column named; `look` is shown each party's holding on the way.
+
+    `added`: clauses about the intersection that the scenario does not have.
+    """
     psi: dict[str, Scalar] = dict(vars(scenario.psi))
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
     for clauses, option in ((psi, "decoys"), (privacy, "merge_models"), (privacy, "cell_noise")):
@@ -119,7 +133,7 @@ def agree(scenario: Scenario, look: Callable[[Holding], None]) -> Agreement:
         look(holding)
         _require_reasons(scenario, party, holding.names)
         members.append(Member(party.name, party.role, holding.names, party.reasons))
-    return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi, holdout)
+    return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
 
 
 def _require_reasons(scenario: Scenario, party: PartyConfig, features: Sequence[str]) -> None:
@@ -188,7 +202,8 @@ def _require_same(partial: Path, recorded: Agreement, scenario: Scenario, seed: 
     """
     remedy = "restore it, or start a new run under another --out"
     try:
-        require_same(agree(scenario, lambda holding: None).encode(), recorded.encode(), "the interrupted run")
+        added = {clause: recorded.psi[clause] for clause in continuing.ADDED if clause in recorded.psi}
+        require_same(agree(scenario, lambda holding: None, added).encode(), recorded.encode(), "the interrupted run")
     except AgreementError as error:
         raise AgreementError(str(error), remedy=remedy) from None
     for party in scenario.parties:

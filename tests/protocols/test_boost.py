@@ -28,6 +28,7 @@ from vfl.protocols.boost import (
     ChosenSplit,
     FeatureBins,
     HintBlock,
+    HintWanted,
     NodeHistograms,
     NodeQuery,
     QueryBlock,
@@ -573,7 +574,7 @@ def test_bins_that_were_not_agreed_on_are_refused(name: str) -> None:
     def lie(message: Message) -> Message:
         if not isinstance(message, FeatureBins):
             return message
-        fields = {"bins": message.bins, "missing": message.missing, "zero_rest": message.zero_rest}
+        fields = {name: getattr(message, name) for name in message.__struct_fields__}
         return FeatureBins(**(fields | changes))
 
     error, then = caught_lying(credit(60, (1, 2)), lie, named=True)
@@ -625,7 +626,7 @@ def test_hints_that_do_not_fit_the_bins_are_refused(name: str, real: bool) -> No
     with pytest.raises(BrokenPromise, match=sentence) as caught:
         train(case, scheme, telecom=liar, bank=honest)
     assert caught.value.peer == "telecom"
-    assert [what for who, what in log if who == "bank"] == ["TrainingRows"]
+    assert [what for who, what in log if who == "bank"] == ["TrainingRows", "HintWanted"]
 
 
 def test_more_cells_than_were_agreed_on_are_refused() -> None:
@@ -635,7 +636,7 @@ def test_more_cells_than_were_agreed_on_are_refused() -> None:
     lax = dataclasses.replace(case, parameters=dataclasses.replace(case.parameters, max_bin=8))
 
     def lie(message: Message) -> Message:
-        return FeatureBins([5], [False], [False]) if isinstance(message, FeatureBins) else message
+        return FeatureBins([5], [False], [False], message.hint) if isinstance(message, FeatureBins) else message
 
     with pytest.raises(BrokenPromise, match="5 cells, more than the 4 agreed") as caught:
         train(case, scheme, bank=bank(lax, scheme), telecom=bent(partner(case, 1, scheme), "telecom", lie, []))
@@ -655,7 +656,9 @@ async def opened(peers: Mapping[str, Channel], case: Case, *, named: bool) -> Ch
         TrainingRows(len(parts.train), pack_bits(parts.train), pack_bits(parts.validation), key.name, key.public())
     )
     told = await channel.recv(FeatureBins)
-    for _ in range(key.expect_hint("telecom", CellLayout(tuple(told.bins)))):
+    blocks = key.expect_hint("telecom", CellLayout(tuple(told.bins)))
+    await channel.send(HintWanted(blocks > 0))
+    for _ in range(blocks):
         key.accept_hint("telecom", (await channel.recv(HintBlock)).hint)
     await channel.checkpoint()
     channel.enter("train", 0)

@@ -44,13 +44,14 @@ import scipy.sparse
 
 from vfl.crypto import ring
 from vfl.crypto.cell_noise import cell_noise
-from vfl.crypto.scheme import MAX_NODES, Bools, CellLayout, Codes, Int64s, Lanes, Sealed
+from vfl.crypto.scheme import MAX_NODES, Bools, CellLayout, Codes, HintStore, Int64s, Lanes, NoHints, Sealed
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
 
 Reals = npt.NDArray[np.float64]
 NAME = "lattice"
 SEED_BYTES = 32
+NAME_BYTES = 32
 HE_STANDARD = {1024: 27, 2048: 54, 4096: 109, 8192: 218, 16384: 438}
 """Largest log2 q for 128-bit security with ternary secrets: Homomorphic Encryption Standard (2018), table 1."""
 MAX_LEAK_LOG2 = -40.0
@@ -157,13 +158,17 @@ def _public_elements(seed: bytes, context: bytes, count: int) -> Iterator[Int64s
 class LatticeKeyHolder:
     """The active side of one run (`scheme.KeyHolder`)."""
 
-    def __init__(self, parameters: LatticeParameters, context: bytes, rng: Randomness) -> None:
-        """`context`: equal at both parties (run id)."""
+    def __init__(
+        self, parameters: LatticeParameters, context: bytes, rng: Randomness, hints: HintStore | None = None
+    ) -> None:
+        """`context`: equal at both parties (run id). `hints`: where those of earlier trainings are."""
         self._parameters, self._seed = parameters, rng.child("lattice/seed").bytes(SEED_BYTES)
         self._rows = parameters.lanes.rows
         count = blocks_of(self._rows) + 1
         self._spectra = np.stack([ring.spectrum(a) for a in _public_elements(self._seed, context, count)])
         self._hints: dict[str, _Hint] = {}
+        self._names: dict[str, bytes] = {}
+        self._store = hints or NoHints()
         self._values = np.empty((VALUES, 0), dtype=np.int64)
         self._named = b""  # digest of the values
         self._secrets: npt.NDArray[np.int8] | None = None
@@ -187,18 +192,28 @@ class LatticeKeyHolder:
         """The seed of the public elements, 32 bytes."""
         return self._seed
 
-    def expect_hint(self, peer: str, layout: CellLayout) -> int:
-        """How many blocks the hint of `peer` has."""
+    def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
+        """How many blocks the hint of `peer` has; none if it is kept under `name`."""
         if peer in self._hints:
             raise BrokenPromise("a second layout came; one belongs to a run", peer=peer)
         if layout.cells > self._parameters.cells:
             raise BrokenPromise(f"{layout.cells} cells, more than the {self._parameters.cells} agreed", peer=peer)
-        self._hints[peer] = _Hint(layout)
-        return -(-layout.cells // HINT_CELLS)
+        if len(name) not in (0, NAME_BYTES):
+            raise BrokenPromise(f"a hint's name of {len(name)} bytes; {NAME_BYTES} are due", peer=peer)
+        hint = self._hints[peer] = _Hint(layout)
+        self._names[peer] = name
+        kept = self._store.find(name) if name else None
+        for block in kept or ():
+            hint.accept(block, peer)
+        return -(-layout.cells // HINT_CELLS) if kept is None else 0
 
     def accept_hint(self, peer: str, block: bytes) -> None:
-        """Takes the next block of a hint."""
-        self._hints[peer].accept(block, peer)
+        """Takes the next block of a hint; a whole one is kept."""
+        hint = self._hints[peer]
+        hint.accept(block, peer)
+        if hint.complete and self._names[peer]:
+            for _ in self._store.keep(self._names[peer], hint.blocks()):
+                pass
 
     def open_tree(self, g: Int64s, h: Int64s, rng: Randomness) -> list[bytes]:
         """Keeps the values; nothing is sent until a query."""
@@ -277,9 +292,18 @@ class _Hint:
         self.top[self._filled : self._filled + count] = np.frombuffer(block, "<u8").reshape(count, ring.N)
         self._filled += count
 
+    @property
+    def complete(self) -> bool:
+        return self._filled == self.layout.cells
+
+    def blocks(self) -> Iterator[bytes]:
+        """The hint as it came."""
+        for start in range(0, self.layout.cells, HINT_CELLS):
+            yield self.top[start : start + HINT_CELLS].astype("<u8").tobytes()
+
     def constant_terms(self, secrets: npt.NDArray[np.int8]) -> tuple[Int64s, Int64s]:
         """Constant terms of P_j s for each cell and secret, as hi 2^76 + lo 2^44 (mod q): int64[cells, values] each."""
-        if self._filled != self.layout.cells:
+        if not self.complete:
             raise UsageError("the hint is not complete; allowed: decryption after all its blocks")
         picked = np.empty(secrets.shape[::-1], dtype=np.float64)
         picked[0] = secrets[:, 0]
@@ -323,12 +347,19 @@ def _subtract_and_round(
 class LatticeEvaluator:
     """A passive side of one run (`scheme.Evaluator`)."""
 
-    def __init__(self, public: bytes, parameters: LatticeParameters, context: bytes) -> None:
-        """`public`: what the key holder sent. Raises BrokenPromise unless it is a seed."""
+    def __init__(
+        self, public: bytes, parameters: LatticeParameters, context: bytes, hints: HintStore | None = None
+    ) -> None:
+        """`public`: what the key holder sent. `hints`: where those made before are.
+
+        Raises BrokenPromise unless `public` is a seed.
+        """
         if len(public) != SEED_BYTES:
             raise BrokenPromise(f"a public part of {len(public)} bytes where {SEED_BYTES} are due")
         self._seed, self._parameters, self._context = public, parameters, context
         self._rows = parameters.lanes.rows
+        self._store = hints or NoHints()
+        self.hint_name = b""
         self._layout: CellLayout | None = None
         self._matrices: list[scipy.sparse.csr_array] = []
         self._masks = np.empty((0, ring.N), dtype=np.int8)  # r_j
@@ -342,13 +373,23 @@ class LatticeEvaluator:
         return False
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
-        """Binds the bins; the blocks of the hint, each computed when asked for."""
+        """Binds the bins; the blocks of the hint, each computed when asked for, or as they are kept.
+
+        Masks and noise are drawn for these bins alone: two hints with the same masks would show how bins differ.
+        """
         layout.check_codes(codes, self._rows)
         self._layout = layout
         self._matrices = _matrices(codes, layout)
+        bound = hashlib.sha256(self._seed + self._context + repr((layout.n_bins, codes.dtype.str)).encode())
+        bound.update(np.ascontiguousarray(codes).tobytes())
+        rng = rng.child(f"bins/{bound.hexdigest()}")
+        self.hint_name = rng.child("name").bytes(NAME_BYTES)
         self._masks = ring.ternary(rng.child("mask"), layout.cells)
         self._numbers = None
-        return self._hint_blocks(codes, layout, rng.child("noise"))
+        kept = self._store.find(self.hint_name)
+        if kept is not None:
+            return kept
+        return self._store.keep(self.hint_name, self._hint_blocks(codes, layout, rng.child("noise")))
 
     def _hint_blocks(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         elements = _public_elements(self._seed, self._context, blocks_of(self._rows) + 1)

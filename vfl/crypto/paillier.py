@@ -202,7 +202,7 @@ class PaillierKeyHolder:
         """Key and proofs; layout in `paillier_keys`."""
         return self._public
 
-    def expect_hint(self, peer: str, layout: CellLayout) -> int:
+    def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
         """Notes the peer's layout; this scheme has no hint."""
         if peer in self._layouts:
             raise BrokenPromise("a second layout came; one belongs to a run", peer=peer)
@@ -330,6 +330,11 @@ class PaillierEvaluator:
     def discloses_membership(self) -> bool:
         """True: the rows of a node are named in the clear."""
         return True
+
+    @property
+    def hint_name(self) -> bytes:
+        """Empty: this scheme has no hint."""
+        return b""
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         """Binds the bins; no blocks, as this scheme needs no hint. `rng` seeds every seal. Raises UsageError."""

@@ -160,6 +160,28 @@ class CellLayout:
                 raise UsageError(f"codes of feature {feature} reach {largest}; allowed: 0 to {count - 1}")
 
 
+class HintStore(Protocol):
+    """Where hints are kept from one training to the next; names are 32 bytes."""
+
+    def find(self, name: bytes) -> Iterator[bytes] | None:
+        """The blocks kept under `name`, or None."""
+        ...
+
+    def keep(self, name: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        """`blocks` again, kept under `name` once the last one was taken."""
+        ...
+
+
+class NoHints:
+    """Keeps nothing (`HintStore`)."""
+
+    def find(self, name: bytes) -> Iterator[bytes] | None:
+        return None
+
+    def keep(self, name: bytes, blocks: Iterator[bytes]) -> Iterator[bytes]:
+        return blocks
+
+
 class KeyHolder(Protocol):
     """The active side of one run: encrypts rows, decrypts cell sums."""
 
@@ -182,8 +204,11 @@ class KeyHolder(Protocol):
         """Parameters, public key and proofs; sent once per run to each passive party."""
         ...
 
-    def expect_hint(self, peer: str, layout: CellLayout) -> int:
-        """Takes the layout that `peer` declared; how many blocks its hint has. Raises BrokenPromise."""
+    def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
+        """Takes the layout that `peer` declared and the name of its hint; how many blocks of it are to be sent.
+
+        None where the hint of that name is kept from before. Raises BrokenPromise.
+        """
         ...
 
     def accept_hint(self, peer: str, block: bytes) -> None:
@@ -213,6 +238,11 @@ class Evaluator(Protocol):
     @property
     def discloses_membership(self) -> bool:
         """Whether this party is told in the clear which rows are in a node; if so, the rows come once per tree."""
+        ...
+
+    @property
+    def hint_name(self) -> bytes:
+        """After `hint`: 32 bytes that are equal for equal hints and say nothing else; empty where there is none."""
         ...
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:

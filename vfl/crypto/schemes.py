@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from vfl.crypto import lattice, paillier
 from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParameters
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
-from vfl.crypto.scheme import Evaluator, KeyHolder, Lanes
+from vfl.crypto.scheme import Evaluator, HintStore, KeyHolder, Lanes
 from vfl.errors import BrokenPromise
 from vfl.randomness import Randomness
 
@@ -45,18 +45,18 @@ class SchemeTerms:
         g_noise, h_noise = round(self.cell_noise * scale), round(self.cell_noise * scale / 4)
         return Lanes(rows, scale, scale // 4, g_noise, h_noise)
 
-    def key_holder(self, rows: int, rng: Randomness) -> KeyHolder:
-        """A fresh key for the run."""
+    def key_holder(self, rows: int, rng: Randomness, hints: HintStore | None = None) -> KeyHolder:
+        """A fresh key for the run. `hints`: what is kept of earlier trainings."""
         if self.scheme == lattice.NAME:
-            return LatticeKeyHolder(self._lattice(rows), self.run.encode(), rng)
+            return LatticeKeyHolder(self._lattice(rows), self.run.encode(), rng, hints)
         return PaillierKeyHolder(self.lanes(rows), self.run.encode(), rng, bits=self.key_bits, trees=self.trees)
 
-    def evaluator(self, scheme: str, public: bytes, rows: int) -> Evaluator:
+    def evaluator(self, scheme: str, public: bytes, rows: int, hints: HintStore | None = None) -> Evaluator:
         """The passive side for a key just received. Raises BrokenPromise if it is not of the scheme and size agreed."""
         if scheme != self.scheme:
             raise BrokenPromise(f"offers scheme {scheme[:40]!r}, but {self.scheme!r} was agreed")
         if self.scheme == lattice.NAME:
-            return LatticeEvaluator(public, self._lattice(rows), self.run.encode())
+            return LatticeEvaluator(public, self._lattice(rows), self.run.encode(), hints)
         context = self.run.encode()
         found = PaillierEvaluator(public, self.lanes(rows), context, queries=self.queries, trees=self.trees)
         if found.key_bits != self.key_bits:

@@ -5,7 +5,8 @@
     once
     TrainingRows    which rows, encryption key        -->
                                                           bins of its features, fitted on the training rows
-                                                      <-- FeatureBins     bins per feature
+                                                      <-- FeatureBins     bins per feature, name of the hint
+    HintWanted      whether none is kept from before  -->
                                                       <-- HintBlock       preprocessed bins (lattice)
     for every tree
     g_i = p_i - y_i,  h_i = p_i (1 - p_i), as integers
@@ -37,8 +38,9 @@ growth and the split rule of LightGBM (Ke et al. 2017).
 
 Learns:  active  -> bins per feature and which have a bin for missing values; G_fb and H_fb of every node asked for;
                     left or right at every split the passive owns, of the node's rows (`disclosed`) or of all (`hidden`)
-         passive -> which aligned rows train and which validate; its own chosen splits (f, b) and how many nodes were
-                    asked for; with `disclosed` also their rows, and so the tree's shape
+         passive -> which aligned rows train and which validate; whether its hint was kept from before; its own chosen
+                    splits (f, b) and how many nodes were asked for; with `disclosed` also their rows, and so the
+                    tree's shape
 Cost:    paillier, per tree: one encryption a row; per node: one addition a row and feature, one seal and decryption
          per packed ciphertext. lattice, once: 32 KB a cell; per node: 28 bytes a row out, one addition a row, feature
          and value, 28 bytes a cell back. num_leaves histograms a tree at most; 2 messages a node or split, or a level
@@ -93,6 +95,13 @@ class FeatureBins(Message, frozen=True):
     bins: Annotated[list[int], Meta(max_length=MAX_FEATURES)]
     missing: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]
     zero_rest: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]  # LightGBM derives bin 0 from the total
+    hint: Annotated[bytes, Meta(max_length=32)]  # its name; empty where the scheme has none
+
+
+class HintWanted(Message, frozen=True):
+    """Whether the hint is to be sent: the receiver has none of that name."""
+
+    wanted: bool
 
 
 class HintBlock(Message, frozen=True):
@@ -210,7 +219,9 @@ async def _introduce(
         pairs, most = zip(told.bins, told.missing, strict=True), parameters.max_bin
         require(all(1 + missing <= bins <= most for bins, missing in pairs), f"a feature has 1 to {most} bins")
         require(sum(told.bins) <= MAX_CELLS, f"all features together have at most {MAX_CELLS} bins")
-        for index in range(key.expect_hint(passive.peer, CellLayout(tuple(told.bins)))):
+        blocks = key.expect_hint(passive.peer, CellLayout(tuple(told.bins)), told.hint)
+        await passive.send(HintWanted(blocks > 0))
+        for index in range(blocks):
             block = await passive.recv(HintBlock)
             require(block.index == index, f"block {index} of the hint")
             key.accept_hint(passive.peer, block.hint)
@@ -403,9 +414,12 @@ async def passive(
     min_bin_population: int,
     evaluators: EvaluatorFactory,
     rng: Randomness,
+    *,
+    hints: Randomness | None = None,
 ) -> tuple[Columns, list[SplitRecord]]:
     """Sum, seal and split until the active party closes the last tree. `values`: float64[n, n_features], aligned rows.
 
+    `hints`: what hints are drawn from, where they are to be those of an earlier training.
     Returns the binned columns and the own split records, in the order the model numbers them.
     """
     active.enter("bins")
@@ -414,9 +428,11 @@ async def passive(
     evaluator = evaluators(told.scheme, told.key, int(parts.train.sum()))
     mine = Columns.fit(names, values, parts.train, parameters, min_bin_population)
     layout = mine.layout
-    await active.send(FeatureBins(list(layout.n_bins), list(layout.missing), list(layout.modal_first)))
-    hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), rng.child("hint"))
-    for index, block in enumerate(hint):
+    hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), hints or rng.child("hint"))
+    told_bins = list(layout.n_bins), list(layout.missing), list(layout.modal_first)
+    await active.send(FeatureBins(*told_bins, evaluator.hint_name))
+    wanted = (await active.recv(HintWanted)).wanted
+    for index, block in enumerate(hint if wanted else ()):
         await active.send(HintBlock(index, block))
     active.meanwhile(evaluator.idle)
     await active.checkpoint()
