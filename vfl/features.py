@@ -21,7 +21,7 @@ from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
 from vfl.learn.woe import Specials, Trends, WoeFeature, fit_features, woe_matrix
 from vfl.protocols import correlate, woe
-from vfl.protocols.correlate import Selection
+from vfl.protocols.correlate import Others, Selection
 from vfl.protocols.woe import FeatureReport
 from vfl.randomness import Randomness
 
@@ -60,6 +60,19 @@ class FeatureTerms:
     def comparing(self) -> SchemeTerms:
         """The encryption of columns, two in a query."""
         return self._terms("correlate", max(1, (self.columns + 1) // 2), COLUMN_BITS)
+
+    @property
+    def between(self) -> SchemeTerms:
+        """The encryption of a passive party's columns, one in a query, for another's bins."""
+        return self._terms("correlate_partners", max(map(len, self.partners)), COLUMN_BITS)
+
+    def others(self, names: Sequence[str]) -> Others | None:
+        """What the passive party with features `names` was agreed to do with others."""
+        if not self.selecting.partner_correlations:
+            return None
+        widths = [len(partner) for partner in self.partners]
+        widths.remove(len(names))
+        return Others(self.between.key_holder, self.between.evaluator, tuple(widths))
 
     def _terms(self, protocol: str, queries: int, bits: int) -> SchemeTerms:
         cells = max(map(len, self.partners)) * self.binning.max_prebins
@@ -143,5 +156,8 @@ async def passive(
         active, names, values, terms.binning, least, evaluators, rng.child("woe"), special=special, trends=trends
     )
     evaluators, stream = terms.comparing.evaluator, rng.child("correlate")
-    kept = await correlate.passive(active, features, values, terms.columns, terms.selecting, evaluators, stream)
+    others, columns = terms.others(names), terms.columns
+    kept = await correlate.passive(
+        active, features, values, columns, terms.selecting, evaluators, stream, others=others
+    )
     return OwnFeatures.of(features, values, kept)

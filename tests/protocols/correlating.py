@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
@@ -17,11 +18,11 @@ from vfl.learn.feature_parameters import SelectionParameters
 from vfl.learn.stability import outside_training
 from vfl.learn.woe import woe_matrix
 from vfl.protocols import correlate
-from vfl.protocols.correlate import Selection
+from vfl.protocols.correlate import Others, Selection
 
 from .boosting import Scheme, seed
 from .hostile import Role, Tape, record
-from .weighing import Features
+from .weighing import Features, credit
 
 
 @dataclass(frozen=True, eq=False)
@@ -50,7 +51,8 @@ class Comparison:
         matrix = np.column_stack([woe_matrix(case.fitted(party), case.of(party)) for party in parties])
         owners = np.repeat(parties, case.owned)[list(compared)]
         found = correlations(matrix[case.parts.train][:, list(compared)])
-        found[(owners[:, None] != owners) & (owners[:, None] > 0) & (owners > 0)] = np.nan
+        if not self.parameters.partner_correlations:
+            found[(owners[:, None] != owners) & (owners[:, None] > 0) & (owners > 0)] = np.nan
         return found
 
 
@@ -75,13 +77,16 @@ def partner(case: Comparison, party: int, scheme: Scheme, number: int = 2, value
                 raise BrokenPromise("another scheme was agreed on")
             return scheme.evaluator(public, replace(case.lanes, rows=rows))
 
-        data = case.features
+        data, others = case.features, None
+        if case.parameters.partner_correlations:
+            widths = tuple(width for number, width in enumerate(data.owned[1:], 1) if number != party)
+            others = Others(lambda rows, rng: scheme.holder(replace(case.lanes, rows=rows)), evaluators, widths)
         mine = [one.without_counts() for one in data.fitted(party)]
         if not data.parameters.share_woe:
             mine = [replace(one, woe=None) for one in mine]
         return await correlate.passive(
             peers["bank"], mine, data.of(party) if values is None else values, data.owned[0], case.parameters,
-            evaluators, seed(number),
+            evaluators, seed(number), others=others,
         )  # fmt: skip
 
     return role
@@ -92,6 +97,13 @@ def compare(case: Comparison, scheme: Scheme, **others: Role) -> dict[str, Tape]
     honest = {name: partner(case, i, scheme, 1 + i) for i, name in enumerate(partners, 1)}
     cast = {"bank": bank(case, scheme), **honest} | others
     return record(cast, [("bank", name) for name in partners])
+
+
+def three_partners(**options: Any) -> Comparison:
+    """Partners that tell each other's correlations; `telecom` is the second of one couple and the first of another."""
+    data = replace(credit(80, (1, 2, 2, 1), max_prebins=4), called=("retailer", "telecom", "insurer"))
+    chosen = {"min_iv": 0.0, "max_correlation": 1.0, "max_vif": 0.0, "partner_correlations": True} | options
+    return Comparison(data, SelectionParameters.from_mapping(chosen))
 
 
 def lattice(case: Comparison) -> Scheme:

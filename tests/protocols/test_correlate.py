@@ -74,7 +74,8 @@ def test_correlations_of_the_pooled_columns(
     features: Features, named: bool, least: float, most: float, rows: int
 ) -> None:
     shared = replace(features, parameters=replace(features.parameters, share_woe=True))
-    case = of(shared, min_iv=least, max_correlation=most, max_vif=3.0, min_psi_rows=rows, share_psi=rows > 1)
+    rules = {"min_iv": least, "max_correlation": most, "max_vif": 3.0, "min_psi_rows": rows, "share_psi": rows > 1}
+    case = of(shared, **rules, partner_correlations=rows == 1)
     assert_as_pooled(case, compare(case, clear(named)))
 
 

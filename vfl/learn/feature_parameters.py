@@ -63,3 +63,6 @@ class SelectionParameters(Options):
     )
     share_psi: bool = option(True, "passive parties tell the stability of their features")
     share_correlation: bool = option(True, "passive parties tell the correlations among their own features")
+    partner_correlations: bool = option(
+        False, "correlations between two passive parties: one of them learns its columns' means in the other's bins"
+    )
