@@ -82,6 +82,16 @@ def test_everybody_has_the_weights_of_the_pooled_columns(tapes: dict[str, Tape])
     np.testing.assert_array_equal(np.column_stack([one.matrix for one in own.values()]), matrix[:, kept])
 
 
+def test_partners_compare_their_features_where_agreed() -> None:
+    terms = replace(TERMS, selecting=SelectionParameters(min_iv=0.0, max_correlation=1.0, partner_correlations=True))
+    known = run(terms)["bank"].result.selection.matrix
+    assert np.isfinite(known).all()
+    unknown = run(replace(terms, selecting=replace(terms.selecting, partner_correlations=False)))
+    matrix = unknown["bank"].result.selection.matrix
+    assert np.isnan(matrix[-1, 2:-1]).all()
+    np.testing.assert_array_equal(matrix[~np.isnan(matrix)], known[~np.isnan(matrix)])
+
+
 def test_why_the_others_went(tapes: dict[str, Tape]) -> None:
     verdicts = {one.candidate.name: one for one in tapes["bank"].result.selection.verdicts}
     assert "with 'income' of party 0" in verdicts["copy"].reason
