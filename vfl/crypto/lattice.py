@@ -108,6 +108,11 @@ class LatticeParameters:
         return self.log_q - 1 - self.largest.bit_length()
 
     @property
+    def modulus_bits(self) -> int:
+        """Sums are numbers modulo 2 to the power of this."""
+        return self.log_q - self.log_delta
+
+    @property
     def flood_bits(self) -> int:
         """log2 of the flood's half-width F."""
         return self.log_delta - 2
@@ -258,6 +263,14 @@ class LatticeKeyHolder:
 
     def decrypt(self, peer: str, answers: Sequence[bytes], layout: CellLayout) -> Int64s:
         """The cell sums of the latest query."""
+        sums = self.residues(peer, answers, layout)
+        least, most = self._parameters.lanes.least_and_most()
+        if (sums < least).any() or (sums > most).any():
+            raise BrokenPromise("a sum is beyond what the agreed bounds allow", peer=peer)
+        return sums
+
+    def residues(self, peer: str, answers: Sequence[bytes], layout: CellLayout) -> Int64s:
+        """What the answers say modulo 2^modulus_bits, signed, whatever it is: int64[nodes, cells, 2]."""
         hint = self._hints.get(peer)
         if hint is None or hint.layout != layout or self._secrets is None:
             raise UsageError(f"layout of {peer} is not the one accepted for this run; allowed: that one")
@@ -269,11 +282,7 @@ class LatticeKeyHolder:
             if elements is None or len(elements[0]) != layout.cells * VALUES:
                 raise BrokenPromise(f"the answer is not {layout.cells} pairs of ring elements", peer=peer)
             tops.append(_top(*elements).reshape(layout.cells, VALUES))
-        sums = _subtract_and_round(np.stack(tops), hint, self._secrets, self._parameters)
-        least, most = self._parameters.lanes.least_and_most()
-        if (sums < least).any() or (sums > most).any():
-            raise BrokenPromise("a sum is beyond what the agreed bounds allow", peer=peer)
-        return sums
+        return _subtract_and_round(np.stack(tops), hint, self._secrets, self._parameters)
 
 
 class _Hint:
@@ -371,6 +380,12 @@ class LatticeEvaluator:
     def discloses_membership(self) -> bool:
         """False: rows outside a node are encrypted zeros."""
         return False
+
+    @property
+    def layout(self) -> CellLayout:
+        """The cells of the bins that are bound."""
+        assert self._layout is not None
+        return self._layout
 
     def hint(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
         """Binds the bins; the blocks of the hint, each computed when asked for, or as they are kept.
@@ -478,6 +493,19 @@ class LatticeEvaluator:
         stream = rng.child(f"flood/{hashlib.sha256(self._sums.tobytes()).hexdigest()}")
         nodes = self._sums.reshape(len(self._sums), 3, -1, VALUES).transpose(2, 0, 3, 1)  # [node, cell, value, third]
         return [self._sealed(node, stream.child(str(number))) for number, node in enumerate(nodes)]
+
+    def answer_masked(self, rng: Randomness) -> tuple[Sealed, Int64s]:
+        """The flooded sums of a single node, and the uniform masks that were added to them: int64[cells, 2].
+
+        Modulo 2^modulus_bits a masked sum is uniform and says nothing of the sum.
+        """
+        if self._sums is None or self._due or self._sums.shape[2] != VALUES:
+            raise UsageError("no complete query over one node; allowed: an answer after all its blocks")
+        stream = rng.child(f"masked/{hashlib.sha256(self._sums.tobytes()).hexdigest()}")
+        drawn = stream.child("masks").uint64(self._sums.shape[0] * VALUES).reshape(-1, VALUES)
+        masks = (drawn >> np.uint64(64 - self._parameters.modulus_bits)).astype(np.int64)
+        sums = self._sums.transpose(0, 2, 1)  # [cell, value, third]
+        return flooded(sums, self._parameters.flood_bits, stream, masks, self._parameters.log_delta), masks
 
     def _sealed(self, sums: Int64s, rng: Randomness) -> Sealed:
         assert self._layout is not None

@@ -20,7 +20,7 @@ from typing import NoReturn
 import numpy as np
 import numpy.typing as npt
 
-from vfl.crypto.fixed_base import big, from_bytes, gcd, to_bytes
+from vfl.crypto.fixed_base import big, from_bytes, gcd, power, to_bytes
 from vfl.crypto.packing import pack_rows, slots, unpack_cells
 from vfl.crypto.paillier_cells import Marginals, Pass, finish, multiply, pack_cells, plan
 from vfl.crypto.paillier_keys import PrivateKey, PublicKey, generate_key, parse_public
@@ -267,14 +267,24 @@ class PaillierKeyHolder:
             raise UsageError(f"layout of {peer} is not the one accepted for this run; allowed: that one")
         return np.stack([self._decrypt_node(peer, answer, layout) for answer in answers])
 
+    def residues(self, peer: str, answer: bytes, count: int) -> list[int]:
+        """The plaintexts mod n of `count` ciphertexts, whatever they are. Raises BrokenPromise for other bytes."""
+        try:
+            return self._plaintexts(answer, count)
+        except BrokenPromise as broken:
+            broken.peer = peer
+            raise
+
+    def _plaintexts(self, answer: bytes, count: int) -> list[int]:
+        ciphertexts = read_ciphertexts(answer, count, self._key.public, "the answer")
+        chunks = [(part,) for part in dealt(ciphertexts, self._crew.size)]
+        return [one for chunk in self._crew.map("decrypt", chunks) for one in chunk]
+
     def _decrypt_node(self, peer: str, answer: bytes, layout: CellLayout) -> Int64s:
         public = self._key.public
         count = -(-layout.cells // slots(public.bits, self._lanes))
         try:
-            ciphertexts = read_ciphertexts(answer, count, public, "the answer")
-            chunks = [(part,) for part in dealt(ciphertexts, self._crew.size)]
-            plaintexts = [one for chunk in self._crew.map("decrypt", chunks) for one in chunk]
-            return unpack_cells(plaintexts, public.n, layout.cells, self._lanes)
+            return unpack_cells(self._plaintexts(answer, count), public.n, layout.cells, self._lanes)
         except BrokenPromise as broken:
             broken.peer = peer
             raise
@@ -378,6 +388,29 @@ class PaillierEvaluator:
         members, self._members = self._members, None
         packed = [self._pack(self._sums(self._codes, self._layout, member)) for member in members]
         return [seal(cells, self._randomisers, rng) for cells in packed]  # bound to the count of seals: never alike
+
+    def answer_weighted(self, weights: Int64s, rng: Randomness) -> tuple[Sealed, list[int]]:
+        """For each feature the sum of its cells times `weights`, int64[cells], of one node, masked uniformly mod n.
+
+        Returns what may leave, a ciphertext a feature, and the masks.
+        """
+        if self._codes is None or self._layout is None or self._randomisers is None:
+            raise UsageError("codes are not bound; allowed: answers after hint()")
+        if not self._opened or self._members is None or len(self._members) != 1:
+            raise UsageError("no query over one node is open; allowed: an answer to each")
+        members, self._members = self._members, None
+        n, modulus = big(self._public.n), big(self._public.n_squared)
+        cells = self._sums(self._codes, self._layout, members[0])
+        sums, masks = [], []
+        said = b"".join(to_bytes(one, self._public.cipher_bytes) for one in cells)
+        stream = rng.child(f"masks/{hashlib.sha256(said).hexdigest()}")  # one stream never masks two answers alike
+        for offset, count in zip(self._layout.offsets, self._layout.n_bins, strict=True):
+            masks.append(stream.below(int(n)))
+            total = 1 + big(masks[-1]) * n
+            for cell, weight in zip(cells[offset:], weights[offset : offset + count].tolist(), strict=False):
+                total = total * power(cell, weight, modulus) % modulus
+            sums.append(total)
+        return seal(sums, self._randomisers, rng), masks
 
     def idle(self) -> bool:
         """Makes a few randomisers ahead; for a driver that has nothing else to do. Whether some are left to make.
