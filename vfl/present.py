@@ -20,7 +20,7 @@ from vfl.summary import Summary
 _MODELS = {
     "federated": "joint, encrypted",
     "bank_only": "{active} alone (LightGBM)",
-    "pooled_lightgbm": "all pooled (LightGBM, simulation only)",
+    "pooled_lightgbm": "all columns pooled (simulation only)",
 }
 
 
