@@ -19,9 +19,10 @@ from run_kit import TOML, apart, command, inside, scenario, tallystick
 from scenarios import scenario_names
 from vfl import __version__
 from vfl.present import show_summary
+from vfl.scores import MODELS
 from vfl.summary import Summary
 
-COMMANDS = ("run", "scenarios", "replay", "explain", "export", "version")
+COMMANDS = ("run", "scenarios", "replay", "explain", "export", "evaluate", "version")
 KEYS = {"scenario", "rows", "metrics", "seconds", "bytes", "ledger", "privacy", "versions"}
 
 
@@ -228,6 +229,7 @@ def a_summary(name: str = "my-bank") -> Summary:
             "features": {"bank": 2, "telecom": 3},
             "cpu_seconds": {"bank": 1.0, "telecom": 0.5},
             "metrics": {"federated": figures, "bank_only": figures, "pooled_lightgbm": figures},
+            "intervals": {**{model: {"auc": [0.8312, 0.8825]} for model in MODELS}, "confidence": 0.95},
             "seconds": {"train": 1.14, "total": 1.14},
             "bytes": {"train": 1_070_000, "total": 1_070_000},
             "ledger": {"entries": 203, "checkpoints": 34, "overhead_fraction": 0.086},
@@ -246,8 +248,9 @@ def test_the_summary_keeps_titles_rows_and_paths_whole(capsys: Any, width: int) 
     for whole in (f"Customers ({name})", "Hold-out", "Cost"):
         assert whole in lines
     assert f"python -m ledger verify {out / 'audit.bundle'} --policy {out / 'policy.txt'}" in told
-    pooled = next(line for line in lines if line.startswith("all columns pooled"))
-    assert re.fullmatch(r"all columns pooled \(LightGBM, simulation only\) +0.8573 +0.5331 +0.7147", pooled)
+    pooled = next(line for line in lines if line.startswith("all pooled"))
+    figures = "0.8573 +0.831-0.882 +0.5331 +0.7147"
+    assert re.fullmatch(rf"all pooled \(LightGBM, simulation only\) +{figures}", pooled)
     assert all(len(line) <= 80 for line in lines if str(out) not in line and name not in line)
 
 

@@ -17,7 +17,9 @@ from vfl.clock import SystemClock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.learn.ensemble import Parts
 from vfl.learn.metrics import auc, gini, ks
+from vfl.models import read_ensemble, read_records
 from vfl.progress import Silent
+from vfl.scores import Scores, joint_scores
 from vfl.seat import RunFile, read_own_holding
 from vfl.stopwatch import Stopwatch
 from vfl.summary import conclude
@@ -129,6 +131,42 @@ def test_the_comparisons_train_on_the_rows_of_the_joint_model(out: Path) -> None
     assert set(frame["id"]) == shown
 
 
+def test_intervals_surround_the_figures(out: Path) -> None:
+    found = body(out)
+    intervals = found["intervals"]
+    assert (intervals.pop("confidence"), intervals.pop("resamples")) == (0.95, 500)
+    assert intervals.keys() == found["metrics"].keys()
+    for name, of in intervals.items():
+        for figure, (low, high) in of.items():
+            assert low < found["metrics"][name][figure] < high < low + 0.5
+
+
+def test_scores_are_kept_of_every_common_customer_and_model(out: Path) -> None:
+    scores = Scores.read(out)
+    code, rows = np.load(out / "bank" / "parts.npy"), np.load(out / "bank" / "rows.npy")
+    assert scores.part.tolist() == code[np.argsort(rows)].tolist()
+    frame = pd.read_csv(out / "predictions.csv", dtype={"id": str})
+    held = scores.holdout
+    assert [name for name, kept in zip(scores.ids, held, strict=True) if kept] == frame["id"].tolist()
+    assert scores.labels[held].tolist() == frame["label"].tolist()
+    assert scores.scores["federated"][held] == pytest.approx(frame["pd"].to_numpy(), abs=1e-15)
+    for name, score in scores.scores.items():
+        assert figures(scores.labels[held], score[held]) == body(out)["metrics"][name]
+        assert auc(scores.labels[~held], score[~held]) > 0.6, "the trained customers are told apart as well"
+
+
+def test_shares_put_together_score_as_the_run_did(out: Path) -> None:
+    """The joint model's scores of training customers come of the same walk as those of the hold-out."""
+    file = RunFile.read(out)
+    held = {party: read_own_holding(out / party, file.agreement) for party in parties(out)}
+    tables = [held[party].values[np.load(out / party / "rows.npy")] for party in parties(out)]
+    shares = [(out / party / "share.json").read_bytes() for party in parties(out)]
+    found = joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables)
+    order = np.argsort(np.load(out / "bank" / "rows.npy"))
+    scores = Scores.read(out)
+    assert found[order].tolist() == scores.scores["federated"].tolist()
+
+
 def test_the_joint_model_is_worth_it_and_no_worse_than_pooling(out: Path) -> None:
     metrics = body(out)["metrics"]
     assert metrics["federated"]["auc"] > metrics["bank_only"]["auc"] + 0.05
@@ -153,7 +191,7 @@ def test_concluding_twice_gives_the_same(out: Path) -> None:
     """As after a run that was killed while it concluded."""
     first, bundle = body(out), (out / "audit.bundle").read_bytes()
     again = conclude(out, RunFile.read(out), SystemClock(), Silent())
-    for same in ("rows", "metrics", "bytes", "ledger"):
+    for same in ("rows", "metrics", "intervals", "bytes", "ledger"):
         assert again.body[same] == first[same]
     assert (out / "audit.bundle").read_bytes() == bundle
     assert (out / "predictions.csv").read_bytes() == (out / "bank" / "predictions.csv").read_bytes()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 import os
 import sys
+from dataclasses import fields
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
+from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
 app = typer.Typer(
@@ -132,6 +134,40 @@ def export(
     from vfl import model_commands
 
     model_commands.export(directory, form, out, party, as_json)
+
+
+_JUDGED = EvaluationParameters()
+
+
+def _about(name: str) -> dict[str, Any]:
+    """Explanation and range of an evaluation parameter, as typer takes them."""
+    found = next(each.metadata for each in fields(EvaluationParameters) if each.name == name)
+    return {"help": f"{found['about'][0].upper()}{found['about'][1:]}.", "min": found["low"], "max": found["high"]}
+
+
+@app.command()
+def evaluate(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    cutoffs: Annotated[
+        list[float] | None,
+        typer.Option("--cutoff", metavar="PD", help="Approve up to this probability of default; may be repeated."),
+    ] = None,
+    resamples: Annotated[int, typer.Option(metavar="COUNT", **_about("resamples"))] = _JUDGED.resamples,
+    groups: Annotated[int, typer.Option(metavar="COUNT", **_about("groups"))] = _JUDGED.groups,
+    profit_good: Annotated[float, typer.Option(metavar="X", **_about("profit_good"))] = _JUDGED.profit_good,
+    loss_bad: Annotated[float, typer.Option(metavar="Y", **_about("loss_bad"))] = _JUDGED.loss_bad,
+    plots: Annotated[bool, typer.Option("--plots", help="Draw PNG and SVG pictures into DIR/plots.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Judge the joint model as credit people do.
+
+    AUC, KS and Gini with intervals, lift, score bands, stability, calibration, and what approving how many would earn,
+    beside the bank alone and all columns pooled.
+    """
+    from vfl import evaluation_commands
+
+    parameters = EvaluationParameters(resamples=resamples, groups=groups, profit_good=profit_good, loss_bad=loss_bad)
+    evaluation_commands.evaluate_run(directory, parameters, cutoffs or [], plots, as_json)
 
 
 attack = typer.Typer(no_args_is_help=True, help="Attack a finished run as its partners could.")

@@ -20,7 +20,7 @@ from vfl.summary import Summary
 _MODELS = {
     "federated": "joint, encrypted",
     "bank_only": "{active} alone (LightGBM)",
-    "pooled_lightgbm": "all columns pooled (LightGBM, simulation only)",
+    "pooled_lightgbm": "all pooled (LightGBM, simulation only)",
 }
 
 
@@ -88,11 +88,13 @@ def _rows(body: Mapping[str, Any]) -> Table:
 
 
 def _metrics(body: Mapping[str, Any]) -> Table:
-    table = _table("model", "AUC", "KS", "Gini")
+    around = body["intervals"]
+    table = _table("model", "AUC", f"{around['confidence']:.0%} interval", "KS", "Gini")
     active = next(iter(body["cpu_seconds"]))
     for name, found in body["metrics"].items():
-        label = _MODELS[name].format(active=active)
-        table.add_row(label, *(f"{found[figure]:.4f}" for figure in ("auc", "ks", "gini")))
+        label, (low, high) = _MODELS[name].format(active=active), around[name]["auc"]
+        auc, ks, gini = (f"{found[figure]:.4f}" for figure in ("auc", "ks", "gini"))
+        table.add_row(label, auc, f"{low:.3f}-{high:.3f}", ks, gini)
     return table
 
 

@@ -10,28 +10,30 @@ import os
 import platform
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import pandas as pd
 
 from ledger.bundle import write_bundle
 from ledger.policy import Policy
-from vfl import __version__, attacking
+from vfl import __version__, attacking, evaluating
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
 from vfl.learn.ensemble import Parts
+from vfl.models import read_ensemble, read_records
 from vfl.notary import LedgerNotary, open_store, own_ledger
 from vfl.progress import Progress
+from vfl.scores import Scores, joint_scores, run_scores
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
 
 LIBRARIES = ("numpy", "pandas", "lightgbm", "phe", "gmpy2", "cryptography", "msgspec")
+_PUBLIC = ("scenario", "run", "rows", "metrics", "intervals", "attacks", "privacy", "versions")
 _HELD_OUT = 2
 
 
@@ -50,19 +52,21 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     progress.enter("compare", 0)
     active = file.agreement.active.name
     _expose_predictions(folder, active)
-    metrics = _metrics(folder, file)
+    scores = _scores(folder, file)
+    scores.write(folder)
+    metrics, intervals = _metrics(scores), evaluating.intervals(scores)
     attacks = attacking.measure(folder, file)
     watch.switch("audit")
     progress.enter("audit", 0)
     identities = [identity_of(m.name, read_seed(folder / m.name)) for m in file.agreement.members]
     policy = Policy.of(identities, quorum="any")
     (folder / "policy.txt").write_text(str(policy), encoding="utf-8")
-    body = {**_summary(folder, file, metrics), "attacks": attacks}
+    body = {**_summary(folder, file, metrics, intervals), "attacks": attacks}
     stores = {who.name: open_store(folder / who.name / "ledger.sqlite") for who in identities}
     try:
         digest = file.agreement.digest
         logs = [LedgerNotary(stores[who.name], who, file.run, digest, {}, clock).log for who in identities]
-        public = {name: body[name] for name in ("scenario", "run", "rows", "metrics", "attacks", "privacy", "versions")}
+        public = {name: body[name] for name in _PUBLIC}
         artefacts = {"agreement.json": file.agreement.encode(), "summary.json": _json_bytes(public)}
         bundle = folder / "audit.bundle"
         with own_ledger():
@@ -87,25 +91,32 @@ def _expose_predictions(folder: Path, active: str) -> None:
         shutil.copyfile(kept, shown)
 
 
-def _metrics(folder: Path, file: RunFile) -> dict[str, dict[str, float]]:
-    """AUC, KS and Gini on the hold-out: the joint model, the active party alone, and all columns pooled."""
-    agreement, tables = file.agreement, {}
-    for member in agreement.members:
-        holding = read_own_holding(folder / member.name, agreement)
-        rows = _real_rows(folder, file, member.name)
-        tables[member.name] = (holding.values[rows], None if holding.labels is None else holding.labels[rows])
-    own, labels = tables[agreement.active.name]
-    assert labels is not None
-    code = np.load(folder / agreement.active.name / "parts.npy")
-    parts, holdout = Parts(code == 0, code == 1), code == _HELD_OUT
-    pooled = np.column_stack([tables[member.name][0] for member in (agreement.active, *agreement.passives)])
-    parameters = file.terms.parameters
-    predictions = pd.read_csv(folder / "predictions.csv", dtype={"id": str})
-    return {
-        "federated": figures(predictions["label"].to_numpy(), predictions["pd"].to_numpy(np.float64)),
-        "bank_only": figures(labels[holdout], lightgbm_scores(own, labels, parts, holdout, parameters)),
-        "pooled_lightgbm": figures(labels[holdout], lightgbm_scores(pooled, labels, parts, holdout, parameters)),
+def _scores(folder: Path, file: RunFile) -> Scores:
+    """What the joint model, the active party alone and all columns pooled say of every common customer."""
+    agreement, members = file.agreement, (file.agreement.active, *file.agreement.passives)
+    holdings = [read_own_holding(folder / member.name, agreement) for member in members]
+    rows = [_real_rows(folder, file, member.name) for member in members]
+    tables = [holding.values[own] for holding, own in zip(holdings, rows, strict=True)]
+    assert holdings[0].labels is not None
+    labels, code = holdings[0].labels[rows[0]], np.load(folder / agreement.active.name / "parts.npy")
+    parts, everybody = Parts(code == 0, code == 1), np.ones(len(code), np.bool_)
+    shares = [(folder / member.name / "share.json").read_bytes() for member in members]
+    scores = {
+        "federated": joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables),
+        "bank_only": lightgbm_scores(tables[0], labels, parts, everybody, file.terms.parameters),
+        "pooled_lightgbm": lightgbm_scores(np.hstack(tables), labels, parts, everybody, file.terms.parameters),
     }
+    order = np.argsort(rows[0])
+    found = Scores([holdings[0].ids[row] for row in rows[0][order]], code[order], labels[order], {})
+    scores = {name: score[order] for name, score in scores.items()}
+    scores["federated"][found.holdout] = run_scores(folder)
+    return replace(found, scores=scores)
+
+
+def _metrics(scores: Scores) -> dict[str, dict[str, float]]:
+    """AUC, KS and Gini of each model on the hold-out."""
+    rows = scores.holdout
+    return {name: figures(scores.labels[rows], score[rows]) for name, score in scores.scores.items()}
 
 
 def _real_rows(folder: Path, file: RunFile, name: str) -> npt.NDArray[np.int64]:
@@ -116,7 +127,7 @@ def _real_rows(folder: Path, file: RunFile, name: str) -> npt.NDArray[np.int64]:
     return np.asarray(rows[np.load(folder / active / "places.npy")])
 
 
-def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any]) -> dict[str, Any]:
+def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> dict[str, Any]:
     names = [member.name for member in file.agreement.members]
     reports = {name: read_json(folder / name / "report.json", "a finished run") for name in names}
     times = {name: read_json(folder / name / "times.json", "a finished run") for name in names}
@@ -139,6 +150,7 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any]) -> dict[st
         **_fewer_decoys(file.terms.psi.with_decoys(len(code)), shown),
         "features": {member.name: len(member.features) for member in file.agreement.members},
         "metrics": metrics,
+        "intervals": intervals,
         "metrics_note": "hold-out; pooled_lightgbm exists in simulation only, where one machine holds all columns",
         "seconds": {p: round(s, 3) for p, s in _by_phase(list(times.values())).items()},
         "cpu_seconds": cpu,

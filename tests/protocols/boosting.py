@@ -11,6 +11,8 @@ from clear_scheme import ClearEvaluator, ClearKeyHolder
 from hypothesis import strategies as st
 
 from vfl.channel import Channel
+from vfl.crypto import ring
+from vfl.crypto.lattice import QUERY_VECTORS, VALUES
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
 from vfl.crypto.scheme import Evaluator, KeyHolder, Lanes
 from vfl.crypto.schemes import SchemeTerms
@@ -284,3 +286,14 @@ def credit(
     parts = Parts(drawn >= aside + idle, drawn < aside)
     chosen = {"num_iterations": 2, "num_leaves": 4, "min_data_in_leaf": 3, "max_bin": 8, "learning_rate": 0.5} | options
     return Case(values, owned, labels, parts, GBDTParameters.from_mapping(chosen))
+
+
+def many_cells() -> Case:
+    """Every value of three features in a bin of its own: a hint of two blocks in the lattice scheme."""
+    case = credit(250, (1, 3), num_leaves=3, max_bin=255, min_data_in_bin=1, num_iterations=1)
+    return replace(case, values=np.random.default_rng(5).normal(size=case.values.shape))
+
+
+# Real encryption with a hint, or a query, of several blocks.
+MANY_CELLS = lattice(many_cells())
+MANY_ROWS = lattice(credit(QUERY_VECTORS // VALUES * ring.N + 60, (1, 1), num_leaves=2, max_bin=4, num_iterations=1))

@@ -19,7 +19,7 @@ from vfl.protocols.boost import NodeHistograms
 from vfl.wire import Message
 
 from .boosting import Case, cases, clear, credit, lattice, seed, share_of, train
-from .test_boost import caught_lying, of_sums
+from .test_boost_hostile import caught_lying, of_sums
 
 
 @given(st.lists(st.integers(1, 40), min_size=1, max_size=5), st.integers(0, 2**40), st.integers(0, 2**30))

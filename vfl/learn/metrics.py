@@ -37,7 +37,7 @@ def gini(y: npt.ArrayLike, score: npt.ArrayLike) -> float:
 
 def log_loss(y: npt.ArrayLike, probability: npt.ArrayLike) -> float:
     """Mean of -log(probability of what happened), natural logarithm; probabilities are clipped to 1e-15."""
-    labels, p = _checked(y, probability)
+    labels, p = checked(y, probability)
     if p.min() < 0.0 or p.max() > 1.0:
         raise UsageError(
             f"log-loss needs probabilities, found {p.min():g} to {p.max():g}", remedy="Apply the sigmoid to raw scores."
@@ -45,8 +45,8 @@ def log_loss(y: npt.ArrayLike, probability: npt.ArrayLike) -> float:
     return float(-np.log(np.maximum(np.where(labels == 1, p, 1.0 - p), _SMALLEST)).mean())
 
 
-def _checked(y: npt.ArrayLike, score: npt.ArrayLike) -> tuple[npt.NDArray[np.int8], Reals]:
-    """Labels and scores of equal length."""
+def checked(y: npt.ArrayLike, score: npt.ArrayLike) -> tuple[npt.NDArray[np.int8], Reals]:
+    """Labels int8[n] and scores float64[n] of equal length, both classes there; raises UsageError otherwise."""
     labels, scores = binary_labels(y), np.asarray(score, dtype=np.float64)
     if scores.shape != labels.shape:
         raise UsageError(f"{len(labels)} labels, but scores of shape {scores.shape}")
@@ -57,7 +57,7 @@ def _checked(y: npt.ArrayLike, score: npt.ArrayLike) -> tuple[npt.NDArray[np.int
 
 def _per_distinct_score(y: npt.ArrayLike, score: npt.ArrayLike) -> tuple[Reals, Reals]:
     """Bad and good rows at each distinct score, ascending: float64[n_distinct] each."""
-    labels, scores = _checked(y, score)
+    labels, scores = checked(y, score)
     distinct, position = np.unique(scores, return_inverse=True)
     rows = np.bincount(position, minlength=len(distinct)).astype(np.float64)
     bads = np.bincount(position, weights=labels, minlength=len(distinct)).astype(np.float64)

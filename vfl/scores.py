@@ -1,0 +1,104 @@
+"""`scores.csv` of a simulated run: what each model says of every common customer, side by side.
+
+    id,part,label,federated,bank_only,pooled_lightgbm
+
+In the order of the active party's table. `part` is train, validation or holdout; the scores are probabilities of label
+1. The joint model's hold-out scores are those of the run; its others, and the two comparisons, are computed at the end
+by the one machine that holds all tables. A real bank cannot have the column `pooled_lightgbm`.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from vfl.errors import UsageError
+from vfl.files import write_data
+from vfl.learn.ensemble import Ensemble
+from vfl.learn.objective import sigmoid
+from vfl.learn.tree import SplitRecord, go_left
+
+Reals = npt.NDArray[np.float64]
+
+FILE = "scores.csv"
+PARTS = ("train", "validation", "holdout")
+"""By the codes of `parts.npy`."""
+MODELS = ("federated", "bank_only", "pooled_lightgbm")
+_HELD_OUT = PARTS.index("holdout")
+_ROWS_AT_ONCE = 50_000
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """Common customers with their part (code of `PARTS`), label and scores by model; all of length n."""
+
+    ids: Sequence[str]
+    part: npt.NDArray[np.int8]
+    labels: npt.NDArray[np.int8]
+    scores: Mapping[str, Reals]
+
+    @property
+    def holdout(self) -> npt.NDArray[np.bool_]:
+        """Who was held out, bool[n]."""
+        return np.asarray(self.part == _HELD_OUT)
+
+    def write(self, folder: Path) -> None:
+        """Into `folder`/scores.csv."""
+        text = io.StringIO()
+        writer = csv.writer(text, lineterminator="\n")
+        writer.writerow(["id", "part", "label", *MODELS])
+        columns = [map(repr, self.scores[model].tolist()) for model in MODELS]
+        names = (PARTS[code] for code in self.part.tolist())
+        writer.writerows(zip(self.ids, names, self.labels.tolist(), *columns, strict=True))
+        write_data(folder / FILE, text.getvalue().encode())
+
+    @classmethod
+    def read(cls, folder: Path) -> Scores:
+        """From `folder`/scores.csv. Raises UsageError if it is not there or damaged."""
+        path = folder / FILE
+        try:
+            with path.open(encoding="utf-8", newline="") as file:
+                rows = list(csv.DictReader(file, strict=True))
+            part = np.array([PARTS.index(row["part"]) for row in rows], np.int8)
+            labels = np.array([row["label"] for row in rows]).astype(np.int8)
+            scores = {model: np.array([float(row[model]) for row in rows]) for model in MODELS}
+            if not all(np.isfinite(score).all() for score in scores.values()):
+                raise ValueError("a score is no number")
+            return cls([row["id"] for row in rows], part, labels, scores)
+        except FileNotFoundError:
+            remedy = "name the directory of a finished run; runs made before version 0.1.0 have none: run again"
+            raise UsageError(f"there is no {FILE} in {folder}", remedy=remedy) from None
+        except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
+            raise UsageError(f"{path} is damaged: {error!r}", remedy="run again under another --out") from None
+
+
+def joint_scores(model: Ensemble, records: Sequence[Sequence[SplitRecord]], tables: Sequence[Reals]) -> Reals:
+    """What the joint model says of every row, float64[n], where one machine holds all shares and tables.
+
+    records: of each party, the active one first.   tables: of each party, float64[n, n_features], in the same order.
+    """
+    parts = []
+    for first in range(0, len(tables[0]), _ROWS_AT_ONCE):
+        rows = slice(first, first + _ROWS_AT_ONCE)
+        decisions = [_decisions(own, table[rows]) for own, table in zip(records, tables, strict=True)]
+        parts.append(sigmoid(model.predict_raw(decisions)))
+    return np.concatenate(parts)
+
+
+def _decisions(records: Sequence[SplitRecord], values: Reals) -> npt.NDArray[np.bool_]:
+    decided = np.empty((len(records), len(values)), np.bool_)
+    for row, record in zip(decided, records, strict=True):
+        row[:] = go_left(values[:, record.feature], record)
+    return decided
+
+
+def run_scores(folder: Path) -> Reals:
+    """The joint model's hold-out scores as the run left them in `folder`/predictions.csv, in its order."""
+    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
+        return np.array([float(row["pd"]) for row in csv.DictReader(file)])
