@@ -50,7 +50,18 @@ from vfl.summary import Summary
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = ("SECURITY.md", "docs/learns.md", "docs/guide/own-data.md", "docs/guide/features.md", "docs/guide/commands.md",
          "docs/guide/verify.md", "docs/guide/errors.md", "docs/spec/wire.md")  # fmt: skip
-ORDER = ("handshake", "intersect", "kkrt", "confirm_rows", "woe", "correlate", "boost", "score", "freeze")
+ORDER = (
+    "handshake",
+    "intersect",
+    "kkrt",
+    "confirm_rows",
+    "woe",
+    "correlate",
+    "correlate_partners",
+    "boost",
+    "score",
+    "freeze",
+)
 """Protocols in the order of a run; one that is not named here comes last."""
 SIDES = ("active", "passive")
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->\n)", re.S)

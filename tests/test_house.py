@@ -112,11 +112,13 @@ def test_each_default_is_written_once():
     """A parameter's default stands in its dataclass and nowhere else: no other signature or key repeats it."""
     from dataclasses import fields
 
+    from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
     from vfl.learn.parameters import GBDTParameters
 
-    distinct = {option.name for option in fields(GBDTParameters)} - {"objective", "seed", "scale"}
+    kinds = (GBDTParameters, BinningParameters, SelectionParameters)
+    distinct = {option.name for kind in kinds for option in fields(kind)} - {"objective", "seed", "scale"}
     for path, tree in trees():
-        if path == "vfl/learn/parameters.py":
+        if path in ("vfl/learn/parameters.py", "vfl/learn/feature_parameters.py"):
             continue
         for function in functions(tree):
             spec = function.args

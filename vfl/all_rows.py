@@ -12,18 +12,33 @@ A protocol derives its own messages from these, so that its script names what it
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from vfl.bits import Mask
-from vfl.channel import Channel
 from vfl.crypto.scheme import BLOCK_ROWS, CellLayout, Codes, Evaluator, KeyHolder, Sealed
 from vfl.errors import UsageError
 from vfl.randomness import Randomness
-from vfl.wire import Message, require
+from vfl.wire import M, Message, require
 
 Int64s = npt.NDArray[np.int64]
+
+
+class Talk(Protocol):
+    """What is asked of a channel here."""
+
+    @property
+    def peer(self) -> str:
+        """Who is at the other end."""
+        ...
+
+    async def send(self, message: Message) -> None: ...
+
+    async def recv(self, *kinds: type[M]) -> M:
+        """The next message, which must be one of `kinds`."""
+        ...
 
 
 class HintPart(Message, frozen=True):
@@ -48,7 +63,7 @@ class QueryPart(Message, frozen=True):
     rows: bytes
 
 
-async def take_hint(passive: Channel, key: KeyHolder, layout: CellLayout, part: type[HintPart]) -> None:
+async def take_hint(passive: Talk, key: KeyHolder, layout: CellLayout, part: type[HintPart]) -> None:
     """The active side: accept the layout and hint of a passive party."""
     for index in range(key.expect_hint(passive.peer, layout)):
         block = await passive.recv(part)
@@ -57,7 +72,7 @@ async def take_hint(passive: Channel, key: KeyHolder, layout: CellLayout, part: 
 
 
 async def send_rows(
-    passives: Sequence[Channel],
+    passives: Sequence[Talk],
     g: Int64s,
     h: Int64s,
     key: KeyHolder,
@@ -85,7 +100,7 @@ async def send_rows(
 
 
 async def send_hint(
-    active: Channel, evaluator: Evaluator, codes: Codes, layout: CellLayout, part: type[HintPart], rng: Randomness
+    active: Talk, evaluator: Evaluator, codes: Codes, layout: CellLayout, part: type[HintPart], rng: Randomness
 ) -> None:
     """The passive side: bind the bins, `codes` [rows, features]."""
     for index, block in enumerate(evaluator.hint(codes, layout, rng)):
@@ -93,7 +108,7 @@ async def send_hint(
 
 
 async def sum_rows(
-    active: Channel,
+    active: Talk,
     evaluator: Evaluator,
     rows: int,
     block: type[RowsBlock],
@@ -110,7 +125,7 @@ async def sum_rows(
     return evaluator.answer(rng)[0]
 
 
-async def _blocks(active: Channel, evaluator: Evaluator, rows: int, block: type[RowsBlock]) -> list[bytes]:
+async def _blocks(active: Talk, evaluator: Evaluator, rows: int, block: type[RowsBlock]) -> list[bytes]:
     blocks: list[bytes] = []
     last = not evaluator.discloses_membership
     while not last:

@@ -39,7 +39,7 @@ CLOSE = 2e-5
 
 
 def of(features: Features, **options: Any) -> Comparison:
-    return Comparison(features, replace(ALL, **options), {})
+    return Comparison(features, replace(ALL, **options))
 
 
 SMALL = of(credit(60, (3, 3), max_prebins=4))
@@ -53,19 +53,29 @@ def assert_as_pooled(case: Comparison, tapes: dict[str, Tape], close: float = CL
     for party, name in enumerate(data.partners, 1):
         np.testing.assert_array_equal(tapes[name].result, selection.kept(party))
     everyone = [
-        Candidate(party, one.name, one.n_bins, one.iv, dict(enumerate(case.psi.get(party, ()))).get(number))
+        Candidate(party, one.name, one.n_bins, one.iv, psi)
         for party in range(len(data.owned))
-        for number, one in enumerate(data.fitted(party))
+        for one, psi in zip(data.fitted(party), case.psi(party), strict=True)
+    ]
+    # A partner tells nothing of features that were not asked for.
+    alone = screen([replace(one, psi=None) for one in everyone], case.parameters)
+    everyone = [
+        one if first.kept or not one.party else first.candidate for one, first in zip(everyone, alone, strict=True)
     ]
     again = select(screen(everyone, case.parameters), selection.matrix, case.parameters)
     assert list(selection.verdicts) == again
 
 
 @settings(deadline=None, max_examples=80)
-@given(cases(), st.booleans(), st.sampled_from([0.0, 0.02, 0.3]), st.sampled_from([0.3, 1.0]))
-def test_correlations_of_the_pooled_columns(features: Features, named: bool, least: float, most: float) -> None:
+@given(
+    cases(), st.booleans(), st.sampled_from([0.0, 0.02, 0.3]), st.sampled_from([0.3, 1.0]), st.sampled_from([1, 9, 500])
+)
+def test_correlations_of_the_pooled_columns(
+    features: Features, named: bool, least: float, most: float, rows: int
+) -> None:
     shared = replace(features, parameters=replace(features.parameters, share_woe=True))
-    case = of(shared, min_iv=least, max_correlation=most, max_vif=3.0)
+    rules = {"min_iv": least, "max_correlation": most, "max_vif": 3.0, "min_psi_rows": rows, "share_psi": rows > 1}
+    case = of(shared, **rules, partner_correlations=rows == 1)
     assert_as_pooled(case, compare(case, clear(named)))
 
 
@@ -136,14 +146,26 @@ def test_where_one_side_has_nothing_left_nothing_is_encrypted(empty: int) -> Non
     assert not tapes["bank"].result.kept(empty).any()
 
 
+def drifted() -> Features:
+    """The second feature of each party is spread differently outside training."""
+    features = credit(200, (2, 2))
+    values = features.values.copy()
+    values[~features.parts.train, 1::2] += 2.0
+    return replace(features, values=values)
+
+
 def test_stability_that_is_told_counts() -> None:
-    case = Comparison(credit(100, (2, 2)), replace(ALL, max_psi=0.25), {0: [0.3, None], 1: [0.1, 0.4]})
+    case = of(drifted(), max_psi=0.8, min_psi_rows=20)
     tapes = compare(case, clear(False))
     reasons = [verdict.reason for verdict in tapes["bank"].result.verdicts]
-    assert [reason.startswith("stability index") for reason in reasons] == [True, False, False, True]
+    assert [reason.startswith("stability index") for reason in reasons] == [False, True, False, True]
     assert tapes["telecom"].result.tolist() == [True, False]
-    assert tapes["bank"].result.compared == (1, 2)
+    assert tapes["bank"].result.compared == (0, 2)
     assert_as_pooled(case, tapes)
+    kept = compare(of(drifted(), max_psi=0.8, min_psi_rows=20, share_psi=False), clear(False))
+    assert kept["telecom"].result.tolist() == [True, True]
+    few = compare(of(drifted(), max_psi=0.8), clear(False))
+    assert all(verdict.kept for verdict in few["bank"].result.verdicts), "too few rows to say"
 
 
 def test_decoys_change_nothing_but_own_correlations() -> None:
@@ -254,6 +276,13 @@ def test_what_was_not_agreed_is_refused(hidden: dict[str, Tape]) -> None:
     kept = of(SMALL.features, share_correlation=False)
     fate = play(hidden["bank"], role_of("bank", False, kept))
     assert "own correlations are told only where that is agreed" in str(fate)
+    fate = fate_of(
+        hidden["bank"],
+        OwnFigures,
+        changed(psi=[-1, -1, 0]),
+        role_of("bank", False, of(SMALL.features, share_psi=False)),
+    )
+    assert "stability is told only where that is agreed" in str(fate)
     strict = of(SMALL.features, min_iv=100.0)
     tapes = compare(strict, clear(False))
     fate = fate_of(tapes["telecom"], FeaturesKept, changed(kept=b"\x80"), role_of("telecom", False, strict))

@@ -15,7 +15,7 @@ import pytest
 
 from vfl import protocols
 from vfl.learn.feature_parameters import SelectionParameters
-from vfl.protocols import boost, correlate, woe
+from vfl.protocols import boost, correlate, correlate_partners, woe
 from vfl.wire import Message
 
 from . import (
@@ -92,6 +92,7 @@ ROWS_SENT: dict[ModuleType, dict[str, tuple[str, ...]]] = {
     boost: {"lattice": ("HintBlock", "QueryBlock"), "paillier": ("TreeBlock",)},
     woe: {"lattice": ("PreBinHint", "LabelQuery"), "paillier": ("LabelBlock",)},
     correlate: {"lattice": ("CandidateHint", "ColumnQuery"), "paillier": ("ColumnBlock",)},
+    correlate_partners: {"lattice": ("PartnerHint", "PartnerQuery"), "paillier": ("PartnerRows",)},
 }
 """Messages that only one of the schemes says."""
 
@@ -102,8 +103,10 @@ def run_under(module: ModuleType, scheme: str) -> dict[str, Tape]:
     if module is woe:
         return weighing.weigh(weighing.credit(60), clear)
     if module is correlate:
-        features = correlating.Comparison(weighing.credit(60, (3, 1)), SelectionParameters(min_iv=0.0), {})
+        features = correlating.Comparison(weighing.credit(60, (3, 1)), SelectionParameters(min_iv=0.0))
         return correlating.compare(features, clear)
+    if module is correlate_partners:
+        return correlating.compare(correlating.three_partners(), clear)
     return boosting.train(boosting.credit(60, (1, 2), num_leaves=5), clear)
 
 
@@ -121,8 +124,9 @@ def test_arrows_are_what_is_said_under_each_scheme(module: ModuleType, scheme: s
     script = (module.__doc__ or "").splitlines()
     for name, messages in ROWS_SENT[module].items():
         for message in messages:
-            (line,) = [line for line in script if re.search(rf"\b{message}\b", line)]
-            assert f"({name})" in line
+            lines = [line for line in script if re.search(rf"\b{message}\b", line)]
+            assert lines
+            assert all(f"({name})" in line for line in lines)
 
 
 @pytest.mark.parametrize("module", MODULES, ids=short)

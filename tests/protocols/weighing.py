@@ -37,10 +37,11 @@ class Features:
     least: int = 5
     special: tuple[float, ...] = ()
     trends: tuple[str, ...] = ()  # wished for the first features of every party
+    called: tuple[str, ...] = PARTNERS
 
     @property
     def partners(self) -> tuple[str, ...]:
-        return PARTNERS[: len(self.owned) - 1]
+        return self.called[: len(self.owned) - 1]
 
     def of(self, party: int) -> np.ndarray:
         start = sum(self.owned[:party])

@@ -55,4 +55,14 @@ class SelectionParameters(Options):
         10.0, "variance inflation factor of a feature at most; the greatest goes first; 0: no limit", low=0.0
     )
     max_psi: float = option(0.25, "population stability index of a feature at most; 0: no limit", low=0.0)
+    min_psi_rows: int = option(
+        500,
+        "aligned rows outside training that a stability index needs: with fewer it is noise",
+        low=1,
+        high=1_000_000_000,
+    )
+    share_psi: bool = option(True, "passive parties tell the stability of their features")
     share_correlation: bool = option(True, "passive parties tell the correlations among their own features")
+    partner_correlations: bool = option(
+        False, "correlations between two passive parties: one of them learns its columns' means in the other's bins"
+    )

@@ -80,6 +80,16 @@ def feature_stability(features: Sequence[WoeFeature], base: Reals, other: Reals)
     ]
 
 
+def outside_training(features: Sequence[WoeFeature], values: Reals, train: Flags, min_rows: int) -> list[float | None]:
+    """The index of each feature between the training rows and all others; None where those are fewer than `min_rows`.
+
+    `values`: float64[n, n_features], `train`: bool[n].
+    """
+    if (~train).sum() < min_rows:
+        return [None] * len(features)
+    return [one.psi for one in feature_stability(features, values[train], values[~train])]
+
+
 def score_stability(base: npt.ArrayLike, other: npt.ArrayLike, name: str = "score") -> Stability:
     """Of a score, in ten bins that hold a tenth of the base each, ties kept together."""
     old, new = number_column(base), number_column(other)

@@ -3,7 +3,7 @@
     active (WOE tables, secret key)                       passive (features)
 
     CandidateRows   which rows train, key, whom to look at  -->
-                                                          PSI, and correlations among its own columns
+                                                          correlations among its own columns, PSI outside training
                                                       <-- OwnFigures      of the features asked for
                                                       <-- CandidateHint   preprocessed bins (lattice)
     for every two of its own columns x, z, standardised, as integers
@@ -16,8 +16,9 @@
     FeaturesKept    which features stay               -->
 
 Features that their information value alone rejects are not asked for. If no column is left on one of the sides, nothing
-is encrypted. Correlations between features of two passive parties stay unknown: nobody holds a column of one and a key
-for the other. Variance inflation is then a lower bound (`vfl.learn.collinearity`).
+is encrypted. Correlations between features of two passive parties are found by `correlate_partners`, where that is
+agreed (`partner_correlations`). Else they stay unknown, and variance inflation is a lower bound
+(`vfl.learn.collinearity`).
 
 Decoys (`vfl.decoys`) count as zeros in the sums; a passive party's own correlations are over all rows it is shown.
 
@@ -25,7 +26,8 @@ Source: the encrypted group-by sum of SecureBoost (Cheng et al. 2021, IEEE Intel
 algorithm 1) with standardised columns in place of gradients.
 
 Learns:  active  -> X_fb of each of its own columns, which is their mean in each bin of the features asked for; what the
-                    passive tells of itself: with `share_correlation` the correlations among its own features, and PSI
+                    passive tells of itself: with `share_correlation` the correlations among its own features, with
+                    `share_psi` how differently those outside training are spread
          passive -> which aligned rows train; which of its features were looked at and which stay; how many columns the
                     active has left
 Cost:    paillier, for every two columns: one encryption a row, one addition a row and feature, one seal and decryption
@@ -37,6 +39,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import Annotated
 
 import numpy as np
@@ -52,7 +55,10 @@ from vfl.learn.collinearity import correlations
 from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import SelectionParameters
 from vfl.learn.selection import Candidate, Verdict, screen, select
+from vfl.learn.stability import outside_training
 from vfl.learn.woe import BinTable, WoeFeature, woe_matrix
+from vfl.protocols import correlate_partners
+from vfl.protocols.correlate_partners import First, KeyFactory, Second
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
 
@@ -64,6 +70,7 @@ UNIT = 1 << 20
 """Correlations on the wire are integers in units of 1 / UNIT; stability indices in thousandths."""
 MAX_FEATURES = 1 << 16
 MAX_PSI = 1_000_000
+MAX_PARTNERS = 1 << 10
 
 
 class CandidateRows(Message, frozen=True):
@@ -75,6 +82,7 @@ class CandidateRows(Message, frozen=True):
     key: bytes
     asked: bytes  # bits over the receiver's features
     pairs: int  # of columns to come
+    partners: Annotated[list[bool], Meta(max_length=MAX_PARTNERS)]  # then talks with others, as the first of the two?
 
 
 class OwnFigures(Message, frozen=True):
@@ -138,16 +146,15 @@ async def active(
     rng: Randomness,
     *,
     shown: Shown | None = None,
-    psi: Sequence[float | None] | None = None,
 ) -> Selection:
     """Choose among the features of all parties.
 
     `names`, `tables`: of the features of each passive party, in its order (`woe.active`). `mine`, `values`: our own
     fitted features and their float64[n, n_features], over our rows, as `parts`. `key`: a fresh one, whose lanes say how
-    finely columns are told. `psi`: of our own features. `shown`: the agreed rows, where there are decoys among them.
+    finely columns are told. `shown`: the agreed rows, where there are decoys among them.
     """
     shown = shown or Shown.plain(parts)
-    own = _own_candidates(mine, psi or [None] * len(mine), parameters)
+    own = _own_candidates(mine, outside_training(mine, values, parts.train, parameters.min_psi_rows), parameters)
     wanted = np.array([verdict.kept for verdict in own], dtype=np.bool_)
     columns = woe_matrix([one for one, want in zip(mine, wanted, strict=True) if want], values[:, wanted])[parts.train]
     partners = [
@@ -155,8 +162,9 @@ async def active(
         for number, passive in enumerate(passives, 1)
     ]
     pairs = (columns.shape[1] + 1) // 2
+    couples = _couples(partners) if parameters.partner_correlations else []
     for partner in partners:
-        await partner.ask(shown, key, pairs)
+        await partner.ask(shown, key, pairs, couples)
     for partner in partners:
         await partner.hear(key, parameters, pairs)
     open_partners = [partner for partner in partners if partner.asked.any()] if pairs else []
@@ -167,11 +175,26 @@ async def active(
         await send_rows(open_channels, g, h, key, ColumnBlock, ColumnQuery, rng.child(f"pair/{pair}"))
         for partner in open_partners:
             await partner.hear_sums(pair, key, coded)
-    selection = _select(own, correlations(columns), partners, parameters)
+    between = [await _between(first, second) for first, second in couples]
+    selection = _select(own, correlations(columns), partners, between, parameters)
     for partner in partners:
         await partner.channel.send(FeaturesKept(pack_bits(selection.kept(partner.number))))
         await partner.channel.checkpoint()
     return selection
+
+
+def _couples(partners: Sequence[_Partner]) -> list[tuple[_Partner, _Partner]]:
+    """Every two passive parties with features to compare, in one order for everybody."""
+    return list(combinations([partner for partner in partners if partner.asked.any()], 2))
+
+
+async def _between(first: _Partner, second: _Partner) -> _Between:
+    """Have two passive parties find the correlations of the first's features with the second's."""
+    bins = second.layout.cells
+    means = await correlate_partners.active(first.channel, second.channel, len(first.tables), bins)
+    parts = np.split(means.T, second.layout.offsets[1:])
+    found = [_correlate(part * table.rows, table) for part, table in zip(parts, second.tables, strict=True)]
+    return _Between(first, second, np.clip(np.array(found).T, -1.0, 1.0))
 
 
 def _own_candidates(
@@ -244,16 +267,18 @@ class _Partner:
         self.own = np.eye(len(self.tables))  # correlations among its features
         self.across: list[Reals] = []  # correlations with one of our columns each
 
-    async def ask(self, shown: Shown, key: KeyHolder, pairs: int) -> None:
-        """Name rows, key and features."""
+    async def ask(self, shown: Shown, key: KeyHolder, pairs: int, couples: Sequence[tuple[_Partner, _Partner]]) -> None:
+        """Name rows, key and features, and its part in talks with others."""
         self.channel.enter("correlate")
         train, asked = pack_bits(shown.train), pack_bits(self.asked)
-        await self.channel.send(CandidateRows(len(shown.train), train, key.name, key.public(), asked, pairs))
+        parts = [first is self for first, second in couples if self in (first, second)]
+        await self.channel.send(CandidateRows(len(shown.train), train, key.name, key.public(), asked, pairs, parts))
 
     async def hear(self, key: KeyHolder, parameters: SelectionParameters, pairs: int) -> None:
         """What it tells of itself, and its hint."""
         told, count = await self.channel.recv(OwnFigures), len(self.tables)
         self.own = _read_triangle(told.correlations, count, parameters)
+        require(parameters.share_psi or set(told.psi) <= {-1}, "stability is told only where that is agreed")
         require(len(told.psi) == count, f"one stability index for each of the {count} features asked for")
         require(all(-1 <= index <= MAX_PSI for index in told.psi), f"a stability index is at most {MAX_PSI // 1000}")
         indices = iter([None if index < 0 else index / 1000.0 for index in told.psi])
@@ -283,8 +308,19 @@ class _Partner:
         self.across += list(np.clip(found, -1.0, 1.0))
 
 
+@dataclass(frozen=True, eq=False)
+class _Between:
+    """Correlations of the features looked at of two passive parties, float64[of the first, of the second]."""
+
+    first: _Partner
+    second: _Partner
+    found: Reals
+
+
 def _correlate(sums: Reals, table: BinTable) -> Reals:
-    """Covariances of two centred columns with a standardised feature, float64[2]; 0 if it is constant."""
+    """Covariances of centred columns with a standardised feature, from sums by bin float64[n_bins, columns]:
+    float64[columns]; 0 if the feature is constant.
+    """
     rows = table.counts.sum(axis=1)
     mean = (rows * table.woe).sum() / rows.sum()
     deviation = np.sqrt((rows * (table.woe - mean) ** 2).sum() / rows.sum())
@@ -320,20 +356,52 @@ def _read_triangle(data: bytes, count: int, parameters: SelectionParameters) -> 
 
 
 def _select(
-    own: Sequence[Verdict], matrix: Reals, partners: Sequence[_Partner], parameters: SelectionParameters
+    own: Sequence[Verdict],
+    matrix: Reals,
+    partners: Sequence[_Partner],
+    between: Sequence[_Between],
+    parameters: SelectionParameters,
 ) -> Selection:
     """The joint matrix of all features that were looked at and still stand, and the verdicts from it."""
-    count, verdicts, compared = len(matrix), list(own), [place for place, one in enumerate(own) if one.kept]
-    joint = matrix
+    own_places, starts, count = slice(0, len(matrix)), {}, len(matrix)
     for partner in partners:
-        looked = np.flatnonzero(partner.asked)
-        still = np.array([partner.verdicts[place].kept for place in looked], dtype=np.bool_)
-        compared += [len(verdicts) + int(place) for place in looked[still]]
+        starts[partner.number] = count
+        count += len(partner.tables)
+    joint = np.full((count, count), np.nan)
+    joint[own_places, own_places] = matrix
+    for partner in partners:
+        place = slice(starts[partner.number], starts[partner.number] + len(partner.tables))
+        joint[place, place] = partner.own
+        joint[own_places, place] = np.array(partner.across).reshape(len(matrix), len(partner.tables))
+    for couple in between:
+        row, column = starts[couple.first.number], starts[couple.second.number]
+        joint[row : row + couple.found.shape[0], column : column + couple.found.shape[1]] = couple.found
+    joint = np.where(np.isnan(joint), joint.T, joint)
+    verdicts, looked = list(own), np.flatnonzero([one.kept for one in own]).tolist()
+    for partner in partners:
+        looked += (len(verdicts) + np.flatnonzero(partner.asked)).tolist()
         verdicts += partner.verdicts
-        across = np.full((len(joint), int(still.sum())), np.nan)
-        across[:count] = np.array(partner.across).reshape(count, len(looked))[:, still]
-        joint = np.block([[joint, across], [across.T, partner.own[np.ix_(still, still)]]])
-    return Selection(tuple(select(verdicts, joint, parameters)), tuple(compared), joint)
+    still = np.array([verdicts[place].kept for place in looked], dtype=np.bool_)
+    compared = tuple(place for place, stands in zip(looked, still, strict=True) if stands)
+    joint = joint[np.ix_(still, still)]
+    return Selection(tuple(select(verdicts, joint, parameters)), compared, joint)
+
+
+@dataclass(frozen=True)
+class Others:
+    """What a passive party was agreed to do with others: keys and evaluators for it, how many features each has."""
+
+    keys: KeyFactory
+    evaluators: EvaluatorFactory
+    widths: tuple[int, ...]
+
+    def first(self, columns: Reals) -> First:
+        """The side that encrypts its columns."""
+        return First(columns, self.keys)
+
+    def second(self, wanted: Sequence[WoeFeature], mine: Reals) -> Second:
+        """The side that sums by its bins."""
+        return Second(_codes(wanted, mine), tuple(one.n_bins for one in wanted), max(self.widths), self.evaluators)
 
 
 async def passive(
@@ -345,12 +413,12 @@ async def passive(
     evaluators: EvaluatorFactory,
     rng: Randomness,
     *,
-    psi: Sequence[float | None] | None = None,
+    others: Others | None = None,
 ) -> Mask:
     """Sum the active party's encrypted columns by the own bins; hear which of the own features stay.
 
     `values`: float64[n, n_features] over the aligned rows. `columns`: how many features the active party was agreed to
-    have. `psi`: stability of the own features, which is told as far as it is given. Returns bool[n_features].
+    have. `others`: what was agreed about talks with other passive parties, if any. Returns bool[n_features].
     """
     active.enter("correlate")
     told = await active.recv(CandidateRows)
@@ -359,11 +427,16 @@ async def passive(
     require(train.any(), "some rows train")
     require(0 <= told.pairs <= (columns + 1) // 2, f"{columns} columns at most are to come")
     wanted = [one for one, want in zip(features, asked, strict=True) if want]
-    indices = [index for index, want in zip(psi or [None] * len(features), asked, strict=True) if want]
+    await active.send(_own_figures(wanted, values[:, asked], train, parameters))
     mine = values[train][:, asked]
-    await active.send(_own_figures(wanted, mine, indices, parameters))
     if wanted and told.pairs:
         await _serve(active, told, wanted, mine, evaluators, rng)
+    require(len(told.partners) <= (len(others.widths) if others else 0), "talks are with parties and as agreed")
+    require(wanted or not told.partners, "nothing to talk about")
+    for number, as_first in enumerate(told.partners):
+        assert others is not None
+        side: First | Second = others.first(woe_matrix(wanted, mine)) if as_first else others.second(wanted, mine)
+        await correlate_partners.passive(active, side, rng.child(f"partner/{number}"))
     kept = unpack_bits((await active.recv(FeaturesKept)).kept, len(features))
     require(not (kept & ~asked).any(), "only features that were asked for stay")
     await active.checkpoint()
@@ -371,12 +444,14 @@ async def passive(
 
 
 def _own_figures(
-    wanted: Sequence[WoeFeature], mine: Reals, psi: Sequence[float | None], parameters: SelectionParameters
+    wanted: Sequence[WoeFeature], values: Reals, train: Mask, parameters: SelectionParameters
 ) -> OwnFigures:
     known = parameters.share_correlation and all(one.woe is not None for one in wanted)
-    matrix = correlations(woe_matrix(wanted, mine)) if known else np.zeros((0, 0))
+    matrix = correlations(woe_matrix(wanted, values[train])) if known else np.zeros((0, 0))
     units = np.rint(matrix[np.triu_indices(len(matrix), 1)] * UNIT).astype("<i4").tobytes()
-    return OwnFigures(units, [-1 if index is None else min(MAX_PSI, round(1000 * index)) for index in psi])
+    indices = outside_training(wanted, values, train, parameters.min_psi_rows)
+    told = [index if parameters.share_psi else None for index in indices]
+    return OwnFigures(units, [-1 if index is None else min(MAX_PSI, round(1000 * index)) for index in told])
 
 
 async def _serve(
