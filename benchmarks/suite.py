@@ -40,6 +40,7 @@ CASES = (
     "ledger",
     "explain",
     "features",
+    "evaluation",
     "growth",
 )
 """In the order of the page."""

@@ -275,3 +275,11 @@ def test_a_party_that_fails_ends_the_benchmark(capfd: pytest.CaptureFixture[str]
     with pytest.raises(RuntimeError, match="ended before it was done"):
         parties.run_parties(waits, fails, 1, argparse.Namespace(seed=0))
     assert "passive0 gives up" in capfd.readouterr().err
+
+
+def test_an_evaluation_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["evaluation", "--rows", "200", "--resamples", "50", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    low, high = found["interval"]
+    assert low < found["auc"] < high
+    assert 0 < found["interval_cpu_seconds"] < found["cpu_seconds"]["active"]

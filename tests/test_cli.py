@@ -248,9 +248,9 @@ def test_the_summary_keeps_titles_rows_and_paths_whole(capsys: Any, width: int) 
     for whole in (f"Customers ({name})", "Hold-out", "Cost"):
         assert whole in lines
     assert f"python -m ledger verify {out / 'audit.bundle'} --policy {out / 'policy.txt'}" in told
-    pooled = next(line for line in lines if line.startswith("all pooled"))
+    pooled = next(line for line in lines if line.startswith("all columns pooled"))
     figures = "0.8573 +0.831-0.882 +0.5331 +0.7147"
-    assert re.fullmatch(rf"all pooled \(LightGBM, simulation only\) +{figures}", pooled)
+    assert re.fullmatch(rf"all columns pooled \(simulation only\) +{figures}", pooled)
     assert all(len(line) <= 80 for line in lines if str(out) not in line and name not in line)
 
 

@@ -15,6 +15,7 @@ from memory_run import ACTIVE, Told, World, agreement, holding, play, replay
 from run_kit import TWO, apart, verify
 from run_kit import scenario as write_scenario
 
+from vfl import summary
 from vfl.bits import unpack_bits
 from vfl.config import PsiConfig, Scenario, load_scenario, scenario_from_mapping
 from vfl.crypto import ring
@@ -28,6 +29,8 @@ from vfl.protocols.intersect import Positions
 from vfl.protocols.score import ScoreRows
 from vfl.randomness import Randomness
 from vfl.run import Terms
+from vfl.scores import joint_scores
+from vfl.seat import RunFile
 from vfl.simulation import agree
 from vfl.wire import unpack
 
@@ -254,6 +257,15 @@ def test_the_summary_counts_decoys_apart(out: Path) -> None:
     metrics = body["metrics"]
     assert metrics["pooled_lightgbm"]["auc"] > metrics["bank_only"]["auc"] + 0.05
     assert metrics["federated"]["auc"] > metrics["bank_only"]["auc"] + 0.05
+
+
+def test_scores_of_trained_customers_leave_decoys_out(out: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Put together from the shares, the hold-out scores are the run's: each row is the same customer at every party."""
+    kept: dict[str, Any] = {}
+    monkeypatch.setattr(summary, "joint_scores", lambda *words: kept.setdefault("all", joint_scores(*words)))
+    scores = summary._scores(out, RunFile.read(out))
+    order = np.argsort(np.load(out / "bank" / "rows.npy"))
+    assert kept["all"][order].tolist() == scores.scores["federated"].tolist()
 
 
 @pytest.mark.parametrize("party", ["bank", "telecom"])

@@ -16,7 +16,7 @@ from run_kit import TOML, apart, scenario, tallystick
 
 from vfl import evaluation_commands
 from vfl.errors import UsageError
-from vfl.evaluating import evaluate, intervals
+from vfl.evaluating import evaluate, intervals, judge
 from vfl.learn.calibration import brier
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.learn.metrics import auc, gini, ks, log_loss
@@ -251,6 +251,17 @@ def test_nothing_but_pictures_needs_matplotlib() -> None:
     code = "import sys, vfl.evaluation_commands, vfl.commands; print('matplotlib' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
+
+
+def test_a_small_hold_out_is_judged_and_too_small_a_one_refused() -> None:
+    def small(bads: int) -> Scores:
+        labels = (np.arange(24) % 12 < bads).astype(np.int8)
+        pd = (np.arange(24) % 7 + 1) / 8
+        return Scores([""] * 24, np.repeat([0, 2], 12).astype(np.int8), labels, dict.fromkeys(MODELS, pd))
+
+    assert json.dumps(judge(small(2), QUICK), allow_nan=False)
+    with pytest.raises(UsageError):
+        judge(small(1), QUICK)
 
 
 def test_evaluation_refuses_a_hold_out_of_one_class(out: Path, tmp_path: Path) -> None:

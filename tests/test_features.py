@@ -87,6 +87,8 @@ def test_partners_compare_their_features_where_agreed() -> None:
     known = run(terms)["bank"].result.selection.matrix
     assert np.isfinite(known).all()
     unknown = run(replace(terms, selecting=replace(terms.selecting, partner_correlations=False)))
+    assert terms.others(TELECOM).widths == (1,)
+    assert terms.others(BUREAU).widths == (3,)
     matrix = unknown["bank"].result.selection.matrix
     assert np.isnan(matrix[-1, 2:-1]).all()
     np.testing.assert_array_equal(matrix[~np.isnan(matrix)], known[~np.isnan(matrix)])

@@ -10,17 +10,24 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from vfl.attacks.metadata import guess, traits
 from vfl.attacks.node_sets import KNOWN, Labels, NodeSetFigure, node_sets
 from vfl.attacks.views import PassiveView, passive_view
+from vfl.bits import unpack_bits
+from vfl.crypto.ring import ELEMENT_BYTES
+from vfl.crypto.scheme import BLOCK_ROWS
 from vfl.errors import UsageError
-from vfl.protocols.boost import NodeQuery, SplitsChosen, TrainingRows
+from vfl.protocols.boost import NodeQuery, QueryBlock, SplitsChosen, TrainingRows, TreeBlock
 from vfl.randomness import Randomness
 from vfl.seat import RunFile, read_own_holding
 from vfl.transcripts import pick_received
+from vfl.wire import unpack
 
 _SEED = Randomness(hashlib.sha256(b"tallystick attack node-sets").digest())
 """Who is known and who is judged: fixed, so that a figure can be had again from the same run."""
 _WORK = 1600
+_LEAST_OF_A_CLASS = 40
+"""Fewer customers of a class give no figure from metadata."""
 _LEAST_DRAWS = 8
 """Draws times known labels: keeps the noise of either setting about alike, and a small run below a second."""
 
@@ -40,13 +47,41 @@ def measure(folder: Path, file: RunFile, times: int = 1) -> dict[str, Any]:
     """
     truth = _truth(folder, file)
     found: dict[str, list[dict[str, float | int]]] = {}
+    metadata: dict[str, float] = {}
     for member in file.agreement.passives:
+        guessed = _metadata(folder, file, member.name, truth)
+        if guessed is not None:
+            metadata[member.name] = round(guessed, 4)
         view, labels = _view(folder, file, member.name, truth)
         figures = found[member.name] = []
         for known in KNOWN:
             with suppress(UsageError):
                 figures.append(_attack(view, labels, member.name, known, times).as_dict())
-    return {"node_sets": found}
+    return {"node_sets": found, "metadata": metadata}
+
+
+def _metadata(folder: Path, file: RunFile, party: str, truth: Labels) -> float | None:
+    """AUC of guessing labels from what the ciphertexts of the first encrypted rows show without a key."""
+    kinds = [kind.__name__ for kind in (TrainingRows, TreeBlock, QueryBlock)]
+    train: npt.NDArray[np.bool_] | None = None
+    for record in pick_received(folder / party / "transcript.bin", kinds):
+        kind = record.slot.split("/")[2]
+        if kind == TrainingRows.__name__:
+            train = unpack_bits(unpack(TrainingRows, record.body).train, len(truth))
+        elif train is not None:
+            count = min(int(train.sum()), BLOCK_ROWS)
+            if kind == QueryBlock.__name__:
+                rows, width = unpack(QueryBlock, record.body).rows, 2 * ELEMENT_BYTES
+            else:
+                rows = unpack(TreeBlock, record.body).rows
+                width = len(rows) // count
+            labels = truth[train][:count]
+            seen = [rows[width * row : width * row + width] for row in range(count)]
+            known = labels >= 0
+            if min(np.bincount(labels[known], minlength=2)) < _LEAST_OF_A_CLASS:
+                return None
+            return guess(traits([one for one, kept in zip(seen, known, strict=True) if kept]), labels[known])
+    return None
 
 
 def _attack(view: PassiveView, labels: Labels, party: str, known: int, times: int) -> NodeSetFigure:

@@ -54,29 +54,35 @@ def intervals(scores: Scores, parameters: EvaluationParameters | None = None) ->
 
 
 def evaluate(directory: Path, parameters: EvaluationParameters, cutoffs: Sequence[float] = ()) -> dict[str, Any]:
-    """Evaluate the run in `directory`; JSON-ready. `cutoffs`: probabilities up to which customers would be approved.
+    """Evaluate the run in `directory`; JSON-ready. `cutoffs`: as `judge` takes them.
 
-    Raises UsageError if it is not the directory of a finished run, or a cut-off is no probability.
+    Raises UsageError if it is not the directory of a finished run, or as `judge` does.
+    """
+    file = RunFile.read(directory)
+    agreement = file.agreement
+    run = {"scenario": agreement.scenario, "run": file.run, "active": agreement.active.name, "note": NOTE}
+    return {**run, **judge(Scores.read(directory), parameters, cutoffs)}
+
+
+def judge(scores: Scores, parameters: EvaluationParameters, cutoffs: Sequence[float] = ()) -> dict[str, Any]:
+    """Every figure of every model; JSON-ready. `cutoffs`: probabilities up to which customers would be approved.
+
+    Raises UsageError if a cut-off is no probability, or the hold-out has fewer than two customers of a class.
     """
     for cutoff in cutoffs:
         if not 0.0 <= cutoff <= 1.0:
             raise UsageError(f"--cutoff is {cutoff:g}", remedy="Name a probability of default, 0 to 1.")
-    file, scores = RunFile.read(directory), Scores.read(directory)
     labels = scores.labels[scores.holdout]
-    body = {
-        "scenario": file.agreement.scenario,
-        "run": file.run,
-        "active": file.agreement.active.name,
+    counts = {
         "customers": {name: int((scores.part == code).sum()) for code, name in enumerate(PARTS)},
         "bad_rate": float(labels.mean()),
-        "note": NOTE,
         "parameters": parameters.as_dict(),
     }
     drawn = _resampled(scores, parameters)
     models = {
         name: _model(scores, name, number, drawn, parameters, cutoffs) for number, name in enumerate(scores.scores)
     }
-    return {**body, "models": models, "differences": _differences(scores, drawn, parameters)}
+    return {**counts, "models": models, "differences": _differences(scores, drawn, parameters)}
 
 
 def _resampled(scores: Scores, parameters: EvaluationParameters) -> Resampled:

@@ -20,7 +20,7 @@ from vfl.summary import Summary
 _MODELS = {
     "federated": "joint, encrypted",
     "bank_only": "{active} alone (LightGBM)",
-    "pooled_lightgbm": "all pooled (LightGBM, simulation only)",
+    "pooled_lightgbm": "all columns pooled (simulation only)",
 }
 
 
@@ -55,9 +55,11 @@ def _inference(attacks: Mapping[str, Any]) -> list[str]:
     if not figures:
         return []
     sets, splits = (max(figure[key] for figure in figures) for key in ("advantage", "split_hint"))
+    worst = max(attacks.get("metadata", {}).values(), key=lambda found: abs(found - 0.5), default=None)
     return [
         f"Label inference by partners: advantage {sets:+.3f} AUC (measured on this run),",
         f"         and {splits:+.3f} AUC from which splits of their own columns were chosen",
+        *([f"         ciphertexts without the key: AUC {worst:.3f} (0.5 is nothing)"] if worst is not None else []),
     ]
 
 

@@ -151,7 +151,7 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any], intervals:
         "features": {member.name: len(member.features) for member in file.agreement.members},
         "metrics": metrics,
         "intervals": intervals,
-        "metrics_note": "hold-out; pooled_lightgbm exists in simulation only, where one machine holds all columns",
+        "metrics_note": evaluating.NOTE,
         "seconds": {p: round(s, 3) for p, s in _by_phase(list(times.values())).items()},
         "cpu_seconds": cpu,
         "bytes": _bytes(reports, active),

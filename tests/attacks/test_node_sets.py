@@ -139,6 +139,7 @@ def test_the_command_and_the_summary_of_a_run(tmp_path: Path, capfd: Any) -> Non
     done = command("run", scenario(tmp_path / "own", tables=frames(900)), "--out", tmp_path / "out", "--json")
     assert done.code == 0, done.err
     told = json.loads(done.out)["attacks"]["node_sets"]["telecom"]
+    assert abs(json.loads(done.out)["attacks"]["metadata"]["telecom"] - 0.5) < 0.15, "some 280 rows are guessed"
     assert [figure["known"] for figure in told] == [40, 200]
     assert all(figure["sets"] == 0 == figure["advantage"] for figure in told)
     ended = command("attack", "node-sets", tmp_path / "out", "--party", "telecom", "--known", "40", "--json")

@@ -53,6 +53,7 @@ def test_the_statistic_by_hand() -> None:
     found = reliability([0, 1, 0, 1], [0.2, 0.2, 0.6, 0.6], 2, 0.95).hosmer_lemeshow()
     assert found.statistic == pytest.approx((1 - 0.4) ** 2 / (0.4 * 0.8) + (1 - 1.2) ** 2 / (1.2 * 0.4))
     assert found.degrees == 2
+    assert found.p_value == pytest.approx(np.exp(-found.statistic / 2)), "the tail of chi-squared with two degrees"
 
 
 def test_certainty_that_was_wrong_is_infinitely_wrong_and_right_is_right() -> None:

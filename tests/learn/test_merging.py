@@ -147,16 +147,25 @@ def test_optimal_is_the_optimum(trend: str) -> None:
         assert_kept(found, given_, 8, parameters, 50)
         due = best_by_hand(given_, parameters, math.ceil(0.2 * given_.sum()))
         assert information_value(summed(given_, found)) == pytest.approx(due, abs=2e-5)
-    assert merge(np.array([[9, 1]]), 1, BinningParameters(method="optimal"), 1).tolist() == [0]
+    assert merge(np.array([[90, 10]]), 1, BinningParameters(method="optimal"), 1).tolist() == [0]
 
 
 def test_optimal_with_empty_cells_and_the_same_again() -> None:
     pytest.importorskip("optbinning")
     given_ = np.array([[40, 0], [30, 5], [0, 12], [25, 0], [20, 20], [10, 30]])
     parameters = BinningParameters(method="optimal")
+    assert merge(given_, 6, BinningParameters(method="optimal", min_class_rows=1), 5).max() > 1
     first = merge(given_, 6, parameters, 5)
     assert_kept(first, given_, 6, parameters, 5)
     assert first.tolist() == merge(given_, 6, parameters, 5).tolist()
+
+
+def test_optimal_bins_have_goods_and_bads() -> None:
+    pytest.importorskip("optbinning")
+    given_ = np.array([[400, 2], [400, 40], [300, 90], [3, 80]])
+    for one in (given_, given_[:, ::-1].copy()):
+        parameters = BinningParameters(method="optimal", min_bin_share=0.0)
+        assert summed(one, merge(one, 4, parameters, 20)).min() >= 5
 
 
 def test_without_the_library_the_extra_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

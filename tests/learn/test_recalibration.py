@@ -34,6 +34,9 @@ def test_platt_finds_how_probabilities_are_bent() -> None:
 def test_platt_stays_finite_where_classes_are_apart() -> None:
     found = Platt.fit([0, 0, 1, 1], [0.1, 0.2, 0.8, 0.9])
     assert 0 < found.slope < 100
+    pd = np.array([0.1, 0.2, 0.8, 0.9])
+    assert found(pd).mean() == pytest.approx(0.5, abs=1e-4), "targets of 3/4 and 1/4 are met on average"
+    assert found(pd)[[0, 3]] == pytest.approx([0.22, 0.78], abs=0.03)
     assert Platt.fit([1, 1, 0, 0], [0.1, 0.2, 0.8, 0.9]).slope == 0.0, "a map never turns the order round"
 
 

@@ -47,7 +47,7 @@ def delong(y: npt.ArrayLike, scores: Sequence[npt.ArrayLike]) -> DeLong:
     labels, _ = checked(y, scores[0])
     bads, goods = int(labels.sum(dtype=np.int64)), int((1 - labels).sum(dtype=np.int64))
     if min(bads, goods) < 2:
-        raise UsageError(f"{bads} bad and {goods} good customers are too few for a variance")
+        raise UsageError(f"{bads} bad and {goods} good customers are too few for a variance", remedy="Hold out more.")
     found, at_bads, at_goods = [], [], []
     for score in scores:
         _, values = checked(y, score)
