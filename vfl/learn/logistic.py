@@ -29,7 +29,7 @@ _SUFFICIENT = 1e-4
 _FLAT = 1e-11
 """Directions with less curvature than this share of the greatest are left alone."""
 _FAR = 15.0
-"""A standardised coefficient as large says that the columns tell the classes apart."""
+"""A standard deviation of log-odds that no credit model has."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,10 +75,7 @@ def information(design: Reals, p: Reals) -> Reals:
 
 
 def minimise(problem: Problem, start: Reals, tolerance: float = 1e-10) -> Reals:
-    """The minimum, float64[p], from `start`; the last steps are below `tolerance`.
-
-    Raises UsageError where there is none: the classes are told apart by the columns.
-    """
+    """The minimum, float64[p], from `start`; the last step is below `tolerance`."""
     found = np.maximum(start, problem.lower)
     value = problem.value(found)
     for _ in range(MAX_STEPS):
@@ -95,11 +92,6 @@ def minimise(problem: Problem, start: Reals, tolerance: float = 1e-10) -> Reals:
         found, value = moved, now
         if np.abs(size * step).max(initial=0.0) <= tolerance:
             break
-    if np.abs(found * problem.design.std(axis=0)).max(initial=0.0) > _FAR:
-        raise UsageError(
-            "the columns tell good and bad training customers apart: no coefficients are the best",
-            remedy="Set l2, for instance 1.0, or leave out the column that knows the outcome.",
-        )
     return found
 
 
@@ -130,6 +122,15 @@ def _proximal(problem: Problem, at: Reals, gradient: Reals, hessian: Reals) -> R
     return np.asarray(to - at, dtype=np.float64)
 
 
+def require_finite(scores: Reals) -> None:
+    """Raise UsageError where log-odds, float64[n], have left for infinity: the columns tell the classes apart."""
+    if scores.std() > _FAR:
+        raise UsageError(
+            "the columns tell good and bad training customers apart: no coefficients are the best",
+            remedy="Set l2, for instance 1.0, or leave out the column that knows the outcome.",
+        )
+
+
 @dataclass(frozen=True, eq=False)
 class Logistic:
     """A fitted model: intercept and coefficients float64[d]; 0 where a penalty or a bound made it so."""
@@ -147,6 +148,7 @@ class Logistic:
         problem = Problem(design, labels, np.diag(l2 * penalised), np.zeros(count + 1), l1 * penalised, lower)
         rate = labels.mean()
         found = minimise(problem, np.concatenate([[np.log(rate / (1.0 - rate))], np.zeros(count)]))
+        require_finite(design @ found)
         return cls(float(found[0]), found[1:])
 
     def predictor(self, columns: Reals) -> Reals:

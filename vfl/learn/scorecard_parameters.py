@@ -23,10 +23,15 @@ class ScorecardParameters(Options):
     )
     iterations: int = option(16, "numbers a partner tells of each training row at most", low=3, high=1000)
     tolerance: float = option(1e-5, "coefficients have settled below this step", low=1e-9, high=0.1)
-    predictor_bits: int = option(12, "those numbers are rounded to units of 2**-predictor_bits", low=8, high=24)
+    predictor_bits: int = option(20, "those numbers are rounded to units of 2**-predictor_bits", low=8, high=20)
     residual_bits: int = option(
         22, "residuals are integers in units of 2**-residual_bits; fewer where encryption affords no more", low=8, high=32
     )
     standard_errors: bool = option(
         True, "standard errors and p-values, for which the label's party learns second moments of partners' features"
     )
+
+    @property
+    def bounded(self) -> bool:
+        """Whether coefficients may be held at 0."""
+        return self.l1 > 0.0 or self.signs == "positive"

@@ -1,0 +1,229 @@
+"""Logistic regression by blocks of columns, each with an owner, from few numbers a row: a joint subspace method.
+
+    log-odds = intercept + X_0 b_0 + sum over the other blocks k of X_k b_k,     b_k = sum over t of c_kt d_kt
+
+Block 0 has the labels and sees its columns. Of block k it sees only z_kt = X_k d_kt, for directions d_kt that the block's
+owner chooses. So it can find the best intercept, b_0 and all c_kt together, alone and exactly (`JointFit`). An owner's
+next direction is a Newton step in its own block, from its gradient and its own columns (`OwnBlock`):
+
+    d = -(v X_k' X_k + l2)^-1 gradient          columns centred, v: the average p (1 - p)
+
+As every solution is the best over all directions so far, this is no slower than conjugate gradients with blocks as
+preconditioner, and ends with the maximum-likelihood solution at the latest when directions span the block. How many
+steps are needed depends on how much blocks repeat each other, which selection bounds.
+
+L1 penalties and forced signs are an active-set method on top: coefficients at 0 stay there unless the gradient wants
+them off it; one that would change its sign is put to 0, and the block's directions start anew from there.
+
+Source: sequential subspace optimisation, Narkiss and Zibulevsky 2005; orthants as in OWL-QN, Andrew and Gao, ICML 2007.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import numpy.typing as npt
+
+from vfl.learn.logistic import Problem, minimise, require_finite
+from vfl.learn.objective import sigmoid
+from vfl.learn.scorecard_parameters import ScorecardParameters
+
+Reals = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int8]
+_DAMPING = 1e-3
+"""What holds a block back, as a share of the curvature of a column of variance 1: an L1 penalty is a slope that some
+combinations of columns hardly resist, as long as no coefficient knows that it comes to 0. At the solution it is nothing.
+"""
+_NEW = 1e-3
+"""A direction says something new if as much of it is not in the span of those before."""
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """A direction as block 0 hears of it.
+
+    predictor: X_k d, float64[n].   products: d with each direction of the block so far, itself last; what penalties
+    and damping need.   slope: signs of the coefficients with d; what an L1 penalty needs.
+    """
+
+    predictor: Reals
+    products: Reals
+    slope: float
+
+
+@dataclass(eq=False)
+class _Block:
+    """What block 0 knows of another one."""
+
+    told: list[Told] = field(default_factory=list)
+    coefficients: Reals = field(default_factory=lambda: np.zeros(0))
+
+    def gram(self) -> Reals:
+        found = np.zeros((len(self.told), len(self.told)))
+        for number, one in enumerate(self.told):
+            found[number, : number + 1] = found[: number + 1, number] = one.products
+        return found
+
+
+class JointFit:
+    """The side with the labels: the best over all directions told so far."""
+
+    def __init__(self, columns: Reals, labels: Labels, blocks: int, parameters: ScorecardParameters) -> None:
+        """`columns`: its own, float64[n, d]; `labels`: int8[n]; `blocks`: of others."""
+        self._design = np.column_stack([np.ones(len(labels)), columns])
+        self._labels, self._parameters = labels, parameters
+        rate = labels.mean()
+        self._damping = _DAMPING * len(labels) * float(rate * (1.0 - rate)) if parameters.bounded else 0.0
+        self._own = np.ones(self._design.shape[1])
+        self._own[0] = np.log(rate / (1.0 - rate))
+        self._blocks = [_Block() for _ in range(blocks)]
+
+    @property
+    def intercept(self) -> float:
+        """Of the joint model."""
+        return float(self._own[0])
+
+    @property
+    def coefficients(self) -> Reals:
+        """Of the own columns, float64[d]."""
+        return self._own[1:]
+
+    def restart(self, block: int, scale: float, told: Told) -> None:
+        """The block stands at `scale` times this direction, and knows no others."""
+        self._blocks[block] = _Block([told], np.array([scale]))
+
+    def add(self, block: int, told: Told) -> None:
+        """One more direction of a block."""
+        found = self._blocks[block]
+        found.told.append(told)
+        found.coefficients = np.append(found.coefficients, 0.0)
+
+    def combination(self, block: int) -> list[float]:
+        """The coefficients of a block's directions."""
+        return [float(one) for one in self._blocks[block].coefficients]
+
+    def solve(self) -> None:
+        """The best intercept, own coefficients and combinations of directions.
+
+        Raises UsageError where the columns tell the classes apart.
+        """
+        sizes = [len(self._own), *(len(block.told) for block in self._blocks)]
+        start = np.concatenate([self._own, *(block.coefficients for block in self._blocks)])
+        found = np.split(minimise(self._problem(sizes), start), np.cumsum(sizes)[:-1])
+        self._own = found[0]
+        for block, coefficients in zip(self._blocks, found[1:], strict=True):
+            block.coefficients = coefficients
+        require_finite(self.predictor())
+
+    def _problem(self, sizes: Sequence[int]) -> Problem:
+        parameters, own, total = self._parameters, sizes[0], sum(sizes)
+        told = [one for block in self._blocks for one in block.told]
+        quadratic, linear = np.zeros((total, total)), np.zeros(total)
+        l1, lower = np.zeros(total), np.full(total, -np.inf)
+        quadratic[range(1, own), range(1, own)] = parameters.l2
+        l1[1:own] = parameters.l1
+        if parameters.signs == "positive":
+            lower[1:own] = 0.0
+        linear[own:] = parameters.l1 * np.array([one.slope for one in told])
+        start = own
+        for block in self._blocks:
+            stop, gram = start + len(block.told), block.gram()
+            quadratic[start:stop, start:stop] = (parameters.l2 + self._damping) * gram
+            linear[start:stop] -= self._damping * gram @ block.coefficients
+            start = stop
+        design = np.column_stack([self._design, *(one.predictor for one in told)])
+        return Problem(design, self._labels, quadratic, linear, l1, lower)
+
+    def predictor(self) -> Reals:
+        """Log-odds of label 1, float64[n]."""
+        total = self._design @ self._own
+        for block in self._blocks:
+            for one, coefficient in zip(block.told, block.coefficients.tolist(), strict=True):
+                total += coefficient * one.predictor
+        return np.asarray(total, dtype=np.float64)
+
+    def residuals(self) -> tuple[Reals, float]:
+        """p - y of each row, float64[n], and the average p (1 - p)."""
+        p = sigmoid(self.predictor())
+        return p - self._labels, float((p * (1.0 - p)).mean())
+
+
+class OwnBlock:
+    """A block's owner: its coefficients, and the directions that they are made of."""
+
+    def __init__(self, columns: Reals, parameters: ScorecardParameters) -> None:
+        """`columns`: float64[n, d], d > 0. Coefficients start at 1, which on weights of evidence is naive Bayes."""
+        self._columns, self._parameters = columns, parameters
+        centred = columns - columns.mean(axis=0)
+        self._gram = centred.T @ centred
+        self.coefficients = np.ones(columns.shape[1])
+        self._signs = np.ones(columns.shape[1])  # 0: held at 0
+        self._directions: list[Reals] = []
+
+    def restart(self) -> tuple[float, Told]:
+        """Where the block stands: a scale, and the direction that it multiplies."""
+        scale = float(np.abs(self.coefficients).max()) or 1.0
+        self._directions = []
+        return scale, self._tell(self.coefficients / scale)
+
+    def combine(self, combination: Sequence[float]) -> bool:
+        """Move to this combination of the directions told; False if a coefficient would have changed its sign.
+
+        Such coefficients are put to 0, and the owner must `restart`.
+        """
+        self.coefficients = np.array(combination) @ np.array(self._directions)
+        crossed = self._parameters.bounded & (self.coefficients * self._signs < 0.0)
+        self.coefficients[crossed] = 0.0
+        return not crossed.any()
+
+    def step(self, gradient: Reals, curvature: float) -> tuple[float, Told | None]:
+        """The next direction, and the largest change to a coefficient that it means; None where nothing is to be gained.
+
+        `gradient`: of the sum of log-losses, float64[d].   curvature: the average p (1 - p).
+        """
+        slope = gradient + self._parameters.l2 * self.coefficients
+        if self._parameters.bounded:
+            slope = self._choose_signs(slope)
+        direction = self._newton(slope, curvature)
+        largest = float(np.abs(direction).max(initial=0.0))
+        if largest == 0.0 or self._known(direction):
+            return 0.0, None
+        return largest, self._tell(direction / largest)
+
+    def _known(self, direction: Reals) -> bool:
+        """Whether earlier directions combine to this one: then the best along it is found, but for rounding."""
+        scale = np.sqrt(np.diag(self._gram))
+        before, new = np.array(self._directions).T * scale[:, None], direction * scale
+        left = new - before @ np.linalg.lstsq(before, new, rcond=1e-9)[0]
+        return bool(left @ left < _NEW**2 * (new @ new))
+
+    def _choose_signs(self, slope: Reals) -> Reals:
+        """Which side of 0 each coefficient is on or wants to; the gradient there, with the L1 penalty."""
+        l1, standing = self._parameters.l1, self.coefficients != 0.0
+        signs = np.where(standing, np.sign(self.coefficients), np.where(slope < -l1, 1.0, 0.0))
+        if self._parameters.signs == "free":
+            signs = np.where(~standing & (slope > l1), -1.0, signs)
+        self._signs = signs
+        return np.asarray(np.where(signs != 0.0, slope + l1 * signs, 0.0), dtype=np.float64)
+
+    def _newton(self, slope: Reals, curvature: float) -> Reals:
+        """-(v X'X + l2)^-1 slope over the coefficients that may move, none from 0 to its wrong side."""
+        hessian = curvature * self._gram + self._parameters.l2 * np.eye(len(slope))
+        free = self._signs != 0.0
+        while True:
+            direction = np.zeros(len(slope))
+            inner = hessian[np.ix_(free, free)]
+            direction[free] = -np.linalg.pinv(inner, rcond=1e-10, hermitian=True) @ slope[free]
+            wrong = self._parameters.bounded & (self.coefficients == 0.0) & (direction * self._signs < 0.0)
+            if not wrong.any():
+                return direction
+            free &= ~wrong
+
+    def _tell(self, direction: Reals) -> Told:
+        self._directions.append(direction)
+        products = np.array([direction @ one for one in self._directions])
+        bits = self._parameters.predictor_bits
+        rounded = np.ldexp(np.rint(np.ldexp(self._columns @ direction, bits)), -bits)
+        return Told(rounded, products, float(self._signs @ direction))
