@@ -116,13 +116,20 @@ async def sum_rows(
     rng: Randomness,
 ) -> Sealed:
     """The passive side: take the encrypted rows, as the scheme has it; their sums by bin."""
+    await take_rows(active, evaluator, rows, block, part)
+    return evaluator.answer(rng)[0]
+
+
+async def take_rows(
+    active: Talk, evaluator: Evaluator, rows: int, block: type[RowsBlock], part: type[QueryPart]
+) -> None:
+    """The passive side: take the encrypted rows, as the scheme has it, up to the answer."""
     evaluator.open_tree(await _blocks(active, evaluator, rows, block))
     everyone: Mask | None = np.ones((1, rows), np.bool_) if evaluator.discloses_membership else None
     for index in range(evaluator.open_query(everyone, 1)):
         said = await active.recv(part)
         require(said.index == index, f"block {index} of the query")
         evaluator.absorb(said.rows)
-    return evaluator.answer(rng)[0]
 
 
 async def _blocks(active: Talk, evaluator: Evaluator, rows: int, block: type[RowsBlock]) -> list[bytes]:

@@ -71,6 +71,22 @@ class ShareEvaluator(Protocol):
         ...
 
 
+class Shares(Protocol):
+    """What was agreed: both sides for a run."""
+
+    def bits(self, rows: int, weight: int) -> int:
+        """Bits of each half of a row's number."""
+        ...
+
+    def holder(self, rows: int, weight: int, rng: Randomness) -> ShareHolder:
+        """A fresh key for the run."""
+        ...
+
+    def evaluator(self, scheme: str, public: bytes, rows: int, weight: int) -> ShareEvaluator:
+        """The other side for a key just received. Raises BrokenPromise if it is not the one agreed."""
+        ...
+
+
 @dataclass(frozen=True)
 class ShareTerms:
     """What was agreed about the encryption. `wanted_bits`: of a row's number, both halves together."""

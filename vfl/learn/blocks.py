@@ -32,12 +32,17 @@ from vfl.learn.scorecard_parameters import ScorecardParameters
 
 Reals = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
-_DAMPING = 1e-3
+_DAMPING = 1e-4
 """What holds a block back, as a share of the curvature of a column of variance 1: an L1 penalty is a slope that some
 combinations of columns hardly resist, as long as no coefficient knows that it comes to 0. At the solution it is nothing.
 """
 _NEW = 1e-3
 """A direction says something new if as much of it is not in the span of those before."""
+
+
+def naive_bayes(columns: Reals) -> Reals:
+    """Where coefficients start: 1, which on weights of evidence is naive Bayes; 0 for a column that is all zeros."""
+    return columns.any(axis=0).astype(np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -76,8 +81,7 @@ class JointFit:
         self._labels, self._parameters = labels, parameters
         rate = labels.mean()
         self._damping = _DAMPING * len(labels) * float(rate * (1.0 - rate)) if parameters.bounded else 0.0
-        self._own = np.ones(self._design.shape[1])
-        self._own[0] = np.log(rate / (1.0 - rate))
+        self._own = np.concatenate([[np.log(rate / (1.0 - rate))], naive_bayes(columns)])
         self._blocks = [_Block() for _ in range(blocks)]
 
     @property
@@ -154,13 +158,18 @@ class OwnBlock:
     """A block's owner: its coefficients, and the directions that they are made of."""
 
     def __init__(self, columns: Reals, parameters: ScorecardParameters) -> None:
-        """`columns`: float64[n, d], d > 0. Coefficients start at 1, which on weights of evidence is naive Bayes."""
+        """`columns`: float64[n, d], d > 0."""
         self._columns, self._parameters = columns, parameters
         centred = columns - columns.mean(axis=0)
         self._gram = centred.T @ centred
-        self.coefficients = np.ones(columns.shape[1])
+        self.coefficients = naive_bayes(columns)
         self._signs = np.ones(columns.shape[1])  # 0: held at 0
         self._directions: list[Reals] = []
+
+    @property
+    def directions(self) -> int:
+        """How many directions have been told since it started anew."""
+        return len(self._directions)
 
     def restart(self) -> tuple[float, Told]:
         """Where the block stands: a scale, and the direction that it multiplies."""

@@ -97,7 +97,7 @@ def minimise(problem: Problem, start: Reals, tolerance: float = 1e-10) -> Reals:
 
 def _newton(hessian: Reals, gradient: Reals) -> Reals:
     """-H^-1 g; zero along directions without curvature."""
-    scale = np.sqrt(np.maximum(np.diag(hessian), 1e-300))
+    scale = np.sqrt(np.where(np.diag(hessian) > 0.0, np.diag(hessian), np.inf))
     values, vectors = np.linalg.eigh(hessian / np.outer(scale, scale))
     inverse = np.where(values > _FLAT * values.max(initial=1e-300), 1.0 / np.where(values > 0, values, 1.0), 0.0)
     return np.asarray(-(vectors @ (inverse * (vectors.T @ (gradient / scale)))) / scale, dtype=np.float64)

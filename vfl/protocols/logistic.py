@@ -1,0 +1,365 @@
+"""Vertical logistic regression on weights of evidence, by encrypted residuals.
+
+    active (labels, secret key)                           passive (features)
+
+    once
+    FitRows         which rows train, encryption key  -->
+                                                      <-- FitHint         preprocessed bins (lattice)
+                                                          b = 1 for each feature
+                                                      <-- Standing        X b, every row
+    until no step is large, or all the numbers agreed on are told
+    intercept, own coefficients, c: the best over all directions told
+    Combination     c                                 -->
+                                                          b = sum of c_t d_t; coefficients that crossed 0 are put there
+                                                      <-- Standing        X b if some were, else nothing
+    r_i = p_i - y_i, as integers
+    ResidualBlock   [[r_i]], every row (paillier)     -->
+    ResidualQuery   [[r_i]], every row (lattice)      -->
+                                                          [[sum of r_i over bin_f(i) = b]], a uniform mask on each
+                                                      <-- MaskedSums      masked sums, sealed
+    masked X' r
+    MaskedGradient  masked X' r, average p (1 - p)    -->
+                                                          X' r without the mask; d = its Newton step
+                                                      <-- Direction       X d, every row; the largest change it means
+
+The joint model is that of the pooled columns, maximum likelihood or with the agreed penalties: `vfl.learn.blocks` has the
+method, `vfl.crypto.weighted` the sums. A partner's coefficients, directions and gradient stay with the partner.
+
+Decoys (`vfl.decoys`) have a residual of 0.
+
+Source: subspace optimisation over blocks of columns (Narkiss and Zibulevsky 2005); gradients from encrypted residuals
+after Hardy et al. 2017 (arXiv:1711.10677), without their third party.
+
+Learns:  active  -> X b and X d: a number for each row the passive is shown, `iterations` times at most. Those are as
+                    many combinations of the passive's columns: customers with equal bins show equal numbers, and as
+                    many of them as the passive has features span all of its columns. The largest change of a
+                    coefficient; with penalties or forced signs also lengths of directions and angles between them.
+                    With what `correlate` tells, coefficients can be solved for if the active has as many columns
+         passive -> which aligned rows train; X' r of its own features, a number each and no residual; the average
+                    p (1 - p); how its directions combine
+Cost:    for every step 4 bytes a row back, and: paillier, one encryption a row, one addition a row and feature, one
+         ciphertext a feature; lattice, 28 bytes a row and 115 KB out, 28 bytes a bin back. 32 KB a bin once (lattice)
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated
+
+import numpy as np
+import numpy.typing as npt
+from msgspec import Meta
+
+from vfl.all_rows import HintPart, QueryPart, RowsBlock, send_hint, send_rows, take_hint, take_rows
+from vfl.bits import pack_bits, unpack_bits
+from vfl.channel import Channel
+from vfl.coded import Coded, codes_of
+from vfl.crypto.scheme import Sealed
+from vfl.crypto.weighted import ShareHolder, Shares, halves, whole
+from vfl.decoys import Shown
+from vfl.learn.blocks import JointFit, OwnBlock, Told
+from vfl.learn.ensemble import Parts
+from vfl.learn.scorecard_parameters import ScorecardParameters
+from vfl.learn.woe import WoeFeature
+from vfl.randomness import Randomness
+from vfl.wire import Message, require
+
+Int64s = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+Labels = npt.NDArray[np.int8]
+MAX_TOLD = 1000
+FARTHEST = 1e6
+"""No coefficient, and no combination of directions, is as large."""
+
+
+class FitRows(Message, frozen=True):
+    """Which of the aligned rows train, the key their residuals will be encrypted under, the room for weighted sums."""
+
+    count: int
+    train: bytes  # bits
+    scheme: str
+    key: bytes
+    weight: Annotated[int, Meta(ge=1, le=1 << 40)]
+
+
+class FitHint(HintPart, frozen=True):
+    """A part of what the scheme needs once from the sender's bins."""
+
+
+class Predictor(Message, frozen=True):
+    """A direction of the sender's coefficients, the largest entry 1, as the receiver may know it."""
+
+    predictor: bytes  # its columns times it, every training row: int32, little-endian, in units of 2**-predictor_bits
+    products: Annotated[list[float], Meta(max_length=MAX_TOLD)]  # with all its directions so far, itself last
+    slope: float  # signs of its coefficients with it
+
+
+class Standing(Predictor, frozen=True):
+    """The sender's coefficients are `scale` times this; nothing told: they are the combination asked for."""
+
+    scale: float
+
+
+class Combination(Message, frozen=True):
+    """How the receiver's directions combine to its coefficients; `closed`: these are the last."""
+
+    coefficients: Annotated[list[float], Meta(min_length=1, max_length=MAX_TOLD)]
+    closed: bool
+
+
+class ResidualBlock(RowsBlock, frozen=True):
+    """Encrypted residuals of consecutive training rows."""
+
+
+class ResidualQuery(QueryPart, frozen=True):
+    """A part of the encrypted residuals of all training rows."""
+
+
+class MaskedSums(Message, frozen=True):
+    """The masked sums of residuals by bin, or weighted by feature, as the scheme has it."""
+
+    sums: Sealed
+
+
+class MaskedGradient(Message, frozen=True):
+    """The receiver's gradient under its own masks, and the average p (1 - p)."""
+
+    share: bytes
+    curvature: float
+
+
+class Direction(Predictor, frozen=True):
+    """Where the sender wants to go, and how far; nothing told: nowhere."""
+
+    step: float
+
+
+@dataclass(frozen=True, eq=False)
+class ActiveFit:
+    """What the active party holds at the end.
+
+    coefficients: of its own columns, float64[d].   p: of label 1 for its training rows, float64[n_train].
+    told: numbers that each passive party told of every row.   converged: whether coefficients have settled.
+    """
+
+    intercept: float
+    coefficients: Reals
+    p: Reals
+    told: tuple[int, ...]
+    converged: bool
+
+
+@dataclass(frozen=True, eq=False)
+class PassiveFit:
+    """What a passive party holds at the end. coefficients: of its features, float64[d].   told: numbers of every row."""
+
+    coefficients: Reals
+    told: int
+
+
+async def active(
+    passives: Sequence[Channel],
+    coded: Sequence[Coded],
+    mine: Reals,
+    labels: Labels,
+    parts: Parts,
+    parameters: ScorecardParameters,
+    shares: Shares,
+    rng: Randomness,
+    *,
+    shown: Shown | None = None,
+) -> ActiveFit:
+    """Fit with all passive parties, who have the `coded` features each, some at every one.
+
+    `mine`: weights of evidence of our own columns, float64[n, d], `labels`: int8[n], both over our rows, as `parts`.
+    `shown`: the agreed rows, where there are decoys among them. Raises UsageError where the columns tell labels apart.
+    """
+    shown = shown or Shown.plain(parts)
+    rows, weight = int(shown.train.sum()), max((one.weight for one in coded), default=1)
+    holder, bits = shares.holder(rows, weight, rng.child("key")), shares.bits(rows, weight)
+    fit = JointFit(mine[parts.train], labels[parts.train], len(passives), parameters)
+    partners = [
+        _Partner(number, passive, one, fit, parameters, _ours(shown, parts))
+        for number, (passive, one) in enumerate(zip(passives, coded, strict=True))
+    ]
+    for partner in partners:
+        await partner.open(shown, holder, weight)
+    for partner in partners:
+        await partner.hear_start(holder)
+    converged = False
+    for step in range(parameters.iterations):
+        fit.solve()
+        most = parameters.iterations - 2  # a direction, and a start anew, may still come
+        closed = converged or step > most or any(partner.told > most for partner in partners)
+        for partner in partners:
+            await partner.move(step, closed)
+        if closed:
+            break
+        r, curvature = fit.residuals()
+        stream = rng.child(f"residuals/{step}")
+        g, h = (shown.spread(_over(parts, half))[shown.train] for half in halves(r, bits))
+        await send_rows(passives, g, h, holder.key, ResidualBlock, ResidualQuery, stream)
+        largest = [await partner.improve(holder, curvature) for partner in partners]
+        converged = max(largest, default=0.0) <= parameters.tolerance
+    for partner in partners:
+        await partner.channel.checkpoint()
+    p = labels[parts.train] + fit.residuals()[0]
+    return ActiveFit(fit.intercept, fit.coefficients, p, tuple(partner.told for partner in partners), converged)
+
+
+def _ours(shown: Shown, parts: Parts) -> Int64s:
+    """Where our training rows stand among those that passive parties tell numbers of: int64[n_train]."""
+    places = np.cumsum(shown.train) - 1
+    found: Int64s = places[shown.places[parts.train]]
+    return found
+
+
+def _over(parts: Parts, values: Int64s) -> Int64s:
+    """Values of the training rows over all our rows; others have 0."""
+    found = np.zeros(len(parts.train), dtype=np.int64)
+    found[parts.train] = values
+    return found
+
+
+class _Partner:
+    """What the active party knows of a passive one, and asks."""
+
+    def __init__(
+        self, number: int, channel: Channel, coded: Coded, fit: JointFit, parameters: ScorecardParameters, ours: Int64s
+    ) -> None:
+        self.number, self.channel, self.coded, self.fit, self.parameters = number, channel, coded, fit, parameters
+        self.told = 0
+        self._ours, self._rows = ours, 0
+        self._gram = np.zeros((0, 0))
+
+    async def open(self, shown: Shown, holder: ShareHolder, weight: int) -> None:
+        """Name rows and key."""
+        self._rows = int(shown.train.sum())
+        self.channel.enter("fit")
+        key = holder.key
+        await self.channel.send(FitRows(len(shown.train), pack_bits(shown.train), key.name, key.public(), weight))
+
+    async def hear_start(self, holder: ShareHolder) -> None:
+        """The hint, and where its coefficients start."""
+        await take_hint(self.channel, holder.key, self.coded.layout, FitHint)
+        said = await self.channel.recv(Standing)
+        require(said.predictor, "the start is told")
+        self._restart(said)
+
+    async def move(self, step: int, closed: bool) -> None:
+        """Tell the best combination; hear whether a coefficient came to 0."""
+        self.channel.enter("fit", step)
+        await self.channel.send(Combination(self.fit.combination(self.number), closed))
+        said = await self.channel.recv(Standing)
+        if said.predictor:
+            require(self.parameters.bounded, "without penalties and forced signs every combination will do")
+            self._restart(said)
+
+    async def improve(self, holder: ShareHolder, curvature: float) -> float:
+        """Give the masked gradient back, and hear where it leads: the largest change to a coefficient."""
+        answer = await self.channel.recv(MaskedSums)
+        share = holder.share(self.channel.peer, answer.sums, self.coded.layout, self.coded.weights)
+        await self.channel.send(MaskedGradient(share, curvature))
+        said = await self.channel.recv(Direction)
+        require(0.0 <= said.step <= FARTHEST, "a step is a number, 0 or more")
+        if said.predictor:
+            self.fit.add(self.number, self._read(said, len(self._gram)))
+        else:
+            require(said.step == 0.0, "a step is told")
+        return said.step
+
+    def _restart(self, said: Standing) -> None:
+        require(0.0 < said.scale <= FARTHEST, "coefficients have a scale")
+        self._gram = np.zeros((0, 0))
+        self.fit.restart(self.number, said.scale, self._read(said, 0))
+
+    def _read(self, said: Predictor, known: int) -> Told:
+        """A direction as told, beside `known` others; every claim that can be checked is."""
+        require(len(said.predictor) == 4 * self._rows, f"a number of 4 bytes for each of {self._rows} rows")
+        units = np.frombuffer(said.predictor, "<i4").astype(np.float64)
+        values = np.ldexp(units, -self.parameters.predictor_bits)
+        most = self.coded.farthest + 1.0
+        require((np.abs(values) <= most).all(), f"no combination of these features is above {most:.3f}")
+        count = len(self.coded.layout.n_bins)
+        require(len(said.products) == known + 1, f"products with {known + 1} directions")
+        require(all(abs(one) <= count for one in (*said.products, said.slope)), "directions have entries of 1 at most")
+        products = np.array(said.products)
+        gram = np.empty((known + 1, known + 1))
+        gram[:known, :known] = self._gram
+        gram[known] = gram[:, known] = products
+        require(np.linalg.eigvalsh(gram).min() >= -1e-6 * count, "products of directions are those of some")
+        self._gram = gram
+        self.told += 1
+        return Told(values[self._ours], products, said.slope)
+
+
+async def passive(
+    active: Channel,
+    features: Sequence[WoeFeature],
+    values: Reals,
+    parameters: ScorecardParameters,
+    woe_bits: int,
+    shares: Shares,
+    rng: Randomness,
+) -> PassiveFit:
+    """Find the coefficients of the own features, at least one. `values`: float64[n, d] over the aligned rows."""
+    active.enter("fit")
+    said = await active.recv(FitRows)
+    require(said.count == len(values), f"the rows are the {len(values)} aligned rows")
+    train = unpack_bits(said.train, said.count)
+    require(train.any(), "some rows train")
+    rows, codes = int(train.sum()), codes_of(features, values[train])
+    coded = Coded.of(features, woe_bits)
+    evaluator = shares.evaluator(said.scheme, said.key, rows, said.weight)
+    await send_hint(active, evaluator.evaluator, codes, coded.layout, FitHint, rng.child("hint"))
+    owner = _Owner(OwnBlock(coded.columns(codes), parameters), parameters)
+    await active.send(owner.stand())
+    for step in range(parameters.iterations):
+        active.enter("fit", step)
+        asked = await active.recv(Combination)
+        await active.send(owner.move(asked))
+        if asked.closed:
+            break
+        await take_rows(active, evaluator.evaluator, rows, ResidualBlock, ResidualQuery)
+        sealed, own = evaluator.answer(coded.weights, rng.child(f"mask/{step}"))
+        await active.send(MaskedSums(sealed))
+        told = await active.recv(MaskedGradient)
+        require(0.0 < told.curvature <= 0.25, "an average of p (1 - p) is at most 1/4")
+        sums = whole(evaluator.join(own, told.share), shares.bits(rows, said.weight))
+        await active.send(owner.improve(np.ldexp(sums, -woe_bits), told.curvature))
+    else:
+        require(False, f"there are at most {parameters.iterations} steps")
+    await active.checkpoint()
+    return PassiveFit(owner.block.coefficients, owner.told)
+
+
+class _Owner:
+    """What a passive party says of its block; it counts the numbers it has told of every row."""
+
+    def __init__(self, block: OwnBlock, parameters: ScorecardParameters) -> None:
+        self.block, self.parameters, self.told = block, parameters, 0
+
+    def stand(self) -> Standing:
+        """Where the block is, told anew."""
+        scale, told = self.block.restart()
+        return Standing(*self._words(told), scale)
+
+    def move(self, asked: Combination) -> Standing:
+        """Move as asked, as far as signs allow."""
+        require(len(asked.coefficients) == self.block.directions, "a coefficient for each direction")
+        require(all(abs(one) <= FARTHEST for one in asked.coefficients), f"coefficients are at most {FARTHEST:g}")
+        return Standing(b"", [], 0.0, 0.0) if self.block.combine(asked.coefficients) else self.stand()
+
+    def improve(self, gradient: Reals, curvature: float) -> Direction:
+        """The next direction."""
+        step, told = self.block.step(gradient, curvature)
+        step = min(step, FARTHEST)
+        return Direction(b"", [], 0.0, step) if told is None else Direction(*self._words(told), step)
+
+    def _words(self, told: Told) -> tuple[bytes, list[float], float]:
+        self.told += 1
+        most = self.parameters.iterations
+        require(self.told <= most, f"at most {most} numbers are told of a row")
+        units = np.ldexp(told.predictor, self.parameters.predictor_bits)
+        return units.astype("<i4").tobytes(), told.products.tolist(), told.slope
