@@ -1,4 +1,4 @@
-"""Weighted sums in two shares without encryption: same messages, same checks, no cost (`vfl.crypto.weighted.Shares`)."""
+"""Weighted sums in two shares without encryption: same messages and checks, no cost (`vfl.crypto.weighted`)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from clear_scheme import NONCE, ClearEvaluator, ClearKeyHolder, read_sums
 
 from vfl.crypto.scheme import CellLayout, Int64s, Lanes, Sealed
-from vfl.crypto.weighted import weigh
+from vfl.crypto.weighted import Room, weigh
 from vfl.errors import BrokenPromise
 from vfl.randomness import Randomness
 
@@ -49,16 +49,16 @@ class ClearShares:
 
     named: bool
 
-    def bits(self, rows: int, weight: int) -> int:
+    def bits(self, room: Room) -> int:
         return 12
 
-    def holder(self, rows: int, weight: int, rng: Randomness) -> ClearShareHolder:
-        return ClearShareHolder(ClearKeyHolder(self._lanes(rows), discloses_membership=self.named))
+    def holder(self, room: Room, rng: Randomness) -> ClearShareHolder:
+        return ClearShareHolder(ClearKeyHolder(self._lanes(room.rows), discloses_membership=self.named))
 
-    def evaluator(self, scheme: str, public: bytes, rows: int, weight: int) -> ClearShareEvaluator:
+    def evaluator(self, scheme: str, public: bytes, room: Room) -> ClearShareEvaluator:
         if scheme != "clear":
             raise BrokenPromise("another scheme was agreed on")
-        return ClearShareEvaluator(ClearEvaluator(public, self._lanes(rows)))
+        return ClearShareEvaluator(ClearEvaluator(public, self._lanes(room.rows)))
 
     def _lanes(self, rows: int) -> Lanes:
         return Lanes(rows, 1 << 12, 1 << 12)

@@ -1,4 +1,4 @@
-"""Features as weights of bins: what is known at both ends of a protocol that sums by bin and weighs bins by their WOE."""
+"""Features as bins and their weights: what both ends of a protocol know that sums by bin and weighs bins by WOE."""
 
 from __future__ import annotations
 
@@ -65,7 +65,7 @@ class Coded:
     def columns(self, codes: Codes) -> Reals:
         """Weights of evidence of rows: [n, features] -> float64[n, features]."""
         offsets = np.array(self.layout.offsets)
-        return np.ldexp(self.weights[codes + offsets].astype(np.float64), -self.woe_bits)
+        return np.asarray(np.ldexp(self.weights[codes + offsets].astype(np.float64), -self.woe_bits), dtype=np.float64)
 
 
 def codes_of(features: Sequence[WoeFeature], values: Reals) -> Codes:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vfl.crypto.scheme import CellLayout
-from vfl.crypto.weighted import ShareEvaluator, ShareHolder, ShareTerms, halves, weigh, whole
+from vfl.crypto.weighted import Room, ShareEvaluator, ShareHolder, ShareTerms, halves, weigh, whole
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
 
@@ -22,7 +22,11 @@ def seed(number: int) -> Randomness:
 
 
 def terms(scheme: str = "lattice", **options: object) -> ShareTerms:
-    return replace(ShareTerms(scheme, "run", 2048, LAYOUT.cells, 10, 22), **options)
+    return replace(ShareTerms(scheme, "run", 2048, 22), **options)
+
+
+def room(rows: int = 5, weight: int = 10, cells: int = LAYOUT.cells, queries: int = 10) -> Room:
+    return Room(rows, weight, cells, queries)
 
 
 def world(rows: int, number: int, weight: int = 5000) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -36,14 +40,15 @@ def ask(
     agreed: ShareTerms, codes: np.ndarray, weights: np.ndarray, values: np.ndarray, draw: int = 3
 ) -> tuple[ShareHolder, ShareEvaluator, bytes, bytes, int]:
     """Both sides, the answer's two shares, and the bits of a half."""
-    rows, largest = len(codes), int(np.abs(weights).max())
-    holder = agreed.holder(rows, largest, seed(1))
-    evaluator = agreed.evaluator(holder.key.name, holder.key.public(), rows, largest)
+    rows = len(codes)
+    bounds = room(rows, int(np.abs(weights).max()))
+    holder = agreed.holder(bounds, seed(1))
+    evaluator = agreed.evaluator(holder.key.name, holder.key.public(), bounds)
     blocks = list(evaluator.evaluator.hint(codes, LAYOUT, seed(2)))
     holder.key.expect_hint("telecom", LAYOUT)
     for block in blocks:
         holder.key.accept_hint("telecom", block)
-    bits = agreed.bits(rows, largest)
+    bits = agreed.bits(bounds)
     g, h = halves(values, bits)
     evaluator.evaluator.open_tree(holder.key.open_tree(g, h, seed(4)))
     everyone = np.ones((1, rows), np.bool_)
@@ -112,26 +117,28 @@ def test_bad_shares_are_refused(scheme: str) -> None:
 
 
 def test_bits_are_those_that_the_flood_leaves() -> None:
-    assert terms().bits(1000, 100) == 11
-    assert 4 <= terms(cells=400, queries=30).bits(10**6, 1 << 10) < 11
-    assert terms("paillier").bits(10**6, 1 << 14) == 11
-    with pytest.raises(UsageError, match="weights of 24 bits leave"):
-        terms(cells=400).bits(10**7, (1 << 24) - 1)
+    assert terms().bits(room(1000, 100)) == 11
+    assert 4 <= terms().bits(room(10**6, 1 << 10, 400, 30)) < 11
+    assert terms("paillier").bits(room(10**6, 1 << 14)) == 11
+    with pytest.raises(UsageError, match="weights of 24 bits leave fewer than 4"):
+        terms().bits(room(10**7, (1 << 24) - 1, 400))
 
 
 def test_only_the_agreed_scheme_and_key() -> None:
-    public = terms().holder(5, 10, seed(1)).key.public()
+    public = terms().holder(room(), seed(1)).key.public()
     with pytest.raises(BrokenPromise, match="was agreed"):
-        terms().evaluator("paillier", public, 5, 10)
-    key = terms("paillier").holder(5, 10, seed(1)).key.public()
+        terms().evaluator("paillier", public, room())
+    with pytest.raises(BrokenPromise, match="names bounds that cannot be"):
+        terms().evaluator("lattice", public, room(weight=1 << 40))
+    key = terms("paillier").holder(room(), seed(1)).key.public()
     with pytest.raises(BrokenPromise, match="3072 were agreed"):
-        terms("paillier", key_bits=3072).evaluator("paillier", key, 5, 10)
+        terms("paillier", key_bits=3072).evaluator("paillier", key, room())
 
 
 def test_answers_need_a_query() -> None:
     for scheme in ("lattice", "paillier"):
-        holder = terms(scheme).holder(5, 10, seed(1))
-        evaluator = terms(scheme).evaluator(scheme, holder.key.public(), 5, 10)
+        holder = terms(scheme).holder(room(), seed(1))
+        evaluator = terms(scheme).evaluator(scheme, holder.key.public(), room())
         with pytest.raises(UsageError):
             evaluator.answer(np.ones(LAYOUT.cells, np.int64), seed(2))
         list(evaluator.evaluator.hint(np.zeros((5, 3), np.uint8), LAYOUT, seed(2)))

@@ -12,6 +12,8 @@ from sklearn.linear_model import LogisticRegression
 from vfl.errors import UsageError
 from vfl.learn.logistic import Logistic, Problem, covariance, minimise
 
+FREE = {"l1": 0.0, "l2": 0.0, "positive": False}
+
 
 def credit(n: int = 400, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(seed)
@@ -24,7 +26,7 @@ def credit(n: int = 400, d: int = 4, seed: int = 0) -> tuple[np.ndarray, np.ndar
 def test_maximum_likelihood_and_wald_tests_of_statsmodels(seed: int) -> None:
     columns, labels = credit(seed=seed)
     due = sm.Logit(labels, sm.add_constant(columns)).fit(disp=False, tol=1e-12)
-    model = Logistic.fit(columns, labels)
+    model = Logistic.fit(columns, labels, **FREE)
     np.testing.assert_allclose([model.intercept, *model.coefficients], due.params, atol=1e-7)
     found = model.inference(columns)
     np.testing.assert_allclose(found.errors, due.bse, rtol=1e-6)
@@ -36,12 +38,14 @@ def test_maximum_likelihood_and_wald_tests_of_statsmodels(seed: int) -> None:
 def test_l2_of_scikit_learn(l2: float) -> None:
     columns, labels = credit()
     due = LogisticRegression(C=1.0 / l2, tol=1e-10, max_iter=1000).fit(columns, labels)
-    model = Logistic.fit(columns, labels, l2=l2)
+    model = Logistic.fit(columns, labels, **FREE | {"l2": l2})
     np.testing.assert_allclose(model.coefficients, due.coef_[0], atol=1e-6)
     assert model.intercept == pytest.approx(due.intercept_[0], abs=1e-6)
 
 
-def assert_optimal(columns: np.ndarray, labels: np.ndarray, model: Logistic, l1: float, l2: float, positive: bool) -> None:
+def assert_optimal(
+    columns: np.ndarray, labels: np.ndarray, model: Logistic, l1: float, l2: float, positive: bool
+) -> None:
     """The Karush-Kuhn-Tucker conditions."""
     p = 1 / (1 + np.exp(-model.predictor(columns)))
     slope = columns.T @ (p - labels) + l2 * model.coefficients
@@ -73,7 +77,7 @@ def test_any_penalty_and_sign(seed: int, l1: float, l2: float, positive: bool, d
 
 def test_l1_makes_zeros_that_have_no_error() -> None:
     columns, labels = credit(400, 6)
-    model = Logistic.fit(columns, labels, l1=60.0)
+    model = Logistic.fit(columns, labels, **FREE | {"l1": 60.0})
     zero = model.coefficients == 0
     assert zero.any()
     assert not zero.all()
@@ -83,14 +87,14 @@ def test_l1_makes_zeros_that_have_no_error() -> None:
 def test_classes_told_apart_are_refused() -> None:
     columns = np.arange(20.0)[:, None]
     with pytest.raises(UsageError, match="tell good and bad training customers apart"):
-        Logistic.fit(columns, (columns[:, 0] > 9).astype(np.int8))
-    assert Logistic.fit(columns, (columns[:, 0] > 9).astype(np.int8), l2=1.0).coefficients[0] > 0
+        Logistic.fit(columns, (columns[:, 0] > 9).astype(np.int8), **FREE)
+    assert Logistic.fit(columns, (columns[:, 0] > 9).astype(np.int8), **FREE | {"l2": 1.0}).coefficients[0] > 0
 
 
 def test_columns_that_repeat_each_other_have_no_errors() -> None:
     columns, labels = credit(100, 1)
     twice = np.column_stack([columns, columns])
-    model = Logistic.fit(twice, labels)
+    model = Logistic.fit(twice, labels, **FREE)
     with pytest.raises(UsageError, match="repeat each other"):
         model.inference(twice)
     with pytest.raises(UsageError, match="repeat each other"):
@@ -102,4 +106,4 @@ def test_a_direction_without_curvature_stays_where_it_was() -> None:
     design = np.column_stack([np.ones(100), columns, np.zeros(100)])
     found = minimise(Problem.plain(design, labels), np.array([0.0, 0.0, 0.0, 3.0]))
     assert found[3] == 3.0
-    np.testing.assert_allclose(found[1:3], Logistic.fit(columns, labels).coefficients, atol=1e-7)
+    np.testing.assert_allclose(found[1:3], Logistic.fit(columns, labels, **FREE).coefficients, atol=1e-7)

@@ -23,9 +23,9 @@ from typing import Protocol
 import numpy as np
 import numpy.typing as npt
 
-from vfl.crypto import lattice, paillier
+from vfl.crypto import lattice
 from vfl.crypto.fixed_base import from_bytes, to_bytes
-from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParameters, affordable_bits
+from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParameters
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
 from vfl.crypto.paillier_keys import parse_public
 from vfl.crypto.scheme import CellLayout, Evaluator, Int64s, KeyHolder, Lanes, Sealed
@@ -71,18 +71,32 @@ class ShareEvaluator(Protocol):
         ...
 
 
+@dataclass(frozen=True)
+class Room:
+    """What bounds the sums of a run.
+
+    rows: that have numbers.   weight: no less than the average absolute weight of the rows, by any feature.
+    cells: of any evaluator at most.   queries: of the run at most.
+    """
+
+    rows: int
+    weight: int
+    cells: int
+    queries: int
+
+
 class Shares(Protocol):
     """What was agreed: both sides for a run."""
 
-    def bits(self, rows: int, weight: int) -> int:
+    def bits(self, room: Room) -> int:
         """Bits of each half of a row's number."""
         ...
 
-    def holder(self, rows: int, weight: int, rng: Randomness) -> ShareHolder:
+    def holder(self, room: Room, rng: Randomness) -> ShareHolder:
         """A fresh key for the run."""
         ...
 
-    def evaluator(self, scheme: str, public: bytes, rows: int, weight: int) -> ShareEvaluator:
+    def evaluator(self, scheme: str, public: bytes, room: Room) -> ShareEvaluator:
         """The other side for a key just received. Raises BrokenPromise if it is not the one agreed."""
         ...
 
@@ -94,53 +108,54 @@ class ShareTerms:
     scheme: str
     run: str
     key_bits: int
-    cells: int
-    queries: int
     wanted_bits: int
 
-    def bits(self, rows: int, weight: int) -> int:
-        """Bits of each half of a row's number. Raises UsageError where too few are left.
-
-        `weight`: no less than the average absolute weight of the rows, by any feature.
-        """
-        wanted, room = (self.wanted_bits + 1) // 2, weight.bit_length()
+    def bits(self, room: Room) -> int:
+        """Bits of each half of a row's number. Raises UsageError where too few are left."""
+        wanted, own = (self.wanted_bits + 1) // 2, room.weight.bit_length()
         if self.scheme != lattice.NAME:
             return wanted
-        found = affordable_bits(rows, self.cells, self.queries, wanted + room) - room
-        if found < LEAST_BITS:
-            raise UsageError(
-                f"{rows} rows, {self.cells} cells, {self.queries} queries and weights of {room} bits leave {found} of "
-                f"the {wanted} bits asked for",
-                remedy="Use fewer bins or iterations, or scheme = 'paillier'.",
-            )
-        return found
+        for bits in range(wanted, LEAST_BITS - 1, -1):
+            try:
+                LatticeParameters(_lanes(room, bits), room.cells, room.queries)
+            except UsageError:
+                continue
+            return bits
+        raise UsageError(
+            f"{room.rows} rows, {room.cells} bins, {room.queries} sums of each and weights of {own} bits leave fewer "
+            f"than {LEAST_BITS} of the {wanted} bits asked for",
+            remedy='Use fewer bins, iterations or woe_bits, or scheme = "paillier".',
+        )
 
-    def lanes(self, rows: int, weight: int) -> Lanes:
-        """Room for weighted sums."""
-        largest = weight << self.bits(rows, weight)
-        return Lanes(rows, largest, largest)
-
-    def holder(self, rows: int, weight: int, rng: Randomness) -> ShareHolder:
+    def holder(self, room: Room, rng: Randomness) -> ShareHolder:
         """A fresh key for the run."""
-        lanes = self.lanes(rows, weight)
+        lanes = _lanes(room, self.bits(room))
         if self.scheme == lattice.NAME:
-            parameters = LatticeParameters(lanes, self.cells, self.queries)
+            parameters = LatticeParameters(lanes, room.cells, room.queries)
             return LatticeShareHolder(LatticeKeyHolder(parameters, self.run.encode(), rng), parameters)
-        key = PaillierKeyHolder(lanes, self.run.encode(), rng, bits=self.key_bits, trees=self.queries)
+        key = PaillierKeyHolder(lanes, self.run.encode(), rng, bits=self.key_bits, trees=room.queries)
         return PaillierShareHolder(key)
 
-    def evaluator(self, scheme: str, public: bytes, rows: int, weight: int) -> ShareEvaluator:
+    def evaluator(self, scheme: str, public: bytes, room: Room) -> ShareEvaluator:
         """The other side for a key just received. Raises BrokenPromise if it is not of the scheme and size agreed."""
         if scheme != self.scheme:
             raise BrokenPromise(f"offers scheme {scheme[:40]!r}, but {self.scheme!r} was agreed")
-        lanes, context = self.lanes(rows, weight), self.run.encode()
+        try:
+            lanes, context = _lanes(room, self.bits(room)), self.run.encode()
+        except UsageError as error:
+            raise BrokenPromise(f"names bounds that cannot be: {error}") from None
         if self.scheme == lattice.NAME:
-            parameters = LatticeParameters(lanes, self.cells, self.queries)
+            parameters = LatticeParameters(lanes, room.cells, room.queries)
             return LatticeShareEvaluator(LatticeEvaluator(public, parameters, context), parameters)
-        found = PaillierEvaluator(public, lanes, context, queries=self.queries, trees=self.queries)
+        found = PaillierEvaluator(public, lanes, context, queries=room.queries, trees=room.queries)
         if found.key_bits != self.key_bits:
             raise BrokenPromise(f"offers a key of {found.key_bits} bits, but {self.key_bits} were agreed")
         return PaillierShareEvaluator(found, parse_public(public, context).n, lanes)
+
+
+def _lanes(room: Room, bits: int) -> Lanes:
+    """Room for weighted sums."""
+    return Lanes(room.rows, room.weight << bits, room.weight << bits)
 
 
 def halves(values: Reals, bits: int) -> tuple[Int64s, Int64s]:

@@ -2,9 +2,9 @@
 
     log-odds = intercept + X_0 b_0 + sum over the other blocks k of X_k b_k,     b_k = sum over t of c_kt d_kt
 
-Block 0 has the labels and sees its columns. Of block k it sees only z_kt = X_k d_kt, for directions d_kt that the block's
-owner chooses. So it can find the best intercept, b_0 and all c_kt together, alone and exactly (`JointFit`). An owner's
-next direction is a Newton step in its own block, from its gradient and its own columns (`OwnBlock`):
+Block 0 has the labels and sees its columns. Of block k it sees only z_kt = X_k d_kt, for directions d_kt that the
+block's owner chooses. So it can find the best intercept, b_0 and all c_kt together, alone and exactly (`JointFit`). An
+owner's next direction is a Newton step in its own block, from its gradient and its own columns (`OwnBlock`):
 
     d = -(v X_k' X_k + l2)^-1 gradient          columns centred, v: the average p (1 - p)
 
@@ -25,6 +25,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
+from scipy.linalg import qr
 
 from vfl.learn.logistic import Problem, minimise, require_finite
 from vfl.learn.objective import sigmoid
@@ -34,7 +35,7 @@ Reals = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 _DAMPING = 1e-4
 """What holds a block back, as a share of the curvature of a column of variance 1: an L1 penalty is a slope that some
-combinations of columns hardly resist, as long as no coefficient knows that it comes to 0. At the solution it is nothing.
+combinations of columns hardly resist, as long as no coefficient knows that it comes to 0. It is nothing at the solution.
 """
 _NEW = 1e-3
 """A direction says something new if as much of it is not in the span of those before."""
@@ -42,7 +43,7 @@ _NEW = 1e-3
 
 def naive_bayes(columns: Reals) -> Reals:
     """Where coefficients start: 1, which on weights of evidence is naive Bayes; 0 for a column that is all zeros."""
-    return columns.any(axis=0).astype(np.float64)
+    return np.asarray(columns.any(axis=0), dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,6 +141,15 @@ class JointFit:
         design = np.column_stack([self._design, *(one.predictor for one in told)])
         return Problem(design, self._labels, quadratic, linear, l1, lower)
 
+    def told(self, block: int) -> list[Reals]:
+        """What a block has told since it started anew: float64[n] each."""
+        return [one.predictor for one in self._blocks[block].told]
+
+    @property
+    def own(self) -> tuple[Reals, npt.NDArray[np.bool_]]:
+        """The own columns after one of ones, float64[n, 1 + d], and which of them have coefficients other than 0."""
+        return self._design, np.concatenate([[True], self.coefficients != 0.0])
+
     def predictor(self) -> Reals:
         """Log-odds of label 1, float64[n]."""
         total = self._design @ self._own
@@ -171,6 +181,30 @@ class OwnBlock:
         """How many directions have been told since it started anew."""
         return len(self._directions)
 
+    def basis(self) -> tuple[list[int], int]:
+        """Which directions told span the coefficients that have moved, and how many more it takes; see `complete`."""
+        directions = np.array(self._directions)
+        moved = np.flatnonzero(directions.any(axis=0))
+        scaled = (directions * np.sqrt(np.diag(self._gram)))[:, moved]
+        _, r, order = qr(scaled.T, mode="economic", pivoting=True)
+        sizes = np.abs(np.diag(r))
+        rank = int((sizes > _NEW * sizes.max(initial=0.0)).sum())
+        return sorted(order[:rank].tolist()), len(moved) - rank
+
+    def complete(self, chosen: Sequence[int]) -> tuple[Reals, list[Told]]:
+        """Directions that span with those `chosen`: all as float64[s, d], and the new ones as told."""
+        directions = np.array(self._directions)
+        moved = np.flatnonzero(directions.any(axis=0))
+        scale = np.sqrt(np.diag(self._gram))[moved]
+        used = directions[np.array(chosen, dtype=np.int64)]
+        have = used[:, moved] * scale
+        _, sizes, rows = np.linalg.svd(have, full_matrices=True)
+        new = np.zeros((len(moved) - len(sizes), directions.shape[1]))
+        new[:, moved] = rows[len(sizes) :] / scale
+        new /= np.abs(new).max(axis=1, keepdims=True)
+        told = [self._tell(direction) for direction in new]
+        return np.concatenate([used, new]), told
+
     def restart(self) -> tuple[float, Told]:
         """Where the block stands: a scale, and the direction that it multiplies."""
         scale = float(np.abs(self.coefficients).max()) or 1.0
@@ -188,7 +222,7 @@ class OwnBlock:
         return not crossed.any()
 
     def step(self, gradient: Reals, curvature: float) -> tuple[float, Told | None]:
-        """The next direction, and the largest change to a coefficient that it means; None where nothing is to be gained.
+        """The next direction, and the largest change to a coefficient that it means; None where nothing is gained.
 
         `gradient`: of the sum of log-losses, float64[d].   curvature: the average p (1 - p).
         """

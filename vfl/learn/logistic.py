@@ -139,7 +139,7 @@ class Logistic:
     coefficients: Reals
 
     @classmethod
-    def fit(cls, columns: Reals, labels: Labels, *, l1: float = 0.0, l2: float = 0.0, positive: bool = False) -> Logistic:
+    def fit(cls, columns: Reals, labels: Labels, *, l1: float, l2: float, positive: bool) -> Logistic:
         """From columns float64[n, d] and labels int8[n]. The intercept has no penalty. Raises UsageError."""
         n, count = columns.shape
         design = np.column_stack([np.ones(n), columns])
@@ -175,8 +175,8 @@ class Inference:
     def of(cls, estimates: Reals, standing: npt.NDArray[np.bool_], covariances: Reals) -> Inference:
         """`estimates` float64[k], of which those `standing` have `covariances`."""
         errors = np.full(len(estimates), np.nan)
-        errors[standing] = np.sqrt(np.diag(covariances))
-        z = estimates / errors
+        errors[standing] = np.sqrt(np.maximum(np.diag(covariances), 0.0))
+        z = np.divide(estimates, errors, out=np.full(len(estimates), np.nan), where=errors > 0.0)
         return cls(errors, z, 2.0 * norm.sf(np.abs(z)))
 
 
@@ -188,4 +188,5 @@ def covariance(matrix: Reals) -> Reals:
             "columns repeat each other, so that their coefficients have no standard errors",
             remedy="Lower max_vif or max_correlation, or set standard_errors = false.",
         )
-    return np.asarray(np.linalg.inv(matrix / np.outer(scale, scale)) / np.outer(scale, scale), dtype=np.float64)
+    found = np.linalg.inv(matrix / np.outer(scale, scale)) / np.outer(scale, scale)
+    return np.asarray((found + found.T) / 2.0, dtype=np.float64)

@@ -89,9 +89,7 @@ class Card:
         ]
 
 
-def central(
-    features: Sequence[WoeFeature], values: Reals, labels: Labels, parameters: ScorecardParameters
-) -> Logistic:
+def central(features: Sequence[WoeFeature], values: Reals, labels: Labels, parameters: ScorecardParameters) -> Logistic:
     """The scorecard of one table, as whoever holds all its columns fits it: float64[n, features], int8[n]."""
     positive = parameters.signs == "positive"
     return Logistic.fit(woe_matrix(features, values), labels, l1=parameters.l1, l2=parameters.l2, positive=positive)

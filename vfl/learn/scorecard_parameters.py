@@ -25,10 +25,13 @@ class ScorecardParameters(Options):
     tolerance: float = option(1e-5, "coefficients have settled below this step", low=1e-9, high=0.1)
     predictor_bits: int = option(20, "those numbers are rounded to units of 2**-predictor_bits", low=8, high=20)
     residual_bits: int = option(
-        22, "residuals are integers in units of 2**-residual_bits; fewer where encryption affords no more", low=8, high=32
+        22,
+        "residuals are integers in units of 2**-residual_bits; fewer where encryption affords no more",
+        low=8,
+        high=32,
     )
     standard_errors: bool = option(
-        True, "standard errors and p-values, for which the label's party learns second moments of partners' features"
+        True, "standard errors and p-values, for which partners tell as many numbers of each row as they have features"
     )
 
     @property

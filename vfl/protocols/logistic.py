@@ -22,8 +22,8 @@
                                                           X' r without the mask; d = its Newton step
                                                       <-- Direction       X d, every row; the largest change it means
 
-The joint model is that of the pooled columns, maximum likelihood or with the agreed penalties: `vfl.learn.blocks` has the
-method, `vfl.crypto.weighted` the sums. A partner's coefficients, directions and gradient stay with the partner.
+The joint model is that of the pooled columns, maximum likelihood or with the agreed penalties: `vfl.learn.blocks` has
+the method, `vfl.crypto.weighted` the sums. A partner's coefficients, directions and gradient stay with the partner.
 
 Decoys (`vfl.decoys`) have a residual of 0.
 
@@ -55,8 +55,8 @@ from vfl.all_rows import HintPart, QueryPart, RowsBlock, send_hint, send_rows, t
 from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.coded import Coded, codes_of
-from vfl.crypto.scheme import Sealed
-from vfl.crypto.weighted import ShareHolder, Shares, halves, whole
+from vfl.crypto.scheme import MAX_CELLS, Sealed
+from vfl.crypto.weighted import Room, ShareHolder, Shares, halves, whole
 from vfl.decoys import Shown
 from vfl.learn.blocks import JointFit, OwnBlock, Told
 from vfl.learn.ensemble import Parts
@@ -74,13 +74,14 @@ FARTHEST = 1e6
 
 
 class FitRows(Message, frozen=True):
-    """Which of the aligned rows train, the key their residuals will be encrypted under, the room for weighted sums."""
+    """Which of the aligned rows train, the key their residuals will be encrypted under, what bounds the sums."""
 
     count: int
     train: bytes  # bits
     scheme: str
     key: bytes
     weight: Annotated[int, Meta(ge=1, le=1 << 40)]
+    cells: Annotated[int, Meta(ge=1, le=MAX_CELLS)]  # of any party's bins together
 
 
 class FitHint(HintPart, frozen=True):
@@ -139,23 +140,30 @@ class Direction(Predictor, frozen=True):
 class ActiveFit:
     """What the active party holds at the end.
 
-    coefficients: of its own columns, float64[d].   p: of label 1 for its training rows, float64[n_train].
-    told: numbers that each passive party told of every row.   converged: whether coefficients have settled.
+    joint: intercept, own coefficients and what was told.   known: of each passive party.   converged: whether
+    coefficients have settled.
     """
 
-    intercept: float
-    coefficients: Reals
-    p: Reals
-    told: tuple[int, ...]
+    joint: JointFit
+    known: tuple[Directions, ...]
     converged: bool
+
+    @property
+    def told(self) -> tuple[int, ...]:
+        """Numbers that each passive party told of every row."""
+        return tuple(one.told for one in self.known)
 
 
 @dataclass(frozen=True, eq=False)
 class PassiveFit:
-    """What a passive party holds at the end. coefficients: of its features, float64[d].   told: numbers of every row."""
+    """What a passive party holds at the end: its coefficients, and how many numbers of every row it told."""
 
-    coefficients: Reals
-    told: int
+    owner: Owner
+
+    @property
+    def coefficients(self) -> Reals:
+        """Of its features, float64[d]."""
+        return self.owner.block.coefficients
 
 
 async def active(
@@ -176,22 +184,21 @@ async def active(
     `shown`: the agreed rows, where there are decoys among them. Raises UsageError where the columns tell labels apart.
     """
     shown = shown or Shown.plain(parts)
-    rows, weight = int(shown.train.sum()), max((one.weight for one in coded), default=1)
-    holder, bits = shares.holder(rows, weight, rng.child("key")), shares.bits(rows, weight)
+    room = _room(int(shown.train.sum()), coded, parameters)
+    holder, bits = shares.holder(room, rng.child("key")), shares.bits(room)
     fit = JointFit(mine[parts.train], labels[parts.train], len(passives), parameters)
-    partners = [
-        _Partner(number, passive, one, fit, parameters, _ours(shown, parts))
-        for number, (passive, one) in enumerate(zip(passives, coded, strict=True))
-    ]
+    ours = _ours(shown, parts)
+    known = [Directions(number, one, room.rows, parameters.predictor_bits, ours) for number, one in enumerate(coded)]
+    partners = [_Partner(passive, own, fit, parameters) for passive, own in zip(passives, known, strict=True)]
     for partner in partners:
-        await partner.open(shown, holder, weight)
+        await partner.open(shown, holder, room)
     for partner in partners:
         await partner.hear_start(holder)
     converged = False
     for step in range(parameters.iterations):
         fit.solve()
         most = parameters.iterations - 2  # a direction, and a start anew, may still come
-        closed = converged or step > most or any(partner.told > most for partner in partners)
+        closed = converged or step > most or any(partner.known.told > most for partner in partners)
         for partner in partners:
             await partner.move(step, closed)
         if closed:
@@ -204,8 +211,14 @@ async def active(
         converged = max(largest, default=0.0) <= parameters.tolerance
     for partner in partners:
         await partner.channel.checkpoint()
-    p = labels[parts.train] + fit.residuals()[0]
-    return ActiveFit(fit.intercept, fit.coefficients, p, tuple(partner.told for partner in partners), converged)
+    return ActiveFit(fit, tuple(partner.known for partner in partners), converged)
+
+
+def _room(rows: int, coded: Sequence[Coded], parameters: ScorecardParameters) -> Room:
+    """What bounds the sums of all parties."""
+    weight = max((one.weight for one in coded), default=1)
+    cells = max((one.layout.cells for one in coded), default=1)
+    return Room(rows, weight, cells, parameters.iterations)
 
 
 def _ours(shown: Shown, parts: Parts) -> Int64s:
@@ -222,27 +235,52 @@ def _over(parts: Parts, values: Int64s) -> Int64s:
     return found
 
 
-class _Partner:
-    """What the active party knows of a passive one, and asks."""
+class Directions:
+    """What the active party was told of the directions of a passive one."""
 
-    def __init__(
-        self, number: int, channel: Channel, coded: Coded, fit: JointFit, parameters: ScorecardParameters, ours: Int64s
-    ) -> None:
-        self.number, self.channel, self.coded, self.fit, self.parameters = number, channel, coded, fit, parameters
-        self.told = 0
-        self._ours, self._rows = ours, 0
+    def __init__(self, number: int, coded: Coded, rows: int, bits: int, ours: Int64s) -> None:
+        """`number`: of the party.   `rows`: that it tells numbers of, `ours` of them, in units of 2**-bits."""
+        self.number, self.coded, self.told = number, coded, 0
+        self._rows, self._bits, self._ours = rows, bits, ours
         self._gram = np.zeros((0, 0))
 
-    async def open(self, shown: Shown, holder: ShareHolder, weight: int) -> None:
+    def restart(self) -> None:
+        """Those so far are forgotten."""
+        self._gram = np.zeros((0, 0))
+
+    def read(self, said: Predictor) -> Told:
+        """A direction beside the others; every claim that can be checked is."""
+        require(len(said.predictor) == 4 * self._rows, f"a number of 4 bytes for each of {self._rows} rows")
+        values = np.ldexp(np.frombuffer(said.predictor, "<i4").astype(np.float64), -self._bits)
+        most = self.coded.farthest + 1.0
+        require((np.abs(values) <= most).all(), f"no combination of these features is above {most:.3f}")
+        known, features = len(self._gram), len(self.coded.layout.n_bins)
+        require(len(said.products) == known + 1, f"products with {known + 1} directions")
+        require(all(abs(one) <= features for one in (*said.products, said.slope)), "directions have entries up to 1")
+        gram = np.empty((known + 1, known + 1))
+        gram[:known, :known] = self._gram
+        gram[known] = gram[:, known] = said.products
+        require(np.linalg.eigvalsh(gram).min() >= -1e-6 * features, "products of directions are those of some")
+        self._gram = gram
+        self.told += 1
+        return Told(values[self._ours], np.array(said.products), said.slope)
+
+
+class _Partner:
+    """A passive party, as the active one asks it."""
+
+    def __init__(self, channel: Channel, known: Directions, fit: JointFit, parameters: ScorecardParameters) -> None:
+        self.channel, self.known, self.fit, self.parameters = channel, known, fit, parameters
+
+    async def open(self, shown: Shown, holder: ShareHolder, room: Room) -> None:
         """Name rows and key."""
-        self._rows = int(shown.train.sum())
         self.channel.enter("fit")
-        key = holder.key
-        await self.channel.send(FitRows(len(shown.train), pack_bits(shown.train), key.name, key.public(), weight))
+        key, train = holder.key, pack_bits(shown.train)
+        await self.channel.send(FitRows(len(shown.train), train, key.name, key.public(), room.weight, room.cells))
 
     async def hear_start(self, holder: ShareHolder) -> None:
         """The hint, and where its coefficients start."""
-        await take_hint(self.channel, holder.key, self.coded.layout, FitHint)
+        await take_hint(self.channel, holder.key, self.known.coded.layout, FitHint)
         said = await self.channel.recv(Standing)
         require(said.predictor, "the start is told")
         self._restart(said)
@@ -250,7 +288,7 @@ class _Partner:
     async def move(self, step: int, closed: bool) -> None:
         """Tell the best combination; hear whether a coefficient came to 0."""
         self.channel.enter("fit", step)
-        await self.channel.send(Combination(self.fit.combination(self.number), closed))
+        await self.channel.send(Combination(self.fit.combination(self.known.number), closed))
         said = await self.channel.recv(Standing)
         if said.predictor:
             require(self.parameters.bounded, "without penalties and forced signs every combination will do")
@@ -258,40 +296,21 @@ class _Partner:
 
     async def improve(self, holder: ShareHolder, curvature: float) -> float:
         """Give the masked gradient back, and hear where it leads: the largest change to a coefficient."""
-        answer = await self.channel.recv(MaskedSums)
-        share = holder.share(self.channel.peer, answer.sums, self.coded.layout, self.coded.weights)
+        answer, coded = await self.channel.recv(MaskedSums), self.known.coded
+        share = holder.share(self.channel.peer, answer.sums, coded.layout, coded.weights)
         await self.channel.send(MaskedGradient(share, curvature))
         said = await self.channel.recv(Direction)
         require(0.0 <= said.step <= FARTHEST, "a step is a number, 0 or more")
         if said.predictor:
-            self.fit.add(self.number, self._read(said, len(self._gram)))
+            self.fit.add(self.known.number, self.known.read(said))
         else:
             require(said.step == 0.0, "a step is told")
         return said.step
 
     def _restart(self, said: Standing) -> None:
         require(0.0 < said.scale <= FARTHEST, "coefficients have a scale")
-        self._gram = np.zeros((0, 0))
-        self.fit.restart(self.number, said.scale, self._read(said, 0))
-
-    def _read(self, said: Predictor, known: int) -> Told:
-        """A direction as told, beside `known` others; every claim that can be checked is."""
-        require(len(said.predictor) == 4 * self._rows, f"a number of 4 bytes for each of {self._rows} rows")
-        units = np.frombuffer(said.predictor, "<i4").astype(np.float64)
-        values = np.ldexp(units, -self.parameters.predictor_bits)
-        most = self.coded.farthest + 1.0
-        require((np.abs(values) <= most).all(), f"no combination of these features is above {most:.3f}")
-        count = len(self.coded.layout.n_bins)
-        require(len(said.products) == known + 1, f"products with {known + 1} directions")
-        require(all(abs(one) <= count for one in (*said.products, said.slope)), "directions have entries of 1 at most")
-        products = np.array(said.products)
-        gram = np.empty((known + 1, known + 1))
-        gram[:known, :known] = self._gram
-        gram[known] = gram[:, known] = products
-        require(np.linalg.eigvalsh(gram).min() >= -1e-6 * count, "products of directions are those of some")
-        self._gram = gram
-        self.told += 1
-        return Told(values[self._ours], products, said.slope)
+        self.known.restart()
+        self.fit.restart(self.known.number, said.scale, self.known.read(said))
 
 
 async def passive(
@@ -311,9 +330,11 @@ async def passive(
     require(train.any(), "some rows train")
     rows, codes = int(train.sum()), codes_of(features, values[train])
     coded = Coded.of(features, woe_bits)
-    evaluator = shares.evaluator(said.scheme, said.key, rows, said.weight)
+    require(coded.layout.cells <= said.cells, f"there are {coded.layout.cells} bins here")
+    room = Room(rows, said.weight, said.cells, parameters.iterations)
+    evaluator = shares.evaluator(said.scheme, said.key, room)
     await send_hint(active, evaluator.evaluator, codes, coded.layout, FitHint, rng.child("hint"))
-    owner = _Owner(OwnBlock(coded.columns(codes), parameters), parameters)
+    owner = Owner(OwnBlock(coded.columns(codes), parameters), parameters)
     await active.send(owner.stand())
     for step in range(parameters.iterations):
         active.enter("fit", step)
@@ -326,15 +347,15 @@ async def passive(
         await active.send(MaskedSums(sealed))
         told = await active.recv(MaskedGradient)
         require(0.0 < told.curvature <= 0.25, "an average of p (1 - p) is at most 1/4")
-        sums = whole(evaluator.join(own, told.share), shares.bits(rows, said.weight))
+        sums = whole(evaluator.join(own, told.share), shares.bits(room))
         await active.send(owner.improve(np.ldexp(sums, -woe_bits), told.curvature))
     else:
         require(False, f"there are at most {parameters.iterations} steps")
     await active.checkpoint()
-    return PassiveFit(owner.block.coefficients, owner.told)
+    return PassiveFit(owner)
 
 
-class _Owner:
+class Owner:
     """What a passive party says of its block; it counts the numbers it has told of every row."""
 
     def __init__(self, block: OwnBlock, parameters: ScorecardParameters) -> None:
@@ -343,7 +364,7 @@ class _Owner:
     def stand(self) -> Standing:
         """Where the block is, told anew."""
         scale, told = self.block.restart()
-        return Standing(*self._words(told), scale)
+        return Standing(*self.words(told), scale)
 
     def move(self, asked: Combination) -> Standing:
         """Move as asked, as far as signs allow."""
@@ -355,9 +376,9 @@ class _Owner:
         """The next direction."""
         step, told = self.block.step(gradient, curvature)
         step = min(step, FARTHEST)
-        return Direction(b"", [], 0.0, step) if told is None else Direction(*self._words(told), step)
+        return Direction(b"", [], 0.0, step) if told is None else Direction(*self.words(told), step)
 
-    def _words(self, told: Told) -> tuple[bytes, list[float], float]:
+    def words(self, told: Told) -> tuple[bytes, list[float], float]:
         self.told += 1
         most = self.parameters.iterations
         require(self.told <= most, f"at most {most} numbers are told of a row")
