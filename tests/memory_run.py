@@ -22,7 +22,7 @@ from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNota
 from vfl.holding import Holding
 from vfl.randomness import Randomness
 from vfl.replay import ReplayChannel
-from vfl.run import Terms
+from vfl.terms import Terms
 
 ACTIVE = "bank"
 FEATURES = {"bank": ("income", "limit"), "telecom": ("calls", "age"), "retailer": ("spent",)}

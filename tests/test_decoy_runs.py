@@ -28,10 +28,10 @@ from vfl.protocols.confirm_rows import Probes
 from vfl.protocols.intersect import Positions
 from vfl.protocols.score import ScoreRows
 from vfl.randomness import Randomness
-from vfl.run import Terms
 from vfl.scores import joint_scores
 from vfl.seat import RunFile
 from vfl.simulation import agree
+from vfl.terms import Terms
 from vfl.wire import unpack
 
 PARTNERS = ("telecom", "retailer")

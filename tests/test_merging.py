@@ -17,7 +17,7 @@ from vfl.errors import AgreementError, UsageError
 from vfl.learn.explain import shapley
 from vfl.learn.objective import sigmoid
 from vfl.merging import merged_text
-from vfl.run import Terms
+from vfl.terms import Terms
 
 PARTNERS = {"one": ("telecom",), "two": ("telecom", "retailer")}
 

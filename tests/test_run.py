@@ -35,7 +35,7 @@ from vfl.protocols.boost import HintBlock, NodeHistograms, NodeQuery, QueryBlock
 from vfl.protocols.freeze import commitment
 from vfl.protocols.handshake import Hello
 from vfl.randomness import Randomness
-from vfl.run import Terms
+from vfl.terms import Terms
 from vfl.wire import pack, unpack
 
 PARTNERS = ("telecom", "retailer")

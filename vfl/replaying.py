@@ -12,11 +12,8 @@ from vfl.channel import Record, lockstep
 from vfl.errors import ProtocolError, UsageError
 from vfl.notary import open_store
 from vfl.replay import ReplayChannel
-from vfl.run import ActiveOutcome
 from vfl.seat import (
-    Outcome,
     RunFile,
-    decisions,
     peers_of,
     predictions,
     protocol_randomness,
@@ -25,6 +22,7 @@ from vfl.seat import (
     read_seed,
     role,
 )
+from vfl.terms import ActiveOutcome, Outcome
 from vfl.transcripts import read_transcript
 
 
@@ -79,9 +77,9 @@ def replay(directory: Path, party: str) -> Replayed:
 
 def _results(outcome: Outcome, ids: tuple[str, ...]) -> dict[str, bytes]:
     """What the party kept at the end, by file."""
-    found = {"share.json": outcome.share}
+    found = {"share.json": outcome.share, **outcome.files}
     if isinstance(outcome, ActiveOutcome):
-        found |= {"predictions.csv": predictions(ids, outcome), "decisions.npy": decisions(outcome)}
+        found["predictions.csv"] = predictions(ids, outcome)
     return found
 
 

@@ -10,9 +10,10 @@ DIR/<party>/hints/      what the `lattice` scheme computes of the bins once
 DIR/<party>/earlier/    of a run that goes on from another: that one's rows.npy, seed and hints
 DIR/<party>/customers.json  digest of the identifiers that rows.npy counts
 DIR/<party>/report.json counts, times and bytes
-active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv, decisions.npy (what every split says
-of the hold-out: uint8[records of all parties, bits of the rows], own records first); and if decoys were agreed on,
-places.npy (where each of its rows.npy stands in that of passive parties)
+DIR/<party>/scorecard.csv   of a scorecard: its lines for people
+active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv; of boosted trees decisions.npy (what
+every split says of the hold-out: uint8[records of all parties, bits of the rows], own records first); and if decoys were
+agreed on, places.npy (where each of its rows.npy stands in that of passive parties)
 """
 
 from __future__ import annotations
@@ -42,13 +43,12 @@ from vfl.holding import Holding, read_holding
 from vfl.notary import LedgerNotary, PeerKeys, open_store
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
-from vfl.run import ActiveOutcome, Kept, PassiveOutcome, Terms
 from vfl.stopwatch import Stopwatch
+from vfl.terms import ActiveOutcome, Commit, Kept, Outcome, Terms
 from vfl.transcripts import FileTranscript
 
 FORMAT = "tallystick-run-v1"
 EARLIER, HINTS = "earlier", "hints"
-Outcome = ActiveOutcome | PassiveOutcome
 
 
 @dataclass(frozen=True)
@@ -137,7 +137,7 @@ def role(
     terms: Terms,
     channels: Mapping[str, Channel],
     rng: Randomness,
-    commit: running.Commit,
+    commit: Commit,
     kept: Kept | None = None,
 ) -> Coroutine[int, None, Outcome]:
     """The party's whole part in the run, over channels of any kind."""
@@ -183,11 +183,11 @@ class Seat:
 
     def follow(self, progress: Progress) -> None:
         """Count time by phase, and tell `progress` where this party stands."""
-        trees = self.file.terms.parameters.num_iterations
+        long, rounds = self.file.terms.rounds
 
         def entered(phase: str, round: int) -> None:
             self.watch.switch(phase)
-            progress.enter(phase, round, trees if phase == "train" else 1)
+            progress.enter(phase, round, rounds if phase == long else 1)
 
         self.desk.on_enter = entered
 
@@ -212,13 +212,14 @@ class Seat:
         (self.folder / "share.json").write_bytes(outcome.share)
         np.save(self.folder / "rows.npy", outcome.rows)
         write_whole(self.folder / "customers.json", {"digest": mine.digest})
+        for name, content in outcome.files.items():
+            (self.folder / name).write_bytes(content)
         if isinstance(outcome, ActiveOutcome):
             parts = np.where(outcome.holdout, 2, outcome.parts.validation.astype(np.int8)).astype(np.int8)
             np.save(self.folder / "parts.npy", parts)
             if self.file.terms.psi.decoys:
                 np.save(self.folder / "places.npy", outcome.shown.places)
             (self.folder / "predictions.csv").write_bytes(predictions(mine.ids, outcome))
-            (self.folder / "decisions.npy").write_bytes(decisions(outcome))
         report = {
             "party": self.name,
             "rows": len(mine.tokens),
@@ -244,19 +245,17 @@ class Seat:
 
 
 def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
-    """`id,label,pd` of the hold-out, in the order of the party's own table; `ids` as the table writes them."""
+    """`id,label,pd` of the hold-out, of a scorecard also `points`, in the order of the party's own table.
+
+    `ids`: as the table writes them.
+    """
     rows = outcome.rows[outcome.holdout]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "label", "pd"])
+    scored = outcome.points is not None
+    writer.writerow(["id", "label", "pd", *(["points"] if scored else [])])
     for place in np.argsort(rows).tolist():
         row = int(rows[place])
-        writer.writerow([ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))])
+        found = [ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))]
+        writer.writerow(found if outcome.points is None else [*found, int(outcome.points[place])])
     return text.getvalue().encode()
-
-
-def decisions(outcome: ActiveOutcome) -> bytes:
-    """What every split of the model says of the hold-out, in the order of the aligned rows: a .npy file of bits."""
-    file = io.BytesIO()
-    np.save(file, np.packbits(np.concatenate(outcome.decisions), axis=1))
-    return file.getvalue()

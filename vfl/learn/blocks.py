@@ -35,7 +35,7 @@ Reals = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 _DAMPING = 1e-4
 """What holds a block back, as a share of the curvature of a column of variance 1: an L1 penalty is a slope that some
-combinations of columns hardly resist, as long as no coefficient knows that it comes to 0. It is nothing at the solution.
+combinations of columns hardly resist, as long as none has come to 0. At the solution it is nothing.
 """
 _NEW = 1e-3
 """A direction says something new if as much of it is not in the span of those before."""

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import difflib
+from collections.abc import Mapping
+from dataclasses import dataclass, fields
+from typing import Any
 
+from vfl.errors import UsageError
+from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
 from vfl.learn.options import Options, option
 
 SIGNS = ("free", "positive")
@@ -38,3 +43,44 @@ class ScorecardParameters(Options):
     def bounded(self) -> bool:
         """Whether coefficients may be held at 0."""
         return self.l1 > 0.0 or self.signs == "positive"
+
+
+@dataclass(frozen=True)
+class ScorecardModel:
+    """All that is agreed about a scorecard: bins, selection, coefficients and points, under one set of names."""
+
+    binning: BinningParameters
+    selecting: SelectionParameters
+    card: ScorecardParameters
+
+    @classmethod
+    def from_mapping(cls, values: Mapping[str, object]) -> ScorecardModel:
+        """From names and values. Raises UsageError for an unknown name, and for a value that cannot be."""
+        known = {each.name: kind for kind in KINDS for each in fields(kind)}
+        for name in values:
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                meant = f"Did you mean {near[0]!r}? " if near else ""
+                raise UsageError(f"unknown parameter {name!r}", remedy=f"{meant}Parameters: {', '.join(known)}.")
+
+        def own(kind: type[Options]) -> dict[str, object]:
+            return {name: value for name, value in values.items() if known[name] is kind}
+
+        found = cls(
+            BinningParameters.from_mapping(own(BinningParameters)),
+            SelectionParameters.from_mapping(own(SelectionParameters)),
+            ScorecardParameters.from_mapping(own(ScorecardParameters)),
+        )
+        if not found.binning.share_woe:
+            raise UsageError(
+                "parameter 'share_woe' is False, but partners weigh their own bins",
+                remedy="Leave share_woe at true for a scorecard.",
+            )
+        return found
+
+    def as_dict(self) -> dict[str, Any]:
+        """Every parameter by name."""
+        return {**self.binning.as_dict(), **self.selecting.as_dict(), **self.card.as_dict()}
+
+
+KINDS: tuple[type[Options], ...] = (BinningParameters, SelectionParameters, ScorecardParameters)
