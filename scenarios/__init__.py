@@ -32,10 +32,11 @@ def describe(name: str) -> str:
     return "\n".join(lines)
 
 
-def materialise(name: str, folder: Path, parties: list[str] | None = None) -> Path:
+def materialise(name: str, folder: Path, parties: list[str] | None = None, kind: str = "gbdt") -> Path:
     """Write the party tables and `scenario.toml` into the folder; the path of `scenario.toml`.
 
-    `parties` keeps these parties only; the one with the label must be among them. The same call writes the same bytes.
+    `kind`: of the model, gbdt or scorecard. `parties` keeps these parties only; the one with the label must be among
+    them. The same call writes the same bytes.
     Raises UsageError for an unknown scenario or party, or a folder that cannot be written.
     """
     story = _story(name)
@@ -52,7 +53,7 @@ def materialise(name: str, folder: Path, parties: list[str] | None = None) -> Pa
             remedy=f"Choose {bank} and one or more of {others}.",
         )
     try:
-        return write(story, kept, Path(folder))
+        return write(story, kept, Path(folder), kind)
     except OSError as error:
         raise UsageError(
             f"folder {shown(folder)} cannot be written: {error.strerror}", remedy="Choose another folder."

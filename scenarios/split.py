@@ -67,7 +67,7 @@ class Story:
 Rows = list[list[str]]
 
 
-def write(story: Story, parts: Sequence[Part], folder: Path) -> Path:
+def write(story: Story, parts: Sequence[Part], folder: Path, kind: str = "gbdt") -> Path:
     """Write the tables of these parts and scenario.toml; the path of the latter."""
     folder.mkdir(parents=True, exist_ok=True)
     source = read_source(story)
@@ -79,7 +79,7 @@ def write(story: Story, parts: Sequence[Part], folder: Path) -> Path:
         else:
             _write_csv(target, header, rows)
     toml = folder / "scenario.toml"
-    toml.write_text(scenario_toml(story, parts), encoding="utf-8", newline="\n")
+    toml.write_text(scenario_toml(story, parts, kind), encoding="utf-8", newline="\n")
     return toml
 
 
@@ -114,7 +114,7 @@ def party_rows(story: Story, part: Part, source: Mapping[str, list[str]]) -> tup
     return list(wanted), [rows[at] for at in order]
 
 
-def scenario_toml(story: Story, parts: Sequence[Part]) -> str:
+def scenario_toml(story: Story, parts: Sequence[Part], kind: str = "gbdt") -> str:
     """The scenario file, as a user would write it."""
     lines = ["# " + story.title[0].upper() + story.title[1:], f"# {story.origin}", ""]
     lines += ["[scenario]", f'name = "{story.name}"', ""]
@@ -130,7 +130,8 @@ def scenario_toml(story: Story, parts: Sequence[Part]) -> str:
             lines += ["", f"[party.{part.name}.reasons]"]
             lines += [f'{name} = "{words}"' for name, words in part.reasons.items()]
         lines.append("")
-    lines += ["[model]", 'kind = "gbdt"', *(f"{name} = {value}" for name, value in story.model.items()), ""]
+    options = story.model if kind == "gbdt" else {}  # a scorecard is made with its defaults
+    lines += ["[model]", f'kind = "{kind}"', *(f"{name} = {value}" for name, value in options.items()), ""]
     lines += ["[psi]", f'id_rule = "phone-{story.country}@1"']
     lines += ['duplicates = "first"'] if story.duplicates else []
     lines += ["", "[holdout]", "fraction = 0.3", "seed = 5", ""]

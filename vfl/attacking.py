@@ -20,6 +20,7 @@ from vfl.errors import UsageError
 from vfl.protocols.boost import NodeQuery, QueryBlock, SplitsChosen, TrainingRows, TreeBlock
 from vfl.randomness import Randomness
 from vfl.seat import RunFile, read_own_holding
+from vfl.terms import GBDT
 from vfl.transcripts import pick_received
 from vfl.wire import unpack
 
@@ -45,6 +46,8 @@ def measure(folder: Path, file: RunFile, times: int = 1) -> dict[str, Any]:
 
     A run too small for a figure has none.
     """
+    if file.terms.kind != GBDT:
+        return {}
     truth = _truth(folder, file)
     found: dict[str, list[dict[str, float | int]]] = {}
     metadata: dict[str, float] = {}
@@ -104,6 +107,8 @@ def _truth(folder: Path, file: RunFile) -> Labels:
 
 def _view(folder: Path, file: RunFile, party: str, truth: Labels) -> tuple[PassiveView, Labels]:
     """What a passive party saw of the customers that trained, and their labels."""
+    if file.terms.kind != GBDT:
+        raise UsageError("this run made a scorecard, which has no tree nodes", remedy="name a run of boosted trees")
     names = [member.name for member in file.agreement.passives]
     if party not in names:
         raise UsageError(f"no passive party {party!r} in this run", remedy=f"name one of {', '.join(names)}")

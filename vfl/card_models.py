@@ -68,7 +68,7 @@ def verdict_lines(owners: Sequence[str], verdicts: Sequence[Verdict]) -> list[di
 
 
 def card_table(card: Card, tests: Inference | None, base: tuple[float, int, Inference | None] | None = None) -> bytes:
-    """The party's lines as CSV, a row for each attribute. `base`: at the active party intercept, its points and tests."""
+    """The party's lines as CSV, a row for each attribute. `base`: at the active party intercept, points and tests."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow(["feature", "attribute", "woe", "points", "coefficient", "standard_error", "p_value"])

@@ -49,6 +49,9 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned."),
     ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
+    ] = None,
     seed: Annotated[
         str | None, typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
     ] = None,
@@ -62,7 +65,7 @@ def run(
     """
     from vfl import commands  # imported late: `--help` must not pay for numpy
 
-    commands.run(scenario, out, as_json, config_check, processes, parties, resume, seed, timeout, aligned)
+    commands.run(scenario, out, as_json, config_check, processes, parties, resume, seed, timeout, aligned, model)
 
 
 @app.command()

@@ -16,7 +16,7 @@ from rich.console import Console
 
 from scenarios import materialise, scenario_names
 from vfl import attacking, replaying
-from vfl.config import load_scenario
+from vfl.config import MODELS, load_scenario
 from vfl.errors import UsageError
 from vfl.holding import Holding
 from vfl.present import show_attacks, show_check, show_summary
@@ -41,9 +41,11 @@ def run(
     seed: str | None,
     timeout: float,
     aligned: Path | None,
+    model: str | None,
 ) -> None:
     """`tallystick run`."""
-    name, load = loader(scenario, [name.strip() for name in parties.split(",")] if parties is not None else None)
+    kept = [name.strip() for name in parties.split(",")] if parties is not None else None
+    name, load = loader(scenario, kept, model)
     if config_check:
         check(load, as_json)
         return
@@ -55,17 +57,18 @@ def run(
         with shown() as progress:
             summary = run_scenario(load, Options(out, processes, resume, fixed, timeout, aligned), progress)
     except KeyboardInterrupt:
-        _interrupted(scenario, out, parties)
+        _interrupted(scenario, out, parties, model)
     if as_json:
         _write_json(summary.body, indent=2)
     else:
         show_summary(summary, out, Console())
 
 
-def _interrupted(scenario: str, out: Path, parties: str | None) -> NoReturn:
+def _interrupted(scenario: str, out: Path, parties: str | None, model: str | None) -> NoReturn:
     """Say what is left of the run and how it can go on."""
     if partial_of(out).exists():
         again = ["tallystick", "run", scenario, "--out", str(out), *(["--parties", parties] if parties else [])]
+        again += ["--model", model] if model else []
         sys.stderr.write(f"interrupted: what was reached is in {partial_of(out)}\n")
         sys.stderr.write(f"  to do: go on with `{shlex.join([*again, '--resume'])}`, or remove the directory\n")
     else:
@@ -79,10 +82,20 @@ def _write_json(body: Mapping[str, object], indent: int | None = None) -> None:
     sys.stdout.flush()
 
 
-def loader(scenario: str, parties: list[str] | None) -> tuple[str, Load]:
-    """Name of the scenario of that name or file, and how to get it; a shipped one writes its tables into a folder."""
+def loader(scenario: str, parties: list[str] | None, model: str | None = None) -> tuple[str, Load]:
+    """Name of the scenario of that name or file, and how to get it; a shipped one writes its tables into a folder.
+
+    `model`: the kind for a shipped scenario, by default that of MODELS that comes first.
+    """
+    if model is not None and model not in MODELS:
+        raise UsageError(f"--model is {model!r}", remedy=f"Name one of {', '.join(MODELS)}.")
     if scenario in scenario_names():
-        return scenario, lambda folder: load_scenario(materialise(scenario, folder, parties))
+        kind = model or MODELS[0]
+        return scenario, lambda folder: load_scenario(materialise(scenario, folder, parties, kind))
+    if model is not None:
+        raise UsageError(
+            "--model is for shipped scenarios", remedy=f'Write kind = "{model}" under [model] of the file.'
+        )
     if not scenario.lower().endswith(".toml"):
         raise UsageError(
             f"there is no scenario {scenario!r}", remedy=f"{closest(scenario, scenario_names())} Or name a .toml file."

@@ -14,7 +14,7 @@
     role = "passive"
     table = "telecom.parquet"
     id = "phone"
-    [model]                      # LightGBM's parameter names
+    [model]                      # kind = "gbdt" with LightGBM's parameter names, or kind = "scorecard"
     [privacy]
     [psi]
     [holdout]
@@ -38,10 +38,11 @@ from vfl.decoys import MOST
 from vfl.errors import UsageError
 from vfl.ids import DUPLICATE_POLICIES, rule_names
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.scorecard_parameters import ScorecardModel
 from vfl.table import closest, shown
 
 ROLES = ("active", "passive")
-MODELS = ("gbdt",)
+MODELS = ("gbdt", "scorecard")
 PROTOCOLS = ("x25519", "kkrt", "auto")
 LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
@@ -108,11 +109,16 @@ class Scenario:
 
     name: str
     parties: tuple[PartyConfig, ...]
-    model: GBDTParameters
+    model: GBDTParameters | ScorecardModel
     privacy: PrivacyConfig
     psi: PsiConfig
     holdout: HoldoutConfig
     source: Path
+
+    @property
+    def kind(self) -> str:
+        """Of the model, one of MODELS."""
+        return MODELS[1] if isinstance(self.model, ScorecardModel) else MODELS[0]
 
     @property
     def active(self) -> PartyConfig:
@@ -236,13 +242,15 @@ def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
     return PartyConfig(name, role, folder / path, ids, label, features, reasons)
 
 
-def _model(table: _Reader) -> GBDTParameters:
-    table.choice("kind", MODELS, default=MODELS[0])
+def _model(table: _Reader) -> GBDTParameters | ScorecardModel:
+    kind = table.choice("kind", MODELS, default=MODELS[0])
     values = {key: value for key, value in table.raw.items() if key != "kind"}
     for key, value in values.items():
         if isinstance(value, int) and value not in _INT64:
             raise UsageError(f"{table.place(key)} is {shown(value)}", remedy="Whole numbers have 64 bits at most.")
     try:
+        if kind == MODELS[1]:
+            return ScorecardModel.from_mapping(values)
         parameters = GBDTParameters.from_mapping(values)
     except UsageError as error:
         raise UsageError(f"{table.place()}: {error}", remedy=error.remedy) from None
@@ -322,7 +330,17 @@ def _check_together(scenario: Scenario) -> None:
             f"{shown(privacy.scheme)} has no noise on sums",
             remedy='Write scheme = "lattice", or leave cell_noise out.',
         )
-    if privacy.cell_noise and not scenario.model.min_sum_hessian_in_leaf:
+    if privacy.cell_noise and isinstance(scenario.model, ScorecardModel):
+        raise UsageError(
+            f"{scenario.source.name}: [privacy] cell_noise is {privacy.cell_noise:g}, but a scorecard counts exactly",
+            remedy="Leave cell_noise out.",
+        )
+    if privacy.merge_models and isinstance(scenario.model, ScorecardModel):
+        raise UsageError(
+            f"{scenario.source.name}: [privacy] merge_models is true, but the parts of a scorecard are not merged",
+            remedy="Leave merge_models out.",
+        )
+    if privacy.cell_noise and isinstance(scenario.model, GBDTParameters) and not scenario.model.min_sum_hessian_in_leaf:
         raise UsageError(
             f"{scenario.source.name}: [model] min_sum_hessian_in_leaf is 0, but noisy sums may be below 0",
             remedy="Leave it at its default, or leave [privacy] cell_noise out.",

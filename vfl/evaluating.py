@@ -26,7 +26,7 @@ from vfl.learn.recalibration import MAPS, Platt, cross_fitted
 from vfl.learn.resampling import Resampled, interval, resample
 from vfl.learn.stability import band
 from vfl.randomness import Randomness
-from vfl.scores import PARTS, Scores
+from vfl.scores import MODELS, PARTS, Scores
 from vfl.seat import RunFile
 
 Reals = npt.NDArray[np.float64]
@@ -61,7 +61,7 @@ def evaluate(directory: Path, parameters: EvaluationParameters, cutoffs: Sequenc
     file = RunFile.read(directory)
     agreement = file.agreement
     run = {"scenario": agreement.scenario, "run": file.run, "active": agreement.active.name, "note": NOTE}
-    return {**run, **judge(Scores.read(directory), parameters, cutoffs)}
+    return {**run, **judge(Scores.read(directory).only(MODELS), parameters, cutoffs)}
 
 
 def judge(scores: Scores, parameters: EvaluationParameters, cutoffs: Sequence[float] = ()) -> dict[str, Any]:

@@ -23,6 +23,7 @@ from vfl.learn.objective import sigmoid
 from vfl.models import read_ensemble, require_share
 from vfl.reasons import Column, Reason, columns_of, reasons
 from vfl.seat import RunFile
+from vfl.terms import GBDT
 
 Flags = npt.NDArray[np.bool_]
 Reals = npt.NDArray[np.float64]
@@ -68,6 +69,11 @@ def explain(directory: Path) -> Explained:
     """
     file = RunFile.read(directory)
     agreement = file.agreement
+    if file.terms.kind != GBDT:
+        raise UsageError(
+            "this run made a scorecard, which is its own explanation",
+            remedy="Read scorecard.csv in each party's folder: the points of every attribute.",
+        )
     folder = directory / agreement.active.name
     share = _bytes(folder / "share.json")
     require_share(share, agreement, agreement.active.name)

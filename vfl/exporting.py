@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from vfl.card_models import require_card
 from vfl.errors import UsageError
 from vfl.merging import merged_text
 from vfl.models import require_share
 from vfl.seat import RunFile
+from vfl.terms import SCORECARD
 
 
 def share(directory: Path, party: str | None) -> bytes:
@@ -20,7 +22,8 @@ def share(directory: Path, party: str | None) -> bytes:
     if name not in file.keys:
         raise UsageError(f"no party {name!r} in this run", remedy=f"name one of {', '.join(file.keys)}")
     found = _read(directory, name)
-    require_share(found, file.agreement, name)
+    check = require_card if file.terms.kind == SCORECARD else require_share
+    check(found, file.agreement, name)
     return found
 
 
@@ -30,6 +33,8 @@ def merged(directory: Path) -> bytes:
     Raises AgreementError if the agreement does not allow it, UsageError if a share is missing or does not fit.
     """
     file = RunFile.read(directory)
+    if file.terms.kind == SCORECARD:
+        raise UsageError("a scorecard is no LightGBM model", remedy="export the shares as json")
     shares = {member.name: _read(directory, member.name) for member in file.agreement.members}
     return merged_text(file.agreement, file.terms.parameters, shares).encode()
 

@@ -22,6 +22,12 @@ _MODELS = {
     "bank_only": "{active} alone (LightGBM)",
     "pooled_lightgbm": "all columns pooled (simulation only)",
 }
+_CARDS = {
+    "federated": "joint scorecard, encrypted",
+    "bank_only": "{active} alone (scorecard)",
+    "pooled_lightgbm": "all pooled (LightGBM, simulation only)",
+    "pooled_scorecard": "all pooled (scorecard, simulation only)",
+}
 
 
 def show_summary(summary: Summary, out: Path, console: Console) -> None:
@@ -36,12 +42,28 @@ def show_summary(summary: Summary, out: Path, console: Console) -> None:
         f"Ledger:  {ledger['entries']:,} signed entries, {ledger['checkpoints']} countersigned checkpoints, "
         f"{ledger['overhead_fraction']:.1%} of CPU",
         *_inference(body.get("attacks", {})),
+        *_card(body),
         f"Privacy: level {privacy['level']}, scheme {_scheme(privacy)}, "
         f"bins of {privacy['min_bin_population']} rows or more",
         *([f"Decoys:  {body['decoys_note']}"] if "decoys_note" in body else []),
         f"Results: {out}: summary.json, predictions.csv, one folder a party",
         f"Verify:  python -m ledger verify {out / 'audit.bundle'} --policy {out / 'policy.txt'}",
     )
+
+
+def _card(body: Mapping[str, Any]) -> list[str]:
+    """How the fit of a scorecard went."""
+    if "scorecard" not in body:
+        return []
+    card = body["scorecard"]
+    lines = ", ".join(f"{count} of {party}" for party, count in card["features"].items())
+    told = ", ".join(f"{party} {count}" for party, count in card["numbers_told"].items())
+    found = "with" if card["standard_errors"] else "without"
+    settled = "settled" if card["converged"] else "NOT settled: allow more iterations"
+    return [
+        f"Card:    features {lines}; coefficients {settled}, {found} standard errors",
+        *([f"         numbers told of each training row: {told}"] if told else []),
+    ]
 
 
 def _scheme(privacy: Mapping[str, Any]) -> str:
@@ -93,8 +115,9 @@ def _metrics(body: Mapping[str, Any]) -> Table:
     around = body["intervals"]
     table = _table("model", "AUC", f"{around['confidence']:.0%} interval", "KS", "Gini")
     active = next(iter(body["cpu_seconds"]))
+    called = _MODELS if body["model"] == "gbdt" else _CARDS
     for name, found in body["metrics"].items():
-        label, (low, high) = _MODELS[name].format(active=active), around[name]["auc"]
+        label, (low, high) = called[name].format(active=active), around[name]["auc"]
         auc, ks, gini = (f"{found[figure]:.4f}" for figure in ("auc", "ks", "gini"))
         table.add_row(label, auc, f"{low:.3f}-{high:.3f}", ks, gini)
     return table

@@ -1,6 +1,6 @@
 """`scores.csv` of a simulated run: what each model says of every common customer, side by side.
 
-    id,part,label,federated,bank_only,pooled_lightgbm
+    id,part,label,federated,bank_only,pooled_lightgbm        and of a scorecard pooled_scorecard
 
 In the order of the active party's table. `part` is train, validation or holdout; the scores are probabilities of label
 1. The joint model's hold-out scores are those of the run; its others, and the two comparisons, are computed at the end
@@ -12,7 +12,7 @@ from __future__ import annotations
 import csv
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +30,8 @@ FILE = "scores.csv"
 PARTS = ("train", "validation", "holdout")
 """By the codes of `parts.npy`."""
 MODELS = ("federated", "bank_only", "pooled_lightgbm")
+POOLED_SCORECARD = "pooled_scorecard"
+"""Beside them where the joint model is a scorecard: the same of all columns in one table."""
 _HELD_OUT = PARTS.index("holdout")
 _ROWS_AT_ONCE = 50_000
 
@@ -48,12 +50,16 @@ class Scores:
         """Who was held out, bool[n]."""
         return np.asarray(self.part == _HELD_OUT)
 
+    def only(self, models: Sequence[str]) -> Scores:
+        """The same with these models, in this order."""
+        return replace(self, scores={model: self.scores[model] for model in models})
+
     def write(self, folder: Path) -> None:
         """Into `folder`/scores.csv."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["id", "part", "label", *MODELS])
-        columns = [map(repr, self.scores[model].tolist()) for model in MODELS]
+        writer.writerow(["id", "part", "label", *self.scores])
+        columns = [map(repr, score.tolist()) for score in self.scores.values()]
         names = (PARTS[code] for code in self.part.tolist())
         writer.writerows(zip(self.ids, names, self.labels.tolist(), *columns, strict=True))
         write_data(folder / FILE, text.getvalue().encode())
@@ -64,10 +70,12 @@ class Scores:
         path = folder / FILE
         try:
             with path.open(encoding="utf-8", newline="") as file:
-                rows = list(csv.DictReader(file, strict=True))
+                reader = csv.DictReader(file, strict=True)
+                rows, found = list(reader), reader.fieldnames or ()
             part = np.array([PARTS.index(row["part"]) for row in rows], np.int8)
             labels = np.array([row["label"] for row in rows]).astype(np.int8)
-            scores = {model: np.array([float(row[model]) for row in rows]) for model in MODELS}
+            models = (*MODELS, *([POOLED_SCORECARD] if POOLED_SCORECARD in found else []))
+            scores = {model: np.array([float(row[model]) for row in rows]) for model in models}
             if not all(np.isfinite(score).all() for score in scores.values()):
                 raise ValueError("a score is no number")
             return cls([row["id"] for row in rows], part, labels, scores)

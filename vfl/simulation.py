@@ -28,6 +28,7 @@ from vfl.desk import memory_links
 from vfl.errors import AgreementError, UsageError
 from vfl.files import refusals
 from vfl.holding import Holding, read_holding
+from vfl.learn.scorecard_parameters import ScorecardModel
 from vfl.notary import PeerKeys
 from vfl.processes import run_processes
 from vfl.progress import Progress, Silent
@@ -124,9 +125,7 @@ def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[st
     holdout: dict[str, Scalar] = (
         {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}
     )
-    # A bin that privacy would join afterwards is better not made: LightGBM's own minimum makes balanced bins.
-    least = max(scenario.model.min_data_in_bin, scenario.privacy.min_bin_population)
-    model = {"kind": "gbdt", **replace(scenario.model, min_data_in_bin=least).as_dict()}
+    model: dict[str, Scalar] = {"kind": scenario.kind, **_parameters(scenario)}
     members = []
     for party in (scenario.active, *scenario.passive):
         holding = read_holding(party, psi, holdout)
@@ -134,6 +133,15 @@ def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[st
         _require_reasons(scenario, party, holding.names)
         members.append(Member(party.name, party.role, holding.names, party.reasons))
     return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
+
+
+def _parameters(scenario: Scenario) -> dict[str, Scalar]:
+    """What is agreed about the model, every default written out."""
+    if isinstance(scenario.model, ScorecardModel):
+        return scenario.model.as_dict()
+    # A bin that privacy would join afterwards is better not made: LightGBM's own minimum makes balanced bins.
+    least = max(scenario.model.min_data_in_bin, scenario.privacy.min_bin_population)
+    return replace(scenario.model, min_data_in_bin=least).as_dict()
 
 
 def _require_reasons(scenario: Scenario, party: PartyConfig, features: Sequence[str]) -> None:

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from ledger.bundle import write_bundle
 from ledger.policy import Policy
 from vfl import __version__, attacking, evaluating
+from vfl.card_scores import card_scores, card_summary
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
@@ -31,9 +32,10 @@ from vfl.progress import Progress
 from vfl.scores import Scores, joint_scores, run_scores
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
+from vfl.terms import SCORECARD
 
 LIBRARIES = ("numpy", "pandas", "lightgbm", "phe", "gmpy2", "cryptography", "msgspec")
-_PUBLIC = ("scenario", "run", "rows", "metrics", "intervals", "attacks", "privacy", "versions")
+_PUBLIC = ("scenario", "run", "model", "rows", "metrics", "intervals", "attacks", "privacy", "versions")
 _HELD_OUT = 2
 
 
@@ -101,11 +103,15 @@ def _scores(folder: Path, file: RunFile) -> Scores:
     labels, code = holdings[0].labels[rows[0]], np.load(folder / agreement.active.name / "parts.npy")
     parts, everybody = Parts(code == 0, code == 1), np.ones(len(code), np.bool_)
     shares = [(folder / member.name / "share.json").read_bytes() for member in members]
-    scores = {
-        "federated": joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables),
-        "bank_only": lightgbm_scores(tables[0], labels, parts, everybody, file.terms.parameters),
-        "pooled_lightgbm": lightgbm_scores(np.hstack(tables), labels, parts, everybody, file.terms.parameters),
-    }
+    if file.terms.kind == SCORECARD:
+        names = [f"{member.name}.{feature}" for member in members for feature in member.features]
+        scores = card_scores(file.terms, shares, names, tables, labels, parts)
+    else:
+        scores = {
+            "federated": joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables),
+            "bank_only": lightgbm_scores(tables[0], labels, parts, everybody, file.terms.parameters),
+            "pooled_lightgbm": lightgbm_scores(np.hstack(tables), labels, parts, everybody, file.terms.parameters),
+        }
     order = np.argsort(rows[0])
     found = Scores([holdings[0].ids[row] for row in rows[0][order]], code[order], labels[order], {})
     scores = {name: score[order] for name, score in scores.items()}
@@ -128,7 +134,7 @@ def _real_rows(folder: Path, file: RunFile, name: str) -> npt.NDArray[np.int64]:
 
 
 def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any], intervals: Mapping[str, Any]) -> dict[str, Any]:
-    names = [member.name for member in file.agreement.members]
+    names, carded = [member.name for member in file.agreement.members], file.terms.kind == SCORECARD
     reports = {name: read_json(folder / name / "report.json", "a finished run") for name in names}
     times = {name: read_json(folder / name / "times.json", "a finished run") for name in names}
     active = file.agreement.active.name
@@ -139,6 +145,7 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any], intervals:
     return {
         "scenario": file.agreement.scenario,
         "run": file.run,
+        "model": file.terms.kind,
         "rows": {
             **{name: reports[name]["rows"] for name in names},
             "intersection": len(code),
@@ -149,6 +156,7 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any], intervals:
         },
         **_fewer_decoys(file.terms.psi.with_decoys(len(code)), shown),
         "features": {member.name: len(member.features) for member in file.agreement.members},
+        **({"scorecard": card_summary((folder / active / "share.json").read_bytes())} if carded else {}),
         "metrics": metrics,
         "intervals": intervals,
         "metrics_note": evaluating.NOTE,

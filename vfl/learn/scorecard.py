@@ -19,9 +19,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vfl.learn.collinearity import correlations
 from vfl.learn.logistic import Logistic
-from vfl.learn.scorecard_parameters import ScorecardParameters
-from vfl.learn.woe import WoeFeature, woe_matrix
+from vfl.learn.scorecard_parameters import ScorecardModel, ScorecardParameters
+from vfl.learn.selection import Candidate, screen, select
+from vfl.learn.stability import outside_training
+from vfl.learn.woe import WoeFeature, fit_features, woe_matrix
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -87,6 +90,45 @@ class Card:
             for feature, coefficient in zip(self.features, self.coefficients.tolist(), strict=True)
             for row, points in zip(feature.table(), self.scaling.points(feature, coefficient).tolist(), strict=True)
         ]
+
+
+@dataclass(frozen=True, eq=False)
+class Central:
+    """A scorecard of one table, as whoever holds all its columns makes it."""
+
+    card: Card
+    intercept: float
+    columns: tuple[int, ...]  # of the table, those that stay
+
+    @classmethod
+    def fit(
+        cls,
+        names: Sequence[str],
+        values: Reals,
+        labels: Labels,
+        train: npt.NDArray[np.bool_],
+        model: ScorecardModel,
+        min_population: int,
+    ) -> Central:
+        """Bins, selection and coefficients from training rows. `values`: float64[n, columns], `train`: bool[n].
+
+        Raises UsageError for a bad column, and where columns tell the classes apart.
+        """
+        made = fit_features(names, values, labels, train, model.binning, min_population)
+        psi = outside_training(made, values, train, model.selecting.min_psi_rows)
+        found = [Candidate(0, one.name, one.n_bins, one.iv or 0.0, index) for one, index in zip(made, psi, strict=True)]
+        screened = screen(found, model.selecting)
+        left = np.array([one.kept for one in screened], dtype=np.bool_)
+        matrix = woe_matrix([one for one, stays in zip(made, left, strict=True) if stays], values[:, left])
+        verdicts = select(screened, correlations(matrix[train]), model.selecting)
+        columns = tuple(number for number, one in enumerate(verdicts) if one.kept)
+        features = tuple(made[number] for number in columns)
+        fitted = central(features, values[train][:, list(columns)], labels[train], model.card)
+        return cls(Card(features, fitted.coefficients, Scaling.of(model.card)), fitted.intercept, columns)
+
+    def predictor(self, values: Reals) -> Reals:
+        """Log-odds of label 1: float64[n, columns of the table] -> float64[n]."""
+        return self.intercept + self.card.predictor(values[:, list(self.columns)])
 
 
 def central(features: Sequence[WoeFeature], values: Reals, labels: Labels, parameters: ScorecardParameters) -> Logistic:
