@@ -46,8 +46,6 @@ def measure(folder: Path, file: RunFile, times: int = 1) -> dict[str, Any]:
 
     A run too small for a figure has none.
     """
-    if file.terms.kind != GBDT:
-        return {}
     truth = _truth(folder, file)
     found: dict[str, list[dict[str, float | int]]] = {}
     metadata: dict[str, float] = {}
@@ -93,7 +91,12 @@ def _attack(view: PassiveView, labels: Labels, party: str, known: int, times: in
 
 
 def _truth(folder: Path, file: RunFile) -> Labels:
-    """What judges the guesses: the label of every row that passive parties were shown, -1 where none trained."""
+    """What judges the guesses: the label of every row that passive parties were shown, -1 where none trained.
+
+    Raises UsageError for a run without tree nodes.
+    """
+    if file.terms.kind != GBDT:
+        raise UsageError("this run made a scorecard, which has no tree nodes", remedy="name a run of boosted trees")
     active = folder / file.agreement.active.name
     holding = read_own_holding(active, file.agreement)
     assert holding.labels is not None
@@ -107,8 +110,6 @@ def _truth(folder: Path, file: RunFile) -> Labels:
 
 def _view(folder: Path, file: RunFile, party: str, truth: Labels) -> tuple[PassiveView, Labels]:
     """What a passive party saw of the customers that trained, and their labels."""
-    if file.terms.kind != GBDT:
-        raise UsageError("this run made a scorecard, which has no tree nodes", remedy="name a run of boosted trees")
     names = [member.name for member in file.agreement.passives]
     if party not in names:
         raise UsageError(f"no passive party {party!r} in this run", remedy=f"name one of {', '.join(names)}")

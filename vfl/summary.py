@@ -32,7 +32,7 @@ from vfl.progress import Progress
 from vfl.scores import Scores, joint_scores, run_scores
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
-from vfl.terms import SCORECARD
+from vfl.terms import GBDT, SCORECARD
 
 LIBRARIES = ("numpy", "pandas", "lightgbm", "phe", "gmpy2", "cryptography", "msgspec")
 _PUBLIC = ("scenario", "run", "model", "rows", "metrics", "intervals", "attacks", "privacy", "versions")
@@ -57,7 +57,7 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     scores = _scores(folder, file)
     scores.write(folder)
     metrics, intervals = _metrics(scores), evaluating.intervals(scores)
-    attacks = attacking.measure(folder, file)
+    attacks = attacking.measure(folder, file) if file.terms.kind == GBDT else {}
     watch.switch("audit")
     progress.enter("audit", 0)
     identities = [identity_of(m.name, read_seed(folder / m.name)) for m in file.agreement.members]

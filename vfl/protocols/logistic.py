@@ -209,9 +209,14 @@ async def active(
         await send_rows(passives, g, h, holder.key, ResidualBlock, ResidualQuery, stream)
         largest = [await partner.improve(holder, curvature) for partner in partners]
         converged = max(largest, default=0.0) <= parameters.tolerance
-    for partner in partners:
-        await partner.channel.checkpoint()
+        await _end_round(passives)
+    await _end_round(passives)
     return ActiveFit(fit, tuple(partner.known for partner in partners), converged)
+
+
+async def _end_round(passives: Sequence[Channel]) -> None:
+    for passive in passives:
+        await passive.checkpoint()
 
 
 def _room(rows: int, coded: Sequence[Coded], parameters: ScorecardParameters) -> Room:
@@ -349,6 +354,7 @@ async def passive(
         require(0.0 < told.curvature <= 0.25, "an average of p (1 - p) is at most 1/4")
         sums = whole(evaluator.join(own, told.share), shares.bits(room))
         await active.send(owner.improve(np.ldexp(sums, -woe_bits), told.curvature))
+        await active.checkpoint()
     else:
         require(False, f"there are at most {parameters.iterations} steps")
     await active.checkpoint()
