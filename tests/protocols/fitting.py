@@ -67,7 +67,7 @@ def regression(
     risk = values @ (0.4 + 0.4 * rng.random(d)) + rng.logistic(size=rows)
     labels = (risk > np.quantile(risk, 0.6)).astype(np.int8)
     train = rng.random(rows) >= aside
-    binning = BinningParameters(max_prebins=bins, max_bins=bins, min_bin_share=0.0, significance=0.9)
+    binning = BinningParameters(max_prebins=bins, max_bins=bins, min_bin_share=0.0, significance=1.0, min_class_rows=1)
     return Regression(
         Features(values, owned, labels, Parts(train, ~train), binning), ScorecardParameters.from_mapping(agreed)
     )

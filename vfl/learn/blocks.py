@@ -37,6 +37,8 @@ _DAMPING = 1e-4
 """What holds a block back, as a share of the curvature of a column of variance 1: an L1 penalty is a slope that some
 combinations of columns hardly resist, as long as none has come to 0. At the solution it is nothing.
 """
+_STILL = 30.0
+"""A move of so many tolerances is held back by less than one of them."""
 _NEW = 1e-3
 """A direction says something new if as much of it is not in the span of those before."""
 
@@ -109,18 +111,20 @@ class JointFit:
         """The coefficients of a block's directions."""
         return [float(one) for one in self._blocks[block].coefficients]
 
-    def solve(self) -> None:
-        """The best intercept, own coefficients and combinations of directions.
+    def solve(self) -> bool:
+        """Find the best intercept, own coefficients and combinations of directions; whether damping had no part in it.
 
         Raises UsageError where the columns tell the classes apart.
         """
         sizes = [len(self._own), *(len(block.told) for block in self._blocks)]
         start = np.concatenate([self._own, *(block.coefficients for block in self._blocks)])
-        found = np.split(minimise(self._problem(sizes), start), np.cumsum(sizes)[:-1])
+        end = minimise(self._problem(sizes), start)
+        found = np.split(end, np.cumsum(sizes)[:-1])
         self._own = found[0]
         for block, coefficients in zip(self._blocks, found[1:], strict=True):
             block.coefficients = coefficients
         require_finite(self.predictor())
+        return not self._damping or bool(np.abs(end - start).max() <= _STILL * self._parameters.tolerance)
 
     def _problem(self, sizes: Sequence[int]) -> Problem:
         parameters, own, total = self._parameters, sizes[0], sum(sizes)
@@ -231,7 +235,7 @@ class OwnBlock:
             slope = self._choose_signs(slope)
         direction = self._newton(slope, curvature)
         largest = float(np.abs(direction).max(initial=0.0))
-        if largest == 0.0 or self._known(direction):
+        if largest == 0.0 or self._known(direction / largest):
             return 0.0, None
         return largest, self._tell(direction / largest)
 

@@ -71,6 +71,8 @@ Labels = npt.NDArray[np.int8]
 MAX_TOLD = 1000
 FARTHEST = 1e6
 """No coefficient, and no combination of directions, is as large."""
+FLATTEST = 1e-9
+"""Models are not as sure of all customers."""
 
 
 class FitRows(Message, frozen=True):
@@ -196,19 +198,20 @@ async def active(
         await partner.hear_start(holder)
     converged = False
     for step in range(parameters.iterations):
-        fit.solve()
+        settled = fit.solve()
         most = parameters.iterations - 2  # a direction, and a start anew, may still come
         closed = converged or step > most or any(partner.known.told > most for partner in partners)
         for partner in partners:
-            await partner.move(step, closed)
+            settled &= await partner.move(step, closed)
         if closed:
             break
         r, curvature = fit.residuals()
+        curvature = max(curvature, FLATTEST)
         stream = rng.child(f"residuals/{step}")
         g, h = (shown.spread(_over(parts, half))[shown.train] for half in halves(r, bits))
         await send_rows(passives, g, h, holder.key, ResidualBlock, ResidualQuery, stream)
         largest = [await partner.improve(holder, curvature) for partner in partners]
-        converged = max(largest, default=0.0) <= parameters.tolerance
+        converged = settled and max(largest, default=0.0) <= parameters.tolerance
         await _end_round(passives)
     await _end_round(passives)
     return ActiveFit(fit, tuple(partner.known for partner in partners), converged)
@@ -290,14 +293,15 @@ class _Partner:
         require(said.predictor, "the start is told")
         self._restart(said)
 
-    async def move(self, step: int, closed: bool) -> None:
-        """Tell the best combination; hear whether a coefficient came to 0."""
+    async def move(self, step: int, closed: bool) -> bool:
+        """Tell the best combination; False if a coefficient came to 0, so that it is another."""
         self.channel.enter("fit", step)
         await self.channel.send(Combination(self.fit.combination(self.known.number), closed))
         said = await self.channel.recv(Standing)
         if said.predictor:
             require(self.parameters.bounded, "without penalties and forced signs every combination will do")
             self._restart(said)
+        return not said.predictor
 
     async def improve(self, holder: ShareHolder, curvature: float) -> float:
         """Give the masked gradient back, and hear where it leads: the largest change to a coefficient."""
@@ -351,7 +355,7 @@ async def passive(
         sealed, own = evaluator.answer(coded.weights, rng.child(f"mask/{step}"))
         await active.send(MaskedSums(sealed))
         told = await active.recv(MaskedGradient)
-        require(0.0 < told.curvature <= 0.25, "an average of p (1 - p) is at most 1/4")
+        require(FLATTEST <= told.curvature <= 0.25, f"an average of p (1 - p) is from {FLATTEST:g} to 1/4")
         sums = whole(evaluator.join(own, told.share), shares.bits(room))
         await active.send(owner.improve(np.ldexp(sums, -woe_bits), told.curvature))
         await active.checkpoint()
