@@ -24,7 +24,7 @@ from vfl.learn.objective import sigmoid
 Reals = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]
 MAX_STEPS = 100
-_SWEEPS = 2000
+_SWEEPS, _TRY = 200, 5
 _SUFFICIENT = 1e-4
 _FLAT = 1e-11
 """Directions with less curvature than this share of the greatest are left alone."""
@@ -104,11 +104,13 @@ def _newton(hessian: Reals, gradient: Reals) -> Reals:
 
 
 def _proximal(problem: Problem, at: Reals, gradient: Reals, hessian: Reals) -> Reals:
-    """The step to the minimum of the quadratic model with L1 penalties and bounds, one coordinate after the other."""
+    """The step to the minimum of the quadratic model with L1 penalties and bounds.
+
+    Coordinates one after the other until it is known which are at 0, then all others at once.
+    """
     diagonal, to = np.diag(hessian), at.copy()
     slope = gradient.copy()  # of the model's smooth part, at `to`
-    for _ in range(_SWEEPS):
-        largest = 0.0
+    for sweep in range(1, _SWEEPS + 1):
         for j in np.flatnonzero(diagonal > 1e-300).tolist():
             free = diagonal[j] * to[j] - slope[j]
             shrunk = np.sign(free) * max(abs(free) - problem.l1[j], 0.0) / diagonal[j]
@@ -116,10 +118,24 @@ def _proximal(problem: Problem, at: Reals, gradient: Reals, hessian: Reals) -> R
             if change:
                 to[j] += change
                 slope += change * hessian[:, j]
-                largest = max(largest, abs(change) * np.sqrt(diagonal[j]))
-        if largest <= 1e-13 * np.sqrt(diagonal.max(initial=1.0)):
-            break
+        if sweep % _TRY == 0 and (found := _all_at_once(problem, to, slope, hessian)) is not None:
+            return np.asarray(found - at, dtype=np.float64)
     return np.asarray(to - at, dtype=np.float64)
+
+
+def _all_at_once(problem: Problem, to: Reals, slope: Reals, hessian: Reals) -> Reals | None:
+    """The model's minimum if the coordinates that are at 0 in `to` are there too, and the others on the same side."""
+    held = (problem.l1 > 0.0) | np.isfinite(problem.lower)
+    free = ~held | (to != 0.0)
+    found, pull = to.copy(), slope + problem.l1 * np.sign(to)
+    found[free] += _newton(hessian[np.ix_(free, free)], pull[free])
+    if (np.sign(found[held]) != np.sign(to[held])).any():
+        return None
+    left = (slope + hessian @ (found - to))[~free]
+    l1, slack = problem.l1[~free], 1e-9 * (1.0 + np.abs(slope).max(initial=0.0))
+    rising = np.isneginf(problem.lower[~free])  # these may go either way
+    wanted = (left < -l1 - slack) | (rising & (left > l1 + slack))
+    return None if wanted.any() else found
 
 
 def require_finite(scores: Reals) -> None:
