@@ -62,7 +62,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     records: list[list[SplitRecord]] = [[], []]
     grown: list[Tree] = [drawn_tree(values, records, leaves, draw) for _ in range(trees)]
     features = (tuple(record.feature for record in records[1]),)
-    model = Ensemble(-1.0, tuple(grown), tuple(records[0]), features)
+    model = Ensemble((-1.0,), tuple(grown), tuple(records[0]), features)
     decisions = [np.stack([go_left(of[:, r.feature], r) for r in its]) for of, its in zip(values, records, strict=True)]
 
     start = time.process_time()

@@ -26,8 +26,8 @@ from vfl.channel import Channel, lockstep
 from vfl.crypto.schemes import LEVELS, SchemeTerms
 from vfl.desk import Desk, MemoryTranscript, NoNotary, memory_links
 from vfl.learn.collinearity import correlations
-from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import METHODS, BinningParameters, SelectionParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.woe import fit_features, woe_matrix
 from vfl.protocols import correlate, woe
 from vfl.randomness import Randomness

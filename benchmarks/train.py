@@ -37,11 +37,11 @@ from benchmarks.options import add_shape, figures, new_parser, rounded, settle_s
 from benchmarks.parties import ACTIVE, RUN, Party, run_parties
 from vfl.crypto.schemes import SchemeTerms
 from vfl.learn.columns import Columns
-from vfl.learn.ensemble import Parts
 from vfl.learn.metrics import auc
 from vfl.learn.objective import sigmoid
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.reference import train_reference
+from vfl.learn.rounds import Parts, Target
 from vfl.protocols import boost, score
 
 MIN_BIN = 1
@@ -128,7 +128,7 @@ def _active(party: Party, given: Namespace) -> dict[str, Any]:
         names = [f"a{number}" for number in range(values.shape[1])]
         columns = Columns.fit(names, values, parts.train, parameters, MIN_BIN)
         counts = [given.passive_features] * given.parties
-        model = await boost.active(channels, counts, columns, y, parts, parameters, key, party.rng)
+        model = await boost.active(channels, counts, columns, Target(y), parts, parameters, key, party.rng)
         theirs = [
             await score.active(channel, parts.train, records)
             for channel, records in zip(channels, model.passive_records, strict=True)

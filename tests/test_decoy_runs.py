@@ -22,7 +22,7 @@ from vfl.crypto import ring
 from vfl.crypto.group import split
 from vfl.decoys import DECOY, Shown
 from vfl.errors import ProtocolError, UsageError
-from vfl.learn.ensemble import Parts
+from vfl.learn.rounds import Parts
 from vfl.protocols.boost import QueryBlock, TrainingRows
 from vfl.protocols.confirm_rows import Probes
 from vfl.protocols.intersect import Positions

@@ -17,8 +17,8 @@ from vfl.decoys import Shown
 from vfl.errors import BrokenPromise, UsageError
 from vfl.features import FeatureTerms
 from vfl.learn.collinearity import correlations
-from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.selection import Candidate, screen, select
 from vfl.learn.woe import fit_features, woe_matrix
 

@@ -92,13 +92,13 @@ def test_every_number_comes_back(records: list[SplitRecord], values: list[float]
     for leaf, value in enumerate(values[1:]):
         shape.split(leaf, 1 + leaf % 2, leaf // 2, value)
     cover = Cover(np.arange(1, len(values) + 1), np.array(values[::-1]), np.array(shape.gains))
-    model = Ensemble(values[0], (shape.tree(values, cover),), tuple(records), ((0, 1, 1), (0, 0)))
+    model = Ensemble((values[0],), (shape.tree(values, cover),), tuple(records), ((0, 1, 1), (0, 0)))
     assert_same(read_ensemble(active_share(WORLD.terms.agreement, outcome.columns, model)), model)
 
 
 def test_a_number_that_is_none_is_never_written() -> None:
     outcome = told().outcomes[ACTIVE]
-    broken = dataclasses.replace(outcome.model, init_score=float("nan"))
+    broken = dataclasses.replace(outcome.model, starts=(float("nan"),))
     with pytest.raises(ValueError, match="not JSON compliant"):
         active_share(WORLD.terms.agreement, outcome.columns, broken)
 
@@ -130,8 +130,8 @@ DAMAGE: dict[str, Callable[[], bytes]] = {
     "children as text": lambda: damaged(lambda b: b["trees"][0].update(left=["a"])),
     "a child beyond all numbers": lambda: damaged(lambda b: b["trees"][0].update(left=[2**40] * 3)),
     "an owner beyond all numbers": lambda: damaged(lambda b: b["trees"][0].update(owner=[2**20] * 3)),
-    "no start": lambda: damaged(lambda b: b.pop("init_score")),
-    "a start as text": lambda: damaged(lambda b: b.update(init_score="low")),
+    "no start": lambda: damaged(lambda b: b.pop("starts")),
+    "a start as text": lambda: damaged(lambda b: b.update(starts=["low"])),
     "features of others as a number": lambda: damaged(lambda b: b.update(passive_features=3)),
     "a tree without counts": lambda: damaged(lambda b: b["trees"][0].pop("leaf_count")),
     "a leaf without a count": lambda: damaged(lambda b: b["trees"][0]["leaf_count"].pop()),

@@ -92,4 +92,4 @@ def apart(whole: ReferenceModel) -> tuple[Ensemble, list[list[SplitRecord]]]:
         for tree in whole.trees
     )
     assert min(map(len, records)) > 2, "both parties take part"
-    return Ensemble(whole.init_score, trees, tuple(records[0]), (tuple(r.feature for r in records[1]),)), records
+    return Ensemble(whole.starts, trees, tuple(records[0]), (tuple(r.feature for r in records[1]),)), records

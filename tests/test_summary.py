@@ -15,8 +15,8 @@ from ledger.bundle import read_bundle
 from vfl import summary as summaries
 from vfl.clock import SystemClock
 from vfl.comparison import figures, lightgbm_scores
-from vfl.learn.ensemble import Parts
 from vfl.learn.metrics import auc, gini, ks
+from vfl.learn.rounds import Parts
 from vfl.models import read_ensemble, read_records
 from vfl.progress import Silent
 from vfl.scores import Scores, joint_scores

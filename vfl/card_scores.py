@@ -15,9 +15,9 @@ import numpy.typing as npt
 
 from vfl.card_models import read_card, read_share
 from vfl.comparison import lightgbm_scores
-from vfl.learn.ensemble import Parts
 from vfl.learn.objective import sigmoid
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.scorecard import Central
 from vfl.scores import POOLED_SCORECARD
 from vfl.terms import Terms

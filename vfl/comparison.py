@@ -12,9 +12,9 @@ import lightgbm
 import numpy as np
 import numpy.typing as npt
 
-from vfl.learn.ensemble import Parts
 from vfl.learn.metrics import auc, gini, ks
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Parts
 
 Reals = npt.NDArray[np.float64]
 Labels = npt.NDArray[np.int8]

@@ -7,6 +7,7 @@
     table = "bank.csv"           # relative to this file
     id = "customer_id"           # or a list of columns
     label = "default"            # 0/1, active party only
+    weight = "exposure"          # what each row counts in training, active party only; default: all the same
     features = ["income"]        # default: every other column
     [party.bank.reasons]         # what a customer reads where a feature speaks against them
     income = "Income is low for the amount"
@@ -58,7 +59,9 @@ _INT64 = range(-(2**63), 2**63)
 
 @dataclass(frozen=True)
 class PartyConfig:
-    """One party: its table, identifier column(s), words for customers by feature, and at the active party the label."""
+    """One party: its table, identifier column(s), words for customers by feature; of the active party also the label,
+    and if rows count differently the column that says so.
+    """
 
     name: str
     role: str
@@ -67,6 +70,7 @@ class PartyConfig:
     label: str | None = None
     features: tuple[str, ...] | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
+    weight: str | None = None
 
 
 @dataclass(frozen=True)
@@ -217,11 +221,17 @@ def _parties(table: _Reader, folder: Path) -> tuple[PartyConfig, ...]:
 
 
 def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
-    table.only("role", "table", "id", "label", "features", "reasons")
+    table.only("role", "table", "id", "label", "features", "reasons", "weight")
     role = table.choice("role", ROLES, required=True)
     path = table.text("table", required=True)
     ids = table.names("id", required=True)
     label, features, reasons = table.text("label"), table.names("features"), table.words("reasons")
+    weight = table.text("weight")
+    if weight is not None and role != "active":
+        raise UsageError(
+            f"{table.place()}: weight {shown(weight)} at a passive party",
+            remedy="Only the active party says what a customer counts: remove the key.",
+        )
     if (label is None) == (role == "active"):
         if label is None:
             raise UsageError(
@@ -231,15 +241,17 @@ def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
             f"{table.place()}: label {shown(label)} at a passive party",
             remedy='Only the active party holds a label: remove the key, or set role = "active".',
         )
-    repeated = set(ids) & {label, *(features or ())} | {label} & set(features or ())
+    parts = [*ids, *(features or ()), *(name for name in (label, weight) if name is not None)]
+    repeated = {name for name in parts if parts.count(name) > 1}
     if repeated:
-        both = shown(sorted(map(str, repeated))[0])
+        both = shown(sorted(repeated)[0])
         raise UsageError(
-            f"{table.place()}: column {both} is listed more than once", remedy="A column is id, label or feature."
+            f"{table.place()}: column {both} is listed more than once",
+            remedy="A column is id, label, weight or feature.",
         )
     if "\0" in path:
         raise UsageError(f"{table.place('table')} is {shown(path)}", remedy="Name a .csv, .csv.gz or .parquet file.")
-    return PartyConfig(name, role, folder / path, ids, label, features, reasons)
+    return PartyConfig(name, role, folder / path, ids, label, features, reasons, weight)
 
 
 def _model(table: _Reader) -> GBDTParameters | ScorecardModel:
@@ -358,9 +370,9 @@ def _check_together(scenario: Scenario) -> None:
             remedy='Use id_rule = "text@1" for an id made of several columns.',
         )
     column = scenario.holdout.column
-    if column is not None and column in (*active.id, active.label, *(active.features or ())):
+    if column is not None and column in (*active.id, active.label, active.weight, *(active.features or ())):
         raise UsageError(
-            f"{file}: [holdout] column {shown(column)} is also id, label or feature of [party.{active.name}]",
+            f"{file}: [holdout] column {shown(column)} is also id, label, weight or feature of [party.{active.name}]",
             remedy="Mark the hold-out rows in a column of its own.",
         )
 

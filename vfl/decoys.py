@@ -19,7 +19,7 @@ import numpy.typing as npt
 
 from vfl.bits import Mask
 from vfl.errors import UsageError
-from vfl.learn.ensemble import Parts
+from vfl.learn.rounds import Parts
 from vfl.randomness import Randomness
 
 DECOY = -1  # the own index of a decoy row

@@ -17,8 +17,8 @@ from vfl.bits import Mask
 from vfl.channel import Channel
 from vfl.crypto.schemes import SchemeTerms
 from vfl.decoys import Shown
-from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.woe import Specials, Trends, WoeFeature, fit_features, woe_matrix
 from vfl.protocols import correlate, woe
 from vfl.protocols.correlate import Others, Selection

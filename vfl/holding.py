@@ -14,8 +14,10 @@ from vfl.bits import Mask
 from vfl.config import PartyConfig
 from vfl.errors import UsageError
 from vfl.ids import usable
+from vfl.labels import LabelKind, read_weights
+from vfl.learn.objective import Labels
 from vfl.randomness import Randomness
-from vfl.table import JOINT, Table, read_table
+from vfl.table import BINARY, JOINT, Table, read_table, shown
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -26,7 +28,8 @@ class Holding:
     """A party's customers with usable ids. All arrays and tuples but `names` have one item per customer.
 
     tokens: normalised ids, unique.   ids: as the table writes them.   names, values: features, float64[n, n_features].
-    labels, holdout: int8[n] and bool[n] at the active party, else None.   excluded, duplicates: rows left out.
+    labels, holdout, weights: of the active party, else None: labels as `vfl.labels` reads them, bool[n], and if there
+    is such a column what each row counts, float64[n].   excluded, duplicates: rows left out.
     """
 
     name: str
@@ -36,8 +39,9 @@ class Holding:
     duplicates: int
     names: tuple[str, ...]
     values: Reals
-    labels: npt.NDArray[np.int8] | None = None
+    labels: Labels | None = None
     holdout: Mask | None = None
+    weights: Reals | None = None
 
     @property
     def digest(self) -> str:
@@ -45,13 +49,16 @@ class Holding:
         return hashlib.sha256("\n".join(self.tokens).encode()).hexdigest()
 
 
-def read_holding(party: PartyConfig, psi: Mapping[str, Scalar], holdout: Mapping[str, Scalar]) -> Holding:
-    """Read the party's table under the agreement's `psi` and `holdout` clauses.
+def read_holding(
+    party: PartyConfig, psi: Mapping[str, Scalar], holdout: Mapping[str, Scalar], kind: LabelKind = BINARY
+) -> Holding:
+    """Read the party's table under the agreement's `psi` and `holdout` clauses. `kind`: what its label may be.
 
     Raises UsageError naming file, column, row and remedy for anything that is not a clean table of customers.
     """
     mark = holdout.get("column") if party.role == "active" else None
-    table = read_table(party.table, party.id, party.label, party.features, [str(mark)] if mark else [])
+    extra = [str(name) for name in (mark, party.weight) if name]
+    table = read_table(party.table, party.id, party.label, party.features, extra, kind)
     where = f"{party.table.name}, column {', '.join(party.id)}"
     share = float(psi["max_invalid_share"])
     customers = usable(table.ids, str(psi["id_rule"]), str(psi["duplicates"]), share, where)
@@ -69,7 +76,12 @@ def read_holding(party: PartyConfig, psi: Mapping[str, Scalar], holdout: Mapping
         values=np.column_stack([column[rows] for column in table.columns.values()]),
         labels=None if table.label is None else table.label[rows],
         holdout=None if kept is None else kept[rows],
+        weights=None if party.weight is None else _weights(table, party.weight, party)[rows],
     )
+
+
+def _weights(table: Table, column: str, party: PartyConfig) -> Reals:
+    return read_weights(f"{party.table.name}: weight column {shown(column)}", table.extra[column])
 
 
 def _drawn(rows: int, holdout: Mapping[str, Scalar]) -> Mask:

@@ -17,9 +17,10 @@ from vfl.agreement import Agreement
 from vfl.errors import UsageError
 from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Ensemble
+from vfl.learn.objective import OBJECTIVES
 from vfl.learn.tree import Cover, SplitRecord, Tree
 
-FORMAT = "tallystick-gbdt-share-v2"
+FORMAT = "tallystick-gbdt-share-v3"
 
 
 def active_share(agreement: Agreement, columns: Columns, model: Ensemble) -> bytes:
@@ -29,9 +30,9 @@ def active_share(agreement: Agreement, columns: Columns, model: Ensemble) -> byt
     return _encode(
         {
             **head,
-            "objective": "binary",
+            "objective": model.objective,
             "owners": owners,
-            "init_score": model.init_score,
+            "starts": list(model.starts),
             "passive_features": [list(features) for features in model.passive_features],
             "trees": [_tree(tree) for tree in model.trees],
         }
@@ -60,8 +61,11 @@ def read_ensemble(share: bytes) -> Ensemble:
     _, body = _decode(share)
     try:
         trees = tuple(_read_tree(tree) for tree in body["trees"])
+        objective = str(body["objective"])
         features = tuple(tuple(map(int, numbers)) for numbers in body["passive_features"])
-        model = Ensemble(float(body["init_score"]), trees, tuple(read_records(share)), features)
+        model = Ensemble(tuple(map(float, body["starts"])), trees, tuple(read_records(share)), features, (), objective)
+        if objective not in OBJECTIVES or (model.outputs > 1) != (objective == "multiclass"):
+            raise ValueError(f"objective {objective!r} with {model.outputs} outputs")
         for tree in trees:
             _require_sound(tree, [len(model.records), *model.passive_records])
         return model

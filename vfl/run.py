@@ -24,8 +24,8 @@ from vfl.channel import Channel
 from vfl.decoys import Shown
 from vfl.errors import UsageError
 from vfl.holding import Holding
-from vfl.learn.ensemble import Parts
-from vfl.learn.objective import validation_rows
+from vfl.learn.objective import Labels, validation_rows
+from vfl.learn.rounds import Parts
 from vfl.protocols import freeze, handshake, intersect
 from vfl.randomness import Randomness
 from vfl.terms import SCORECARD, ActiveOutcome, ActiveTask, Commit, Kept, PassiveOutcome, PassiveTask, Terms
@@ -51,10 +51,14 @@ async def active(
     else:
         rows = agreed = kept.rows
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
-    commit("aligned", _salted({"columns": values, "labels": labels, "holdout": holdout}, rng.child("commit")))
+    weights = {} if mine.weights is None else {"weights": mine.weights[rows]}
+    aligned = {"columns": values, "labels": labels, "holdout": holdout, **weights}
+    commit("aligned", _salted(aligned, rng.child("commit")))
     parts = _parts(labels, holdout, terms)
     shown = Shown.of(rows, agreed, parts, rng.child("decoys"))
-    task = ActiveTask(mine, terms, passives, rows, values, labels, holdout, parts, shown, rng, kept)
+    task = ActiveTask(
+        mine, terms, passives, rows, values, labels, holdout, parts, shown, rng, kept, weights.get("weights")
+    )
     learn = run_scorecard.active if terms.kind == SCORECARD else run_gbdt.active
     outcome: ActiveOutcome = await learn(task)
     for channel in passives.values():
@@ -84,7 +88,7 @@ async def passive(
     return outcome
 
 
-def _parts(labels: npt.NDArray[np.int8], holdout: Mask, terms: Terms) -> Parts:
+def _parts(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
     """Training and validation rows among those not held out. Raises UsageError where a part has one class only."""
     fit = np.flatnonzero(~holdout)
     aside = validation_rows(len(fit), *terms.validation)

@@ -17,6 +17,7 @@ from vfl.bits import Mask
 from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.objective import sigmoid
+from vfl.learn.rounds import Target
 from vfl.learn.tree import SplitRecord
 from vfl.models import active_share, passive_share
 from vfl.protocols import boost, score
@@ -53,7 +54,15 @@ async def active(task: ActiveTask) -> TreesOutcome:
     key = terms.scheme.key_holder(count, task.kept.rng.child("key"), task.kept.hints)
     channels, features = list(task.passives.values()), [len(member.features) for member in terms.agreement.passives]
     model = await boost.active(
-        channels, features, columns, task.labels, task.parts, parameters, key, rng.child("boost"), shown=shown
+        channels,
+        features,
+        columns,
+        Target(task.labels, task.weights),
+        task.parts,
+        parameters,
+        key,
+        rng.child("boost"),
+        shown=shown,
     )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):

@@ -40,6 +40,7 @@ from vfl.errors import UsageError
 from vfl.files import read_json, write_private, write_whole
 from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
+from vfl.labels import LabelKind
 from vfl.notary import LedgerNotary, PeerKeys, open_store
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
@@ -121,7 +122,13 @@ def read_party(folder: Path) -> PartyConfig:
     try:
         features = None if body["features"] is None else tuple(body["features"])
         return PartyConfig(
-            body["name"], body["role"], folder / body["table"], tuple(body["id"]), body["label"], features
+            body["name"],
+            body["role"],
+            folder / body["table"],
+            tuple(body["id"]),
+            body["label"],
+            features,
+            weight=body.get("weight"),
         )
     except (KeyError, TypeError) as error:
         raise UsageError(f"{folder / 'party.json'} is damaged: {error!r}") from None
@@ -129,7 +136,7 @@ def read_party(folder: Path) -> PartyConfig:
 
 def read_own_holding(folder: Path, agreement: Agreement) -> Holding:
     """The holding of the party whose folder this is, as the agreement wants it."""
-    return read_holding(read_party(folder), agreement.psi, agreement.holdout)
+    return read_holding(read_party(folder), agreement.psi, agreement.holdout, LabelKind.of(agreement.model))
 
 
 def role(

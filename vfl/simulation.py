@@ -28,6 +28,7 @@ from vfl.desk import memory_links
 from vfl.errors import AgreementError, UsageError
 from vfl.files import refusals
 from vfl.holding import Holding, read_holding
+from vfl.labels import LabelKind
 from vfl.learn.scorecard_parameters import ScorecardModel
 from vfl.notary import PeerKeys
 from vfl.processes import run_processes
@@ -128,7 +129,7 @@ def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[st
     model: dict[str, Scalar] = {"kind": scenario.kind, **_parameters(scenario)}
     members = []
     for party in (scenario.active, *scenario.passive):
-        holding = read_holding(party, psi, holdout)
+        holding = read_holding(party, psi, holdout, LabelKind.of(model))
         look(holding)
         _require_reasons(scenario, party, holding.names)
         members.append(Member(party.name, party.role, holding.names, party.reasons))

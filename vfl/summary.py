@@ -25,7 +25,7 @@ from vfl.card_scores import card_scores, card_summary
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
-from vfl.learn.ensemble import Parts
+from vfl.learn.rounds import Parts
 from vfl.models import read_ensemble, read_records
 from vfl.notary import LedgerNotary, open_store, own_ledger
 from vfl.progress import Progress

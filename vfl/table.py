@@ -7,7 +7,7 @@ from one record, so no blank line and no short line can shift one against anothe
 
     identifier   text as it stands: leading zeros, spaces and case survive, an empty cell stays empty
     feature      a number; true/false become 1/0; the cells of `MISSING` (any case) become NaN
-    label        0 or 1, never missing, both present
+    label        0 or 1, never missing, both present; or what `vfl.labels` says of other kinds
 
 Whatever else a cell holds is refused with a `UsageError` that names file, column, first data row and value. Data rows
 count from 1; the header and blank lines do not count.
@@ -29,6 +29,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vfl.errors import UsageError
+from vfl.labels import LabelKind
+from vfl.learn.objective import Labels
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"})
 JOINT = "\x1f"  # between the parts of an identifier made of several columns; refused inside a part
@@ -37,6 +39,7 @@ _CHUNK_ROWS = 20_000
 _SHOWN = 40
 
 Column = npt.NDArray[np.float64]
+BINARY = LabelKind()
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,13 +48,13 @@ class Table:
 
     ids      raw identifiers, one per row; several id columns are joined by `JOINT`
     columns  feature name -> float64 array of shape (rows,), NaN where missing, in the order asked for
-    label    int8 array of shape (rows,), 0 or 1; None where the party holds no label
+    label    array of shape (rows,), of 0 and 1 unless read as another kind; None where the party holds no label
     extra    columns asked for that are no features, for instance a hold-out mark
     """
 
     ids: tuple[str, ...]
     columns: dict[str, Column]
-    label: npt.NDArray[np.int8] | None = None
+    label: Labels | None = None
     extra: dict[str, Column] = field(default_factory=dict)
 
     @property
@@ -66,8 +69,11 @@ def read_table(
     label: str | None = None,
     features: Sequence[str] | None = None,
     extra: Sequence[str] = (),
+    kind: LabelKind = BINARY,
 ) -> Table:
     """The table in a CSV or Parquet file; `features` None means every column that is not id, label or extra.
+
+    `kind`: what the label may be.
 
     Raises UsageError naming file, column, row and value for anything that is not a clean table.
     """
@@ -79,11 +85,11 @@ def read_table(
         ids, numbers = source.read(id_columns, wanted)
     if not ids:
         raise UsageError(f"{source.name}: the table has no rows", remedy="Export the customers again, with data rows.")
-    arrays = {name: numbers[name].finish(source.name, is_label=name == label) for name in wanted}
+    arrays = {name: numbers[name].finish(source.name, kind if name == label else None) for name in wanted}
     return Table(
         ids=tuple(ids),
         columns={name: arrays[name] for name in chosen},
-        label=None if label is None else _label(source.name, label, arrays[label]),
+        label=None if label is None else kind.read(f"{source.name}: label column {shown(label)}", arrays[label]),
         extra={name: arrays[name] for name in extra},
     )
 
@@ -137,31 +143,6 @@ def _choose(
     return chosen
 
 
-def _label(file: str, name: str, values: Column) -> npt.NDArray[np.int8]:
-    """The label as 0/1 in int8; refuses missing values, other values, and a single class."""
-    where = f"{file}: label column {shown(name)}"
-    missing = np.flatnonzero(np.isnan(values))
-    if missing.size:
-        raise UsageError(
-            f"{where} is missing in {missing.size} of {values.size} rows, first in data row {missing[0] + 1}",
-            remedy="Leave out the customers whose outcome is not known.",
-        )
-    other = np.flatnonzero((values != 0) & (values != 1))
-    if other.size:
-        raise UsageError(
-            f"{where} is not 0/1: data row {other[0] + 1} holds {values[other[0]]:g} ({other.size} such rows)",
-            remedy="Write 1 for a customer who defaulted and 0 for one who did not.",
-        )
-    if values.min() == values.max():
-        raise UsageError(
-            f"{where} has one class only: all {values.size} rows hold {values[0]:g}",
-            remedy="A model needs customers who defaulted (1) and customers who did not (0).",
-        )
-    label = values.astype(np.int8)
-    label.setflags(write=False)
-    return label
-
-
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
@@ -207,15 +188,15 @@ class _Numbers:
                 self.text = self.text or (self.rows + row + 1, cell)
         return values
 
-    def finish(self, file: str, *, is_label: bool = False) -> Column:
+    def finish(self, file: str, label: LabelKind | None = None) -> Column:
         """The whole column, read-only; raises UsageError when it held text or infinite values."""
-        where = f"{file}: {'label ' if is_label else ''}column {shown(self.name)}"
+        where = f"{file}: {'label ' if label else ''}column {shown(self.name)}"
         if self.text is not None:
             row, cell = self.text
-            what = "is not 0/1" if is_label else "is not numeric"
+            what = f"is not {label.written}" if label else "is not numeric"
             raise UsageError(
                 f"{where} {what}: {self.texts} of {self.rows} values are text, first {shown(cell)} in data row {row}",
-                remedy="Write 1 for a customer who defaulted and 0 for one who did not." if is_label else
+                remedy=label.remedy if label else
                 "Encode it as numbers, or leave the column out by listing the others in features.",
             )  # fmt: skip
         if self.infinite is not None:

@@ -17,15 +17,15 @@ from vfl.crypto.weighted import ShareTerms
 from vfl.decoys import Shown
 from vfl.features import FeatureTerms
 from vfl.holding import Holding
-from vfl.learn.ensemble import Parts
+from vfl.learn.objective import Labels
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.scorecard_parameters import ScorecardModel
 from vfl.protocols.intersect import PsiTerms
 from vfl.randomness import Randomness
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.int8]
 Commit = Callable[[str, Mapping[str, bytes]], None]
 """Puts named digests on the party's own record, outside any message."""
 GBDT, SCORECARD = "gbdt", "scorecard"
@@ -83,15 +83,15 @@ class Terms:
         """Of the encryption of boosted trees."""
         privacy, parameters = self.agreement.privacy, self.parameters
         widest = max(len(member.features) for member in self.agreement.passives)
-        psi = self.agreement.psi
+        psi, trees = self.agreement.psi, parameters.num_iterations * parameters.outputs
         return SchemeTerms(
             scheme=str(privacy["scheme"]),
             run=str(psi.get("aligned_in", self.run)),
             key_bits=int(privacy["key_bits"]),
             cells=widest * parameters.max_bin,
-            trees=parameters.num_iterations,
+            trees=trees,
             # Answers of all trainings on the same hint add up.
-            queries=parameters.num_iterations * parameters.num_leaves * int(psi.get("training", 1)),
+            queries=trees * parameters.num_leaves * int(psi.get("training", 1)),
             fixed_bits=parameters.gradient_bits,
             cell_noise=float(privacy.get("cell_noise", 0.0)),
         )
@@ -166,6 +166,7 @@ class ActiveTask:
     shown: Shown
     rng: Randomness
     kept: Kept
+    weights: Reals | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -11,8 +11,8 @@ from protocols.hostile import Tape
 from scenarios import card_limit
 from scenarios.split import read_source
 from vfl.attacks.views import PassiveView, passive_view
-from vfl.learn.ensemble import Parts
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.tree import SplitRecord, go_left
 
 PARAMETERS = GBDTParameters(

@@ -13,7 +13,7 @@ from vfl.attacks.metadata import guess, traits
 from vfl.crypto.lattice import LatticeKeyHolder, LatticeParameters
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
 from vfl.crypto.scheme import CellLayout, Lanes
-from vfl.learn.objective import fixed_gradients
+from vfl.learn.fixed_point import fixed_gradients
 from vfl.randomness import Randomness
 
 BITS = 512

@@ -15,8 +15,8 @@ from vfl.attacks.inversion import invert
 from vfl.attacks.ordering import in_order
 from vfl.attacks.tags import read, tag
 from vfl.learn.ensemble import Leaf
+from vfl.learn.fixed_point import fixed_gradients
 from vfl.learn.histogram import build
-from vfl.learn.objective import fixed_gradients
 from vfl.learn.parameters import GBDTParameters
 from vfl.protocols import boost
 

@@ -11,7 +11,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vfl.learn.objective import fixed_gradients, init_score, sigmoid
+from vfl.learn.fixed_point import fixed_gradients
+from vfl.learn.objective import init_score, sigmoid
 from vfl.learn.parameters import GBDTParameters
 
 REPOSITORY = Path(__file__).parents[2]

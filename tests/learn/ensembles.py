@@ -91,4 +91,4 @@ def wholes(draw: st.DrawFn, *, most_leaves: int = 12) -> Whole:
 
 def whole_model(start: float, trees: list[Tree], records: list[list[SplitRecord]]) -> Ensemble:
     features = tuple(tuple(record.feature for record in its) for its in records[1:])
-    return Ensemble(start, tuple(tree for tree in trees if tree.n_leaves > 1), tuple(records[0]), features)
+    return Ensemble((start,), tuple(tree for tree in trees if tree.n_leaves > 1), tuple(records[0]), features)

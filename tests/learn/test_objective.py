@@ -8,13 +8,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from vfl.errors import UsageError
+from vfl.learn.fixed_point import fixed_gradients, to_fixed
 from vfl.learn.objective import (
     binary_labels,
-    fixed_gradients,
     gradients,
     init_score,
     sigmoid,
-    to_fixed,
     validation_rows,
 )
 
@@ -49,7 +48,7 @@ def test_integers_stay_in_bounds(rows: list[tuple[float, int]], bits: int) -> No
 
 
 def test_rounding_is_half_to_even() -> None:
-    assert to_fixed(np.array([0.5, 1.5, -0.5, -1.5, 2.4]) / 256, 8).tolist() == [0, 2, 0, -2, 2]
+    assert to_fixed(np.array([0.5, 1.5, -0.5, -1.5, 2.4]) / 256, 256.0).tolist() == [0, 2, 0, -2, 2]
 
 
 def test_start_from_the_log_odds() -> None:

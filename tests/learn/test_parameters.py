@@ -11,6 +11,7 @@ from vfl.learn.parameters import GBDTParameters
 def test_defaults_are_lightgbm_s() -> None:
     assert GBDTParameters().as_dict() == {
         "objective": "binary",
+        "num_class": 1,
         "num_iterations": 100,
         "learning_rate": 0.1,
         "num_leaves": 31,
@@ -22,6 +23,16 @@ def test_defaults_are_lightgbm_s() -> None:
         "min_gain_to_split": 0.0,
         "max_bin": 255,
         "min_data_in_bin": 3,
+        "bagging_fraction": 1.0,
+        "bagging_freq": 0,
+        "bagging_seed": 3,
+        "data_sample_strategy": "bagging",
+        "top_rate": 0.2,
+        "other_rate": 0.1,
+        "feature_fraction": 1.0,
+        "feature_fraction_seed": 2,
+        "is_unbalance": False,
+        "scale_pos_weight": 1.0,
         "early_stopping_round": 0,
         "boost_from_average": True,
         "seed": 0,
@@ -74,7 +85,7 @@ def test_unknown_name_without_likeness_lists_all() -> None:
         ("max_bin", 70_000, "2 <= max_bin <= 65535"),
         ("validation_fraction", 0.9, "0.0 <= validation_fraction <= 0.5"),
         ("boost_from_average", 1, "true or false"),
-        ("objective", "regression", "'binary'"),
+        ("objective", "poisson", "'binary' or 'regression' or 'multiclass'"),
     ],
 )
 def test_wrong_value_names_the_range(name: str, value: object, allowed: str) -> None:
@@ -84,3 +95,21 @@ def test_wrong_value_names_the_range(name: str, value: object, allowed: str) -> 
     assert allowed in caught.value.remedy
     with pytest.raises(UsageError):
         GBDTParameters(**{name: value})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        ({"objective": "multiclass"}, "'num_class' is 1 with objective 'multiclass'"),
+        ({"num_class": 3}, "'num_class' is 3 with objective 'binary'"),
+        ({"objective": "regression", "is_unbalance": True}, "'is_unbalance' is set with objective 'regression'"),
+        ({"objective": "regression", "scale_pos_weight": 2}, "'scale_pos_weight' is set with objective 'regression'"),
+        ({"is_unbalance": True, "scale_pos_weight": 2.0}, "'scale_pos_weight' is 2.0 beside 'is_unbalance'"),
+        ({"data_sample_strategy": "goss", "bagging_freq": 1, "bagging_fraction": 0.5}, "'bagging_fraction' is 0.5"),
+        ({"data_sample_strategy": "goss", "top_rate": 0.8, "other_rate": 0.3}, "are 0.8 and 0.3"),
+    ],
+)
+def test_values_that_exclude_each_other(given: dict[str, object], words: str) -> None:
+    with pytest.raises(UsageError, match=words) as caught:
+        GBDTParameters.from_mapping(given)
+    assert caught.value.remedy

@@ -19,9 +19,10 @@ from vfl.crypto.schemes import SchemeTerms
 from vfl.errors import BrokenPromise
 from vfl.learn.binning import BinMapper
 from vfl.learn.columns import Columns
-from vfl.learn.ensemble import Ensemble, Parts
+from vfl.learn.ensemble import Ensemble
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.reference import ReferenceModel, train_reference
+from vfl.learn.rounds import Parts, Target
 from vfl.learn.tree import SplitRecord, go_left
 from vfl.protocols import boost
 from vfl.randomness import Randomness
@@ -45,6 +46,11 @@ class Case:
     parameters: GBDTParameters
     least: int = 1  # rows in a bin
     noise: float = 0.0  # on a partner's cells
+    weights: np.ndarray | None = None
+
+    @property
+    def target(self) -> Target:
+        return Target(self.labels, self.weights)
 
     @property
     def partners(self) -> tuple[str, ...]:
@@ -110,8 +116,8 @@ def lattice(case: Case) -> tuple[Case, Scheme]:
         "run",
         key_bits=0,
         cells=max(case.owned[1:]) * parameters.max_bin,
-        trees=parameters.num_iterations,
-        queries=parameters.num_iterations * parameters.num_leaves,
+        trees=parameters.num_iterations * parameters.outputs,
+        queries=parameters.num_iterations * parameters.outputs * parameters.num_leaves,
         fixed_bits=parameters.gradient_bits,
         cell_noise=case.noise,
     )
@@ -131,7 +137,7 @@ def bank(case: Case, scheme: Scheme, number: int = 1) -> Role:
         passives, key = [peers[name] for name in case.partners], scheme.holder(case.lanes)
         mine = case.columns(0)
         rng = seed(number)
-        return await boost.active(passives, case.owned[1:], mine, case.labels, case.parts, case.parameters, key, rng)
+        return await boost.active(passives, case.owned[1:], mine, case.target, case.parts, case.parameters, key, rng)
 
     return role
 
@@ -181,13 +187,15 @@ def pooled_mappers(case: Case) -> list[BinMapper]:
 def reference(case: Case) -> ReferenceModel:
     fit, aside = case.parts.train, case.parts.validation
     watched = (case.values[aside], case.labels[aside]) if aside.any() else None
-    mappers = pooled_mappers(case)
-    return train_reference(case.values[fit], case.labels[fit], case.parameters, valid=watched, mappers=mappers)
+    mappers, weights = pooled_mappers(case), case.weights
+    if weights is not None:
+        weights = np.concatenate([weights[fit], weights[aside]])
+    return train_reference(case.values[fit], case.labels[fit], case.parameters, watched, mappers, weights)
 
 
 def assert_same_model(case: Case, model: Ensemble, shares: list[list[SplitRecord]], oracle: ReferenceModel) -> None:
     """Tree by tree, node by node: the pooled column, bin, threshold and direction; leaf values to the last bit."""
-    assert model.init_score == oracle.init_score
+    assert model.starts == oracle.starts
     assert len(model.trees) == len(oracle.trees)
     assert model.validation_losses == oracle.validation_losses
     assert model.passive_features == tuple(tuple(record.feature for record in share) for share in shares[1:])

@@ -13,9 +13,9 @@ from vfl.coded import Coded
 from vfl.crypto.weighted import Shares, ShareTerms
 from vfl.decoys import Shown
 from vfl.errors import UsageError
-from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import BinningParameters
 from vfl.learn.logistic import Logistic
+from vfl.learn.rounds import Parts
 from vfl.learn.scorecard_parameters import ScorecardParameters
 from vfl.learn.woe import woe_matrix
 from vfl.protocols import logistic, standard_errors

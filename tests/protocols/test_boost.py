@@ -17,8 +17,8 @@ from vfl.crypto.fixed_base import big, from_bytes, inverse
 from vfl.crypto.paillier import PaillierKeyHolder
 from vfl.crypto.paillier_cells import cell_sums, pack_cells
 from vfl.crypto.scheme import BLOCK_ROWS, CellLayout
-from vfl.learn.ensemble import Parts
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Parts
 from vfl.protocols.boost import (
     FeatureBins,
     HintBlock,

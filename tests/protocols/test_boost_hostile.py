@@ -16,7 +16,7 @@ from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.crypto.scheme import Sealed
 from vfl.errors import BrokenPromise, Malformed, ProtocolError, Unexpected
-from vfl.learn.objective import fixed_gradients
+from vfl.learn.fixed_point import fixed_gradients
 from vfl.protocols.boost import (
     FeatureBins,
     HintBlock,

@@ -14,7 +14,7 @@ from hypothesis import given, settings
 
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise, UsageError, VflError
-from vfl.learn.ensemble import Parts
+from vfl.learn.rounds import Parts
 from vfl.learn.woe import WoeFeature, fit_features
 from vfl.protocols.woe import LabelBlock, LabelQuery, LabelSums, PreBinHint, PreBinLayout, WoeBins, WoeRows
 from vfl.wire import Message, pack, unpack

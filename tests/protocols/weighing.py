@@ -13,8 +13,8 @@ from vfl.crypto.scheme import Evaluator, Lanes
 from vfl.crypto.schemes import SchemeTerms
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
-from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import TRENDS, BinningParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.woe import WoeFeature, fit_features
 from vfl.protocols import woe
 from vfl.protocols.woe import FeatureReport

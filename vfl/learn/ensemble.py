@@ -11,29 +11,15 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from vfl.learn.metrics import log_loss
-from vfl.learn.objective import binary_labels, fixed_gradients, init_score, sigmoid
+from vfl.learn.objective import predictions
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Gradients, Parts, Rounds, Target
 from vfl.learn.split import NodeSum, Search, Split, best_of, leaf_output
 from vfl.learn.tree import Cover, SplitRecord, Tree, TreeShape
 
 Flags = npt.NDArray[np.bool_]
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
-Labels = npt.NDArray[np.int8]
-
-
-@dataclass(frozen=True, eq=False)
-class Parts:
-    """Which rows train and which validate, bool[n]; they do not overlap."""
-
-    train: Flags
-    validation: Flags
-
-    @property
-    def fit(self) -> Flags:
-        """Rows of either part."""
-        return self.train | self.validation
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,14 +27,27 @@ class Ensemble:
     """What the active party holds after training: every tree's shape, its own records, which the others hold.
 
     Owner 0 of a tree node is the active party, owner k the k-th passive one.
+    starts: raw score of every row before the first tree, one of each output; tree t adds to output t % outputs.
     passive_features: of each passive party, the feature number of each of its records, in their order.
     """
 
-    init_score: float
+    starts: tuple[float, ...]
     trees: tuple[Tree, ...]
     records: tuple[SplitRecord, ...]
     passive_features: tuple[tuple[int, ...], ...]
     validation_losses: tuple[float, ...] = ()
+    objective: str = "binary"
+
+    @property
+    def outputs(self) -> int:
+        """Raw scores of a row: 1, or one a class."""
+        return len(self.starts)
+
+    @property
+    def init_score(self) -> float:
+        """The start of a model with one output."""
+        (start,) = self.starts
+        return start
 
     @property
     def passive_records(self) -> tuple[int, ...]:
@@ -56,11 +55,24 @@ class Ensemble:
         return tuple(len(features) for features in self.passive_features)
 
     def predict_raw(self, decisions: Sequence[Flags]) -> Reals:
-        """Raw scores from each party's decisions, bool[n_records, n] with the active party's first: float64[n]."""
-        score = np.full(decisions[0].shape[1], self.init_score)
-        for tree in self.trees:
-            score += tree.predict(lambda owner, record: decisions[owner][record], len(score))
-        return score
+        """Raw scores from each party's decisions, bool[n_records, n] with the active party's first.
+
+        float64[n], or where there are several outputs float64[n, outputs].
+        """
+        scores = self._scores(decisions)
+        return scores[:, 0] if self.outputs == 1 else scores
+
+    def predict(self, decisions: Sequence[Flags]) -> Reals:
+        """Probabilities of label 1, float64[n], or of each class, float64[n, outputs]; of a regression the values."""
+        return predictions(self.objective, self._scores(decisions))
+
+    def _scores(self, decisions: Sequence[Flags]) -> Reals:
+        scores = np.tile(self.starts, (decisions[0].shape[1], 1))
+        for number, tree in enumerate(self.trees):
+            scores[:, number % self.outputs] += tree.predict(
+                lambda owner, record: decisions[owner][record], len(scores)
+            )
+        return scores
 
 
 @dataclass(eq=False)
@@ -103,25 +115,34 @@ def numbered(root: Leaf) -> tuple[TreeShape, list[Leaf]]:
 
 
 class Booster:
-    """Scores, gradients and trees, from round to round. All arrays are over the same n rows."""
+    """Trees from round to round. All arrays are over the same n rows.
 
-    def __init__(self, labels: Labels, parts: Parts, parameters: GBDTParameters) -> None:
-        """Raises UsageError unless the training rows have both labels."""
-        self.labels, self.parts, self.parameters = labels, parts, parameters
-        self.start = init_score(binary_labels(labels[parts.train]), parameters.boost_from_average)
-        self.score = np.full(len(labels), self.start)
+    For every tree: `next_tree`, leaves, `add`; a round has one tree for each output. A tree of one leaf adds nothing;
+    boosting ends with a round of such trees alone.
+    """
+
+    def __init__(self, target: Target, parts: Parts, parameters: GBDTParameters) -> None:
+        """Raises UsageError for training labels that the objective cannot learn from."""
+        self.parts, self.parameters = parts, parameters
+        self.rounds = Rounds(target, parts, parameters)
         self.trees: list[Tree] = []
-        self.losses: list[float] = []
-        self.g = self.h = np.zeros(len(labels), dtype=np.int64)
+        self.now: Gradients
+        self._output, self._grown = 0, 0
 
-    def next_round(self) -> None:
-        """Fix the integers g and h, int64[n], that the next tree is grown from."""
-        self.g, self.h = fixed_gradients(self.score, self.labels, self.parameters.gradient_bits)
+    def next_tree(self) -> None:
+        """Fix the integers that the next tree is grown from."""
+        if self._output == 0:
+            self.rounds.open()
+        self.now = self.rounds.gradients(self._output)
+
+    def members(self, leaf: Leaf) -> Flags:
+        """The rows that the sums of a leaf are over, bool[n]."""
+        return leaf.rows & self.now.sample
 
     def leaf(self, rows: Flags, depth: int, usable: Sequence[Flags]) -> Leaf:
         """The leaf of these rows, its sums by feature not yet known."""
-        member = np.flatnonzero(rows & self.parts.train)
-        return Leaf(rows, NodeSum(int(self.g[member].sum()), int(self.h[member].sum()), len(member)), depth, usable)
+        member, now = np.flatnonzero(rows & self.now.sample), self.now
+        return Leaf(rows, NodeSum(int(now.g[member].sum()), int(now.h[member].sum()), len(member)), depth, usable)
 
     def divide(self, parent: Leaf, goes_left: Flags) -> tuple[Leaf, Leaf]:
         """The children of a leaf, of which `goes_left` bool[n] tells for its rows."""
@@ -132,31 +153,33 @@ class Booster:
         return left, Leaf(parent.rows & ~goes_left, rest, left.depth, usable)
 
     def add(self, shape: TreeShape, leaves: Sequence[Leaf]) -> bool:
-        """Take in a grown tree; True when boosting should end with it. A tree of one leaf adds nothing."""
-        if len(leaves) == 1:
-            return True
-        values = [leaf_output(leaf.total, self.parameters, self.parameters.scale) for leaf in leaves]
+        """Take in a grown tree; True when boosting ends with it."""
+        values = [0.0]
+        if len(leaves) > 1:
+            values = [leaf_output(leaf.total, self.parameters, self.now.scale) for leaf in leaves]
+            self._grown += 1
         self.trees.append(shape.tree(values, self._cover(shape, leaves)))
         for value, leaf in zip(values, leaves, strict=True):
-            self.score[leaf.rows] += value
-        return self._stops_early()
+            self.rounds.scores[leaf.rows, self._output] += value
+        self._output = (self._output + 1) % self.parameters.outputs
+        return self._output == 0 and self._close_round()
+
+    def _close_round(self) -> bool:
+        grown, self._grown = self._grown, 0
+        if not grown:
+            del self.trees[-self.parameters.outputs :]
+            return True
+        return self.rounds.close()
 
     def _cover(self, shape: TreeShape, leaves: Sequence[Leaf]) -> Cover:
         counts = np.array([leaf.total.count for leaf in leaves], dtype=np.int64)
-        weights = np.array([leaf.total.H / self.parameters.scale for leaf in leaves])
+        weights = np.array([leaf.total.H / self.now.scale.h for leaf in leaves])
         return Cover(counts, weights, np.array(shape.gains, dtype=np.float64))
-
-    def _stops_early(self) -> bool:
-        watched, patience = self.parts.validation, self.parameters.early_stopping_round
-        if not watched.any():
-            return False
-        self.losses.append(log_loss(self.labels[watched], sigmoid(self.score[watched])))
-        return bool(patience) and len(self.losses) - 1 - int(np.argmin(self.losses)) >= patience
 
     def result(self, records: Sequence[SplitRecord], passive_features: Sequence[Sequence[int]]) -> Ensemble:
         """The model; with early stopping, the trees up to the best round."""
-        trees = self.trees
-        if self.parameters.early_stopping_round and self.losses:
-            trees = trees[: int(np.argmin(self.losses)) + 1]
+        trees = self.trees[: self.rounds.best * self.parameters.outputs]
         features = tuple(map(tuple, passive_features))
-        return Ensemble(self.start, tuple(trees), tuple(records), features, tuple(self.losses))
+        starts = tuple(self.rounds.starts.tolist())
+        losses = tuple(self.rounds.losses)
+        return Ensemble(starts, tuple(trees), tuple(records), features, losses, self.parameters.objective)

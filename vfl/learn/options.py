@@ -1,4 +1,4 @@
-"""Parameters as fields of frozen dataclasses: default, range and explanation stand in one place.
+"""Parameters as fields of frozen dataclasses: default, range, aliases and explanation stand in one place.
 
     @dataclass(frozen=True, kw_only=True)
     class SomeParameters(Options):
@@ -27,9 +27,10 @@ def option(
     high: float = math.inf,
     above: bool = False,
     choices: tuple[str, ...] = (),
+    aliases: tuple[str, ...] = (),
 ) -> Any:
-    """A dataclass field with its range `low <= value <= high` (`low < value` when `above`) and explanation."""
-    metadata = {"about": about, "low": low, "high": high, "above": above, "choices": choices, "aliases": ()}
+    """A dataclass field with its range `low <= value <= high` (`low < value` when `above`), aliases and explanation."""
+    metadata = {"about": about, "low": low, "high": high, "above": above, "choices": choices, "aliases": aliases}
     return field(default=default, metadata=metadata)
 
 
@@ -43,17 +44,32 @@ class Options:
 
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> Self:
-        """From names and values, as a configuration file gives them. Raises UsageError for an unknown name."""
-        known = [each.name for each in fields(cls)]
-        for name in values:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                meant = f"Did you mean {near[0]!r}? " if near else ""
-                raise UsageError(f"unknown parameter {name!r}", remedy=f"{meant}Parameters: {', '.join(known)}.")
-        return cls(**values)
+        """From names and values, as a configuration file gives them; aliases are names too.
+
+        Raises UsageError naming an unknown parameter and the closest known one, a parameter given twice under two
+        names, and a value of the wrong type or out of range.
+        """
+        known = {each.name: each.name for each in fields(cls)}
+        for each in fields(cls):
+            known.update(dict.fromkeys(each.metadata["aliases"], each.name))
+        chosen: dict[str, Any] = {}
+        for name, value in values.items():
+            canonical = known.get(name)
+            if canonical is None:
+                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+                listed = f"Parameters: {', '.join(each.name for each in fields(cls))}."
+                raise UsageError(
+                    f"unknown parameter {name!r}", remedy=f"Did you mean {near[0]!r}? {listed}" if near else listed
+                )
+            if canonical in chosen:
+                raise UsageError(
+                    f"parameter {canonical!r} is given twice, once as {name!r}", remedy="Keep one of them."
+                )
+            chosen[canonical] = value
+        return cls(**chosen)
 
     def as_dict(self) -> dict[str, Any]:
-        """Every parameter by name, in declared order."""
+        """Every parameter by its canonical name, in declared order."""
         return asdict(self)
 
 

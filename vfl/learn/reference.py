@@ -18,9 +18,10 @@ import numpy.typing as npt
 from vfl.errors import UsageError
 from vfl.learn.binning import BinMapper
 from vfl.learn.histogram import FeatureLayout, build
-from vfl.learn.metrics import log_loss
-from vfl.learn.objective import binary_labels, fixed_gradients, init_score, sigmoid, validation_rows
+from vfl.learn.objective import checked_labels, checked_weights, predictions, validation_rows
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Gradients, Parts, Rounds, Target
+from vfl.learn.sampling import FeatureSampler
 from vfl.learn.split import NodeSum, Search, best_of, leaf_output, search
 from vfl.learn.tree import SplitRecord, Tree, TreeShape, go_left, go_left_codes
 
@@ -30,24 +31,39 @@ Integers = npt.NDArray[np.int64]
 
 @dataclass(frozen=True, eq=False)
 class ReferenceModel:
-    """Trees over pooled columns: every node is owned by party 0, and `records` is that party's share."""
+    """Trees over pooled columns: every node is owned by party 0, and `records` is that party's share.
 
-    init_score: float
+    starts: raw score before the first tree, one of each output; tree t adds to output t % outputs.
+    """
+
+    parameters: GBDTParameters
+    starts: tuple[float, ...]
     trees: tuple[Tree, ...]
     records: tuple[SplitRecord, ...]
     mappers: tuple[BinMapper, ...]
     validation_losses: tuple[float, ...] = ()
 
+    @property
+    def init_score(self) -> float:
+        """The start of a model with one output."""
+        (start,) = self.starts
+        return start
+
     def predict_raw(self, columns: Reals) -> Reals:
-        """Raw scores (log-odds) of rows float64[n, n_features]: float64[n]."""
-        score = np.full(len(columns), self.init_score)
-        for tree in self.trees:
-            score += tree.predict(_DecideByValue(columns, self.records), len(columns))
-        return score
+        """Raw scores of rows float64[n, n_features]: float64[n], or float64[n, outputs] where there are several."""
+        scores = self._scores(columns)
+        return scores[:, 0] if len(self.starts) == 1 else scores
 
     def predict(self, columns: Reals) -> Reals:
-        """Probabilities of label 1 for rows float64[n, n_features]: float64[n]."""
-        return sigmoid(self.predict_raw(columns))
+        """Probabilities of label 1, or of each class, or of a regression the values, for rows as `predict_raw`."""
+        return predictions(self.parameters.objective, self._scores(columns))
+
+    def _scores(self, columns: Reals) -> Reals:
+        scores = np.tile(self.starts, (len(columns), 1))
+        for number, tree in enumerate(self.trees):
+            output = number % len(self.starts)
+            scores[:, output] += tree.predict(_DecideByValue(columns, self.records), len(columns))
+        return scores
 
 
 @dataclass(frozen=True)
@@ -83,10 +99,11 @@ class _Grower:
         self.params = params
         self.records: list[SplitRecord] = []
 
-    def grow(self, g: Integers, h: Integers) -> tuple[Tree, npt.NDArray[np.int32]] | None:
-        """A tree and the leaf of every row, int32[n]; None when no split of the root improves the loss."""
-        shape = TreeShape()
-        leaves = [self._root(g, h)]
+    def grow(self, now: Gradients, usable: npt.NDArray[np.bool_]) -> Tree:
+        """A tree of these features, bool[n_features]; of one leaf of value 0 when no split of the root is any good."""
+        shape, g, h = TreeShape(), now.g, now.h
+        self.scale = now.scale
+        leaves = [self._root(g, h, np.flatnonzero(now.sample), usable)]
         while len(leaves) < self.params.num_leaves:
             number = best_of((0, leaf.found.best) if leaf.found.best else None for leaf in leaves)
             if number is None:
@@ -96,17 +113,12 @@ class _Grower:
             leaves[number] = left
             leaves.append(right)
         if len(leaves) == 1:
-            return None
-        leaf_of_row = np.empty(len(g), dtype=np.int32)
-        for number, leaf in enumerate(leaves):
-            leaf_of_row[leaf.rows] = number
-        return shape.tree([leaf_output(leaf.total, self.params, self.params.scale) for leaf in leaves]), leaf_of_row
+            return shape.tree([0.0])
+        return shape.tree([leaf_output(leaf.total, self.params, self.scale) for leaf in leaves])
 
-    def _root(self, g: Integers, h: Integers) -> _Leaf:
-        rows = np.arange(len(g))
-        usable = np.ones(len(self.mappers), dtype=np.bool_)
-        total = NodeSum(int(g.sum()), int(h.sum()), len(g))
-        return self._leaf(rows, total, build(self.codes, self.layout, g, h), 0, usable)
+    def _root(self, g: Integers, h: Integers, rows: Integers, usable: npt.NDArray[np.bool_]) -> _Leaf:
+        total = NodeSum(int(g[rows].sum()), int(h[rows].sum()), len(rows))
+        return self._leaf(rows, total, build(self.codes, self.layout, g, h, rows), 0, usable)
 
     def _divide(self, leaf: _Leaf, g: Integers, h: Integers) -> tuple[_Leaf, _Leaf]:
         """The two children of a leaf split by its best split, whose record is kept."""
@@ -133,7 +145,7 @@ class _Grower:
         """A leaf with its best split, unless it is as deep as allowed."""
         found = Search(None, usable)
         if not 0 < self.params.max_depth <= depth:
-            found = search(histogram, self.layout, total, self.params, self.params.scale, usable=usable)
+            found = search(histogram, self.layout, total, self.params, self.scale, usable=usable)
         return _Leaf(rows, total, histogram, depth, found)
 
 
@@ -143,61 +155,55 @@ def train_reference(
     params: GBDTParameters,
     valid: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     mappers: Sequence[BinMapper] | None = None,
+    weights: npt.ArrayLike | None = None,
 ) -> ReferenceModel:
     """Train on pooled columns.
 
-    columns: float[n, n_features], NaN = missing.   y: labels of 0 and 1, [n].
+    columns: float[n, n_features], NaN = missing.   y: labels as the objective takes them, [n].
     valid: columns and labels to watch; when absent, `params.validation_fraction` of the rows is kept aside
     (`validation_rows`).   mappers: bins to use instead of fitting them on the training rows, one per feature.
+    weights: what each row counts; of the rows in `valid` after the others.
 
-    Raises UsageError for labels that are not 0 and 1 or of one class, shapes that do not fit, and early stopping
+    Raises UsageError for labels that the objective cannot learn from, shapes that do not fit, and early stopping
     without validation rows.
     """
-    table, labels = _table(columns), binary_labels(y)
+    table, labels = _table(columns), checked_labels(params, y)
     if len(table) != len(labels):
         raise UsageError(f"{len(table)} rows of columns, but {len(labels)} labels")
-    if valid is None and params.validation_fraction:
-        aside = validation_rows(len(labels), params.validation_fraction, params.seed)
-        valid = (table[aside], labels[aside])
-        table, labels = table[~aside], binary_labels(labels[~aside])
-    if valid is None and params.early_stopping_round:
+    aside = validation_rows(len(labels), 0.0 if valid else params.validation_fraction, params.seed)
+    if valid:
+        watched = _table(valid[0])
+        aside = np.concatenate([aside, np.ones(len(watched), np.bool_)])
+        table, labels = np.vstack([table, watched]), np.concatenate([labels, checked_labels(params, valid[1])])
+    elif params.early_stopping_round and not params.validation_fraction:
         raise UsageError("early stopping needs validation rows", remedy="Give them, or set 'validation_fraction'.")
     if mappers is None:
-        mappers = [BinMapper.fit(column, params.max_bin, params.min_data_in_bin) for column in table.T]
+        mappers = [BinMapper.fit(column, params.max_bin, params.min_data_in_bin) for column in table[~aside].T]
     codes = np.empty(table.shape, dtype=np.uint16, order="F")
     for feature, mapper in enumerate(mappers):
         codes[:, feature] = mapper.transform(table[:, feature])
-    return _boost(_Grower(codes, mappers, params), labels, valid)
+    checked = None if weights is None else checked_weights(weights, len(labels))
+    rounds = Rounds(Target(labels, checked), Parts(~aside, aside), params)
+    return _boost(_Grower(codes, mappers, params), rounds, table)
 
 
-def _boost(
-    grower: _Grower, labels: npt.NDArray[np.int8], valid: tuple[npt.ArrayLike, npt.ArrayLike] | None
-) -> ReferenceModel:
-    """Tree after tree, until the rounds are over, nothing can be split, or the validation loss stops improving."""
-    params = grower.params
-    start = init_score(labels, params.boost_from_average)
-    score = np.full(len(labels), start)
-    watched = (_table(valid[0]), binary_labels(valid[1])) if valid else None
-    watched_score = np.full(len(watched[1]) if watched else 0, start)
-    trees: list[Tree] = []
-    losses: list[float] = []
-    best = 0
+def _boost(grower: _Grower, rounds: Rounds, table: Reals) -> ReferenceModel:
+    """Round after round, until they are over, nothing can be split, or the validation loss stops improving."""
+    params, trees = grower.params, list[Tree]()
+    features = FeatureSampler(params, [mapper.n_bins for mapper in grower.mappers])
     for _ in range(params.num_iterations):
-        grown = grower.grow(*fixed_gradients(score, labels, params.gradient_bits))
-        if grown is None:
+        rounds.open()
+        grown = [grower.grow(rounds.gradients(output), features.draw()) for output in range(params.outputs)]
+        if all(tree.n_leaves == 1 for tree in grown):
             break
-        tree, leaf_of_row = grown
-        trees.append(tree)
-        score += tree.leaf_value[leaf_of_row]
-        if watched:
-            watched_score += tree.predict(_DecideByValue(watched[0], grower.records), len(watched_score))
-            losses.append(log_loss(watched[1], sigmoid(watched_score)))
-            best = int(np.argmin(losses))
-            if params.early_stopping_round and len(losses) - 1 - best >= params.early_stopping_round:
-                break
-    if params.early_stopping_round:
-        trees = trees[: best + 1]
-    return ReferenceModel(start, tuple(trees), tuple(grower.records), tuple(grower.mappers), tuple(losses))
+        trees += grown
+        for output, tree in enumerate(grown):
+            rounds.scores[:, output] += tree.predict(_DecideByValue(table, grower.records), len(table))
+        if rounds.close():
+            break
+    kept = tuple(trees[: rounds.best * params.outputs])
+    records, mappers = tuple(grower.records), tuple(grower.mappers)
+    return ReferenceModel(params, tuple(rounds.starts.tolist()), kept, records, mappers, tuple(rounds.losses))
 
 
 def _table(columns: npt.ArrayLike) -> Reals:

@@ -22,6 +22,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vfl.learn.fixed_point import Scale
 from vfl.learn.histogram import FeatureLayout
 from vfl.learn.parameters import GBDTParameters
 
@@ -75,14 +76,14 @@ def search(
     layout: FeatureLayout,
     node: NodeSum,
     params: GBDTParameters,
-    scale: int,
+    scale: Scale,
     *,
     usable: Flags | None = None,
 ) -> Search:
     """The best split over all features of a histogram.
 
     histogram: int64[layout.cells, 2], sums of g and h.   node: its totals; `count` must be the true number of rows.
-    scale: the integer that stands for 1.0, a power of two.   usable: bool[n_features], features to look at; None: all.
+    scale: the integers that stand for 1.0.   usable: bool[n_features], features to look at; None: all.
     """
     usable = np.ones(len(layout.n_bins), dtype=np.bool_) if usable is None else usable
     if not layout.n_bins:
@@ -109,7 +110,7 @@ def search(
 
 
 def best_split(
-    histogram: Integers, layout: FeatureLayout, node: NodeSum, params: GBDTParameters, scale: int
+    histogram: Integers, layout: FeatureLayout, node: NodeSum, params: GBDTParameters, scale: Scale
 ) -> Split | None:
     """The best split alone; see `search`, which also tells what LightGBM skips further down."""
     return search(histogram, layout, node, params, scale).best
@@ -136,9 +137,9 @@ def leaf_gain(g: Sums, h: Sums, params: GBDTParameters) -> Sums:
     return g * g / (h + params.lambda_l2)
 
 
-def leaf_output(node: NodeSum, params: GBDTParameters, scale: int) -> float:
+def leaf_output(node: NodeSum, params: GBDTParameters, scale: Scale) -> float:
     """Value a leaf adds to the raw score: -soft(G, lambda_l1) / (H + lambda_l2) * learning_rate."""
-    g, h = node.G / scale, node.H / scale + _EPSILON
+    g, h = node.G / scale.g, node.H / scale.h + _EPSILON
     if params.lambda_l1 > 0.0:
         g = math.copysign(max(abs(g) - params.lambda_l1, 0.0), g)
     return -g / (h + params.lambda_l2) * params.learning_rate
@@ -166,19 +167,21 @@ class _Scan:
     params: GBDTParameters
 
     @classmethod
-    def of(cls, histogram: Integers, layout: FeatureLayout, node: NodeSum, params: GBDTParameters, scale: int) -> _Scan:
+    def of(
+        cls, histogram: Integers, layout: FeatureLayout, node: NodeSum, params: GBDTParameters, scale: Scale
+    ) -> _Scan:
         """Lay a histogram out for scanning."""
         bins, missing = np.array(layout.n_bins), np.array(layout.missing)
         two_ways = missing & (bins > 2)  # with one value bin only, the missing bin is scanned like any other
         scanned = bins - two_ways
         position = np.arange(int(scanned.max()))
         inside = position < scanned[:, None]
-        cells = histogram[np.where(inside, layout.offsets[:-1, None] + position, 0)] / scale
+        cells = histogram[np.where(inside, layout.offsets[:-1, None] + position, 0)] / scale.pair
         g, h = np.where(inside, cells[:, :, 0], 0.0), np.where(inside, cells[:, :, 1], 0.0)
-        node_g, node_h = node.G / scale, node.H / scale
+        node_g, node_h = node.G / scale.g, node.H / scale.h
         per_h = node.count / (node_h + 2 * _EPSILON)
         counts = _estimated_rows(h, per_h)
-        missing_rows = np.where(two_ways, _estimated_rows(histogram[layout.offsets[1:] - 1, 1] / scale, per_h), 0)
+        missing_rows = np.where(two_ways, _estimated_rows(histogram[layout.offsets[1:] - 1, 1] / scale.h, per_h), 0)
         rest = np.where(layout.modal_first, node.count - missing_rows - counts.sum(axis=1), 0)
         shift = leaf_gain(node_g, node_h + 2 * _EPSILON, params) + params.min_gain_to_split
         return cls(g, h, counts, rest, two_ways, scanned, node_g, node_h, node.count, shift, params)

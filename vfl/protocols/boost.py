@@ -62,9 +62,11 @@ from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, MAX_NODES, CellLayout, Eval
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
 from vfl.learn.columns import Columns
-from vfl.learn.ensemble import Booster, Ensemble, Leaf, Parts, numbered
+from vfl.learn.ensemble import Booster, Ensemble, Leaf, numbered
 from vfl.learn.histogram import FeatureLayout, build
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.rounds import Parts, Target
+from vfl.learn.sampling import FeatureSampler
 from vfl.learn.split import NodeSum, Split, best_of, search
 from vfl.learn.tree import SplitRecord, TreeShape
 from vfl.randomness import Randomness
@@ -72,7 +74,6 @@ from vfl.wire import Message, require
 
 Int64s = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int8]
 EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
 MAX_FEATURES = 1 << 16
@@ -172,7 +173,7 @@ async def active(
     passives: Sequence[Channel],
     features: Sequence[int],
     mine: Columns,
-    labels: Labels,
+    target: Target,
     parts: Parts,
     parameters: GBDTParameters,
     key: KeyHolder,
@@ -182,18 +183,19 @@ async def active(
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
 
-    `mine`: the active party's columns, `labels`: int8[n], both over our rows, as `parts`. `shown`: the agreed rows,
-    where there are decoys among them.
+    `mine`: the active party's columns, `target`: labels and weights, both over our rows, as `parts`. `shown`: the
+    agreed rows, where there are decoys among them.
     """
     shown = shown or Shown.plain(parts)
     layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
-    booster = Booster(labels, parts, parameters)
+    booster = Booster(target, parts, parameters)
     grower = _Grower(passives, mine, booster, key, layouts, shown)
-    for number in range(parameters.num_iterations):
+    trees = parameters.num_iterations * parameters.outputs
+    for number in range(trees):
         for passive in passives:
             passive.enter("train", number)
         shape, leaves = await grower.grow(rng.child(f"tree/{number}"))
-        last = booster.add(shape, leaves) or number + 1 == parameters.num_iterations
+        last = booster.add(shape, leaves) or number + 1 == trees
         for passive in passives:
             await passive.send(TreeClosed(last))
         for passive in passives:
@@ -248,6 +250,7 @@ class _Grower:
         # The training rows alone, in their order: what our own histograms are built from.
         self.codes = mine.codes[self.parts.train].copy(order="F")
         self.g = self.h = np.zeros(0, dtype=np.int64)
+        self._drawn = FeatureSampler(self.parameters, [bins for layout in layouts for bins in layout.n_bins])
         self.records: list[SplitRecord] = []
         self.features: list[list[int]] = [[] for _ in layouts]  # of each party's split records so far
         self._asked = 0  # nodes of the tree whose sums were asked for
@@ -256,7 +259,8 @@ class _Grower:
         """One tree: split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
         await self._open_tree(rng)
         self._asked = 0
-        root = self.booster.leaf(self.parts.fit, 0, [np.ones(len(layout.n_bins), np.bool_) for layout in self.layouts])
+        starts = np.cumsum([len(layout.n_bins) for layout in self.layouts])[:-1]
+        root = self.booster.leaf(self.parts.fit, 0, np.split(self._drawn.draw(), starts))
         [root.sums] = await self._histograms([(root, None)], rng)
         self._search(root)
         leaves = [root]
@@ -284,9 +288,10 @@ class _Grower:
 
     async def _open_tree(self, rng: Randomness) -> None:
         """Encrypt the tree's gradients for everybody."""
-        self.booster.next_round()
-        self.g, self.h = self.booster.g[self.parts.train], self.booster.h[self.parts.train]
-        g, h = (self.shown.spread(values)[self.shown.train] for values in (self.booster.g, self.booster.h))
+        self.booster.next_tree()
+        now = self.booster.now
+        self.g, self.h = now.g[self.parts.train], now.h[self.parts.train]
+        g, h = (self.shown.spread(values)[self.shown.train] for values in (now.g, now.h))
         blocks = self.key.open_tree(g, h, rng.child("rows"))
         for passive in self.passives:
             for index, block in enumerate(blocks):
@@ -316,7 +321,7 @@ class _Grower:
         """Each party's best split of `leaf`."""
         parties = zip(leaf.sums, self.layouts, leaf.usable, strict=True)
         leaf.found = [
-            search(sums, layout, leaf.total, self.parameters, self.parameters.scale, usable=usable)
+            search(sums, layout, leaf.total, self.parameters, self.booster.now.scale, usable=usable)
             for sums, layout, usable in parties
         ]
 
@@ -327,8 +332,9 @@ class _Grower:
         """
         first, train = self._asked, self.parts.train
         self._asked += len(nodes)
+        members = [self.booster.members(leaf) for leaf, _ in nodes]
         # No node has decoys: they count as zeros.
-        asked = np.stack([self.shown.spread(leaf.rows)[self.shown.train] for leaf, _ in nodes])
+        asked = np.stack([self.shown.spread(rows)[self.shown.train] for rows in members])
         named = [pack_bits(rows) for rows in asked] if self.key.discloses_membership else []
         for passive in self.passives:
             await passive.send(NodeQuery(first, len(nodes), named))
@@ -337,9 +343,7 @@ class _Grower:
             message = QueryBlock(index, block)
             for passive in self.passives:
                 await passive.send(message)
-        sums = [
-            [build(self.codes, self.mine.layout, self.g, self.h, np.flatnonzero(leaf.rows[train]))] for leaf, _ in nodes
-        ]
+        sums = [[build(self.codes, self.mine.layout, self.g, self.h, np.flatnonzero(rows[train]))] for rows in members]
         for passive, layout in zip(self.passives, self.layouts[1:], strict=True):
             answer = await passive.recv(NodeHistograms)
             require(answer.node == first, f"the histograms are of node {first} and those that follow")
@@ -437,10 +441,11 @@ async def passive(
     active.meanwhile(evaluator.idle)
     await active.checkpoint()
     records: list[SplitRecord] = []
-    for number in range(parameters.num_iterations):
+    trees = parameters.num_iterations * parameters.outputs
+    for number in range(trees):
         active.enter("train", number)
         last = await _serve_tree(active, mine, parts, parameters, evaluator, records, rng.child(f"tree/{number}"))
-        require(last or number + 1 < parameters.num_iterations, f"tree {parameters.num_iterations} is the last")
+        require(last or number + 1 < trees, f"tree {trees} is the last")
         await active.checkpoint()
         if last:
             break

@@ -52,8 +52,8 @@ from vfl.channel import Channel
 from vfl.crypto.scheme import CellLayout, Codes, Evaluator, KeyHolder, Lanes, Sealed
 from vfl.decoys import Shown
 from vfl.learn.collinearity import correlations
-from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import SelectionParameters
+from vfl.learn.rounds import Parts
 from vfl.learn.selection import Candidate, Verdict, screen, select
 from vfl.learn.stability import outside_training
 from vfl.learn.woe import BinTable, WoeFeature, woe_matrix

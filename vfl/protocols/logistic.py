@@ -59,7 +59,7 @@ from vfl.crypto.scheme import MAX_CELLS, Sealed
 from vfl.crypto.weighted import Room, ShareHolder, Shares, halves, whole
 from vfl.decoys import Shown
 from vfl.learn.blocks import JointFit, OwnBlock, Told
-from vfl.learn.ensemble import Parts
+from vfl.learn.rounds import Parts
 from vfl.learn.scorecard_parameters import ScorecardParameters
 from vfl.learn.woe import WoeFeature
 from vfl.randomness import Randomness

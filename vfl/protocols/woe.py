@@ -46,9 +46,9 @@ from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.crypto.scheme import CellLayout, Codes, Evaluator, KeyHolder, Sealed
 from vfl.decoys import Shown
-from vfl.learn.ensemble import Parts
 from vfl.learn.feature_parameters import TRENDS, BinningParameters
 from vfl.learn.prebins import PreBins
+from vfl.learn.rounds import Parts
 from vfl.learn.woe import BinTable, Specials, Trends, WoeFeature, check_wishes, decide, prebin
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
