@@ -69,7 +69,7 @@ def run(given: argparse.Namespace) -> dict[str, Any]:
     found = shapley(model, decisions, [WIDTH, WIDTH])
     ours = time.process_time() - start
     names = [[f"{party}.{column}" for column in range(WIDTH)] for party in ("active", "passive")]
-    text = lightgbm_text(model, records, names, objective="binary", learning_rate=0.1)
+    text = lightgbm_text(model, records, names, learning_rate=0.1)
     booster = lightgbm.Booster(model_str=text)
     start = time.process_time()
     due = booster.predict(np.column_stack(values), pred_contrib=True, num_threads=1)

@@ -20,7 +20,7 @@ from vfl.errors import UsageError
 from vfl.protocols.boost import NodeQuery, QueryBlock, SplitsChosen, TrainingRows, TreeBlock
 from vfl.randomness import Randomness
 from vfl.seat import RunFile, read_own_holding
-from vfl.terms import GBDT
+from vfl.terms import BINARY, GBDT
 from vfl.transcripts import pick_received
 from vfl.wire import unpack
 
@@ -97,6 +97,11 @@ def _truth(folder: Path, file: RunFile) -> Labels:
     """
     if file.terms.kind != GBDT:
         raise UsageError("this run made a scorecard, which has no tree nodes", remedy="name a run of boosted trees")
+    if file.terms.objective != BINARY:
+        raise UsageError(
+            f"this run learned a {file.terms.objective}; labels are guessed of two classes",
+            remedy="name a run with labels 0 and 1",
+        )
     active = folder / file.agreement.active.name
     holding = read_own_holding(active, file.agreement)
     assert holding.labels is not None

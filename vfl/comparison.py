@@ -7,32 +7,51 @@ table; it exists in simulation only, where one machine holds everything, and is 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Mapping
 
 import lightgbm
 import numpy as np
 import numpy.typing as npt
 
-from vfl.learn.metrics import auc, gini, ks
+from vfl.learn.metrics import accuracy, auc, class_log_loss, gini, ks, mean_absolute_error, r_squared, rmse
+from vfl.learn.objective import Labels
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts
 
 Reals = npt.NDArray[np.float64]
-Labels = npt.NDArray[np.int8]
+_FIGURES: Mapping[str, Mapping[str, Callable[[Labels, Reals], float]]] = {
+    "binary": {"auc": auc, "ks": ks, "gini": gini},
+    "regression": {"rmse": rmse, "mae": mean_absolute_error, "r2": r_squared},
+    "multiclass": {"log_loss": class_log_loss, "accuracy": accuracy},
+}
+"""By objective: what is told of a model's predictions."""
 
 
 def lightgbm_scores(
-    values: Reals, labels: Labels, parts: Parts, wanted: npt.NDArray[np.bool_], parameters: GBDTParameters
+    values: Reals,
+    labels: Labels,
+    parts: Parts,
+    wanted: npt.NDArray[np.bool_],
+    parameters: GBDTParameters,
+    weights: Reals | None = None,
 ) -> Reals:
-    """Probabilities that LightGBM, trained on `parts`, gives to the rows `wanted`: float64[wanted rows]."""
+    """What LightGBM, trained on `parts`, predicts for the rows `wanted`: float64[wanted rows], or with a column a
+    class.
+    """
     options = parameters.lightgbm_params()
-    train = lightgbm.Dataset(values[parts.train], labels[parts.train], params=options, free_raw_data=False)
-    watched = [train.create_valid(values[parts.validation], labels[parts.validation])] if parts.validation.any() else []
+
+    def data(rows: npt.NDArray[np.bool_], reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
+        counted = None if weights is None else weights[rows]
+        return lightgbm.Dataset(values[rows], labels[rows], reference, counted, params=options, free_raw_data=False)
+
+    train = data(parts.train)
+    watched = [data(parts.validation, train)] if parts.validation.any() else []
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # about parameters that it takes from the data set
         booster = lightgbm.train(options, train, num_boost_round=parameters.num_iterations, valid_sets=watched)
         return np.asarray(booster.predict(values[wanted]), dtype=np.float64)
 
 
-def figures(labels: Labels, scores: Reals) -> dict[str, float]:
-    """AUC, KS and Gini of `scores` for the rows with `labels`."""
-    return {"auc": auc(labels, scores), "ks": ks(labels, scores), "gini": gini(labels, scores)}
+def figures(labels: Labels, predictions: Reals, objective: str = "binary") -> dict[str, float]:
+    """How good `predictions` are for the rows with `labels`: AUC, KS and Gini, or what fits the objective."""
+    return {name: figure(labels, predictions) for name, figure in _FIGURES[objective].items()}

@@ -347,6 +347,12 @@ def _check_together(scenario: Scenario) -> None:
             f"{scenario.source.name}: [privacy] cell_noise is {privacy.cell_noise:g}, but a scorecard counts exactly",
             remedy="Leave cell_noise out.",
         )
+    if scenario.active.weight is not None and isinstance(scenario.model, ScorecardModel):
+        raise UsageError(
+            f"{scenario.source.name}: [party.{scenario.active.name}] weight is {shown(scenario.active.weight)}, but a "
+            "scorecard counts every customer once",
+            remedy="Leave weight out.",
+        )
     if privacy.merge_models and isinstance(scenario.model, ScorecardModel):
         raise UsageError(
             f"{scenario.source.name}: [privacy] merge_models is true, but the parts of a scorecard are not merged",

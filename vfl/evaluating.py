@@ -28,6 +28,7 @@ from vfl.learn.stability import band
 from vfl.randomness import Randomness
 from vfl.scores import MODELS, PARTS, Scores
 from vfl.seat import RunFile
+from vfl.terms import BINARY
 
 Reals = npt.NDArray[np.float64]
 
@@ -59,6 +60,11 @@ def evaluate(directory: Path, parameters: EvaluationParameters, cutoffs: Sequenc
     Raises UsageError if it is not the directory of a finished run, or as `judge` does.
     """
     file = RunFile.read(directory)
+    if file.terms.objective != BINARY:
+        raise UsageError(
+            f"this run learned a {file.terms.objective}; this evaluation is for scores of two classes",
+            remedy="Read its figures in summary.json, and predictions in scores.csv.",
+        )
     agreement = file.agreement
     run = {"scenario": agreement.scenario, "run": file.run, "active": agreement.active.name, "note": NOTE}
     return {**run, **judge(Scores.read(directory).only(MODELS), parameters, cutoffs)}
@@ -72,7 +78,7 @@ def judge(scores: Scores, parameters: EvaluationParameters, cutoffs: Sequence[fl
     for cutoff in cutoffs:
         if not 0.0 <= cutoff <= 1.0:
             raise UsageError(f"--cutoff is {cutoff:g}", remedy="Name a probability of default, 0 to 1.")
-    labels = scores.labels[scores.holdout]
+    labels = scores.labels[scores.holdout].astype(np.int8)
     counts = {
         "customers": {name: int((scores.part == code).sum()) for code, name in enumerate(PARTS)},
         "bad_rate": float(labels.mean()),
@@ -100,7 +106,7 @@ def _model(
 ) -> dict[str, Any]:
     """Everything about one model."""
     rows = scores.holdout
-    labels, pd = scores.labels[rows], scores.scores[name][rows]
+    labels, pd = scores.labels[rows].astype(np.int8), scores.scores[name][rows]
     cut = bands(scores.scores[name][scores.part == 0], labels, pd, parameters.groups)
     ranking, money = Ranking.of(labels, pd), (parameters.profit_good, parameters.loss_bad)
     asked = ranking.at_cutoffs(cutoffs, *money)

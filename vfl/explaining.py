@@ -23,7 +23,7 @@ from vfl.learn.objective import sigmoid
 from vfl.models import read_ensemble, require_share
 from vfl.reasons import Column, Reason, columns_of, reasons
 from vfl.seat import RunFile
-from vfl.terms import GBDT
+from vfl.terms import BINARY, GBDT
 
 Flags = npt.NDArray[np.bool_]
 Reals = npt.NDArray[np.float64]
@@ -73,6 +73,11 @@ def explain(directory: Path) -> Explained:
         raise UsageError(
             "this run made a scorecard, which is its own explanation",
             remedy="Read scorecard.csv in each party's folder: the points of every attribute.",
+        )
+    if file.terms.objective != BINARY:
+        raise UsageError(
+            f"this run learned a {file.terms.objective}; this explanation is for scores of two classes",
+            remedy="Where the agreement allows it, export the model and ask LightGBM for pred_contrib.",
         )
     folder = directory / agreement.active.name
     share = _bytes(folder / "share.json")

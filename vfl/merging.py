@@ -36,7 +36,7 @@ def merged_text(agreement: Agreement, parameters: GBDTParameters, shares: Mappin
     records = [read_records(shares[member.name]) for member in members]
     names = [[f"{member.name}.{feature}" for feature in member.features] for member in members]
     _require_one_model(agreement, model, records)
-    return lightgbm_text(model, records, names, objective=parameters.objective, learning_rate=parameters.learning_rate)
+    return lightgbm_text(model, records, names, learning_rate=parameters.learning_rate)
 
 
 def _require_one_model(agreement: Agreement, model: Ensemble, records: list[list[SplitRecord]]) -> None:

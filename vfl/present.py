@@ -22,6 +22,7 @@ _MODELS = {
     "bank_only": "{active} alone (LightGBM)",
     "pooled_lightgbm": "all columns pooled (simulation only)",
 }
+_FIGURES = {"rmse": "RMSE", "mae": "MAE", "r2": "R squared", "log_loss": "log-loss", "accuracy": "accuracy"}
 _CARDS = {
     "federated": "joint scorecard, encrypted",
     "bank_only": "{active} alone (scorecard)",
@@ -112,14 +113,23 @@ def _rows(body: Mapping[str, Any]) -> Table:
 
 
 def _metrics(body: Mapping[str, Any]) -> Table:
-    around = body["intervals"]
+    around, active = body["intervals"], next(iter(body["cpu_seconds"]))
+    if not around:
+        return _other_metrics(body, active)
     table = _table("model", "AUC", f"{around['confidence']:.0%} interval", "KS", "Gini")
-    active = next(iter(body["cpu_seconds"]))
     called = _MODELS if body["model"] == "gbdt" else _CARDS
     for name, found in body["metrics"].items():
         label, (low, high) = called[name].format(active=active), around[name]["auc"]
         auc, ks, gini = (f"{found[figure]:.4f}" for figure in ("auc", "ks", "gini"))
         table.add_row(label, auc, f"{low:.3f}-{high:.3f}", ks, gini)
+    return table
+
+
+def _other_metrics(body: Mapping[str, Any], active: str) -> Table:
+    """Of a regression, or of several classes."""
+    table = _table("model", *(_FIGURES[figure] for figure in body["metrics"]["federated"]))
+    for name, found in body["metrics"].items():
+        table.add_row(_MODELS[name].format(active=active), *(f"{figure:,.4f}" for figure in found.values()))
     return table
 
 

@@ -28,7 +28,7 @@ from vfl.learn.objective import Labels, validation_rows
 from vfl.learn.rounds import Parts
 from vfl.protocols import freeze, handshake, intersect
 from vfl.randomness import Randomness
-from vfl.terms import SCORECARD, ActiveOutcome, ActiveTask, Commit, Kept, PassiveOutcome, PassiveTask, Terms
+from vfl.terms import BINARY, SCORECARD, ActiveOutcome, ActiveTask, Commit, Kept, PassiveOutcome, PassiveTask, Terms
 
 
 async def active(
@@ -89,7 +89,10 @@ async def passive(
 
 
 def _parts(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
-    """Training and validation rows among those not held out. Raises UsageError where a part has one class only."""
+    """Training and validation rows among those not held out.
+
+    Raises UsageError where a part is empty, or of two classes has one only.
+    """
     fit = np.flatnonzero(~holdout)
     aside = validation_rows(len(fit), *terms.validation)
     train, validation = np.zeros(len(labels), np.bool_), np.zeros(len(labels), np.bool_)
@@ -97,7 +100,7 @@ def _parts(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
     validation[fit[aside]] = True
     for what, part in (("training", train), ("validation", validation), ("hold-out", holdout)):
         found = np.unique(labels[part])
-        if part.any() and len(found) < 2:
+        if terms.objective == BINARY and part.any() and len(found) < 2:
             raise UsageError(
                 f"the {what} part has {int(part.sum())} common customers, all with label {int(found[0])}",
                 remedy="both classes are needed in every part: choose another hold-out, or find more common customers",

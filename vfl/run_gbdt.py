@@ -16,7 +16,6 @@ import numpy as np
 from vfl.bits import Mask
 from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Ensemble
-from vfl.learn.objective import sigmoid
 from vfl.learn.rounds import Target
 from vfl.learn.tree import SplitRecord
 from vfl.models import active_share, passive_share
@@ -76,7 +75,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         holdout=holdout,
         parts=task.parts,
         shown=shown,
-        pd=sigmoid(model.predict_raw(decisions)),
+        pd=model.predict(decisions),
         share=active_share(terms.agreement, columns, model),
         files={DECISIONS: _as_file(decisions)},
         columns=columns,

@@ -78,8 +78,9 @@ class _Partners:
 async def active(task: ActiveTask) -> CardOutcome:
     """The active party's part. Raises UsageError where no feature is left, or columns tell the classes apart."""
     terms, model, rng = task.terms, task.terms.scorecard, task.rng
+    labels = task.labels.astype(np.int8)
     found = await features.active(
-        list(task.passives.values()), task.mine.names, task.values, task.labels, task.parts, terms.features,
+        list(task.passives.values()), task.mine.names, task.values, labels, task.parts, terms.features,
         rng.child("features"), shown=task.shown,
     )  # fmt: skip
     partners = _Partners.of(task, found, model.binning.woe_bits)
@@ -88,7 +89,7 @@ async def active(task: ActiveTask) -> CardOutcome:
             "no feature of any party is worth a line on a scorecard", remedy="Lower min_iv, or bring other columns."
         )
     fit = await logistic.active(
-        partners.channels, partners.coded, found.own.matrix, task.labels, task.parts, model.card, terms.shares,
+        partners.channels, partners.coded, found.own.matrix, labels, task.parts, model.card, terms.shares,
         rng.child("logistic"), shown=task.shown,
     )  # fmt: skip
     tests = await standard_errors.active(partners.channels, fit, model.card) if _tested(model.card) else None

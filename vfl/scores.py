@@ -21,7 +21,7 @@ import numpy.typing as npt
 from vfl.errors import UsageError
 from vfl.files import write_data
 from vfl.learn.ensemble import Ensemble
-from vfl.learn.objective import sigmoid
+from vfl.learn.objective import Labels
 from vfl.learn.tree import SplitRecord, go_left
 
 Reals = npt.NDArray[np.float64]
@@ -38,11 +38,14 @@ _ROWS_AT_ONCE = 50_000
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """Common customers with their part (code of `PARTS`), label and scores by model; all of length n."""
+    """Common customers with their part (code of `PARTS`), label and predictions by model; all of length n.
+
+    Predictions of classes have a column each.
+    """
 
     ids: Sequence[str]
     part: npt.NDArray[np.int8]
-    labels: npt.NDArray[np.int8]
+    labels: Labels
     scores: Mapping[str, Reals]
 
     @property
@@ -58,15 +61,16 @@ class Scores:
         """Into `folder`/scores.csv."""
         text = io.StringIO()
         writer = csv.writer(text, lineterminator="\n")
-        writer.writerow(["id", "part", "label", *self.scores])
-        columns = [map(repr, score.tolist()) for score in self.scores.values()]
+        named = {name: column for model, score in self.scores.items() for name, column in columns_of(model, score)}
+        writer.writerow(["id", "part", "label", *named])
+        columns = [map(repr, column.tolist()) for column in named.values()]
         names = (PARTS[code] for code in self.part.tolist())
         writer.writerows(zip(self.ids, names, self.labels.tolist(), *columns, strict=True))
         write_data(folder / FILE, text.getvalue().encode())
 
     @classmethod
     def read(cls, folder: Path) -> Scores:
-        """From `folder`/scores.csv. Raises UsageError if it is not there or damaged."""
+        """From `folder`/scores.csv of two classes. Raises UsageError if it is not there or damaged."""
         path = folder / FILE
         try:
             with path.open(encoding="utf-8", newline="") as file:
@@ -87,7 +91,9 @@ class Scores:
 
 
 def joint_scores(model: Ensemble, records: Sequence[Sequence[SplitRecord]], tables: Sequence[Reals]) -> Reals:
-    """What the joint model says of every row, float64[n], where one machine holds all shares and tables.
+    """What the joint model predicts of every row, where one machine holds all shares and tables.
+
+    float64[n], or with a column a class.
 
     records: of each party, the active one first.   tables: of each party, float64[n, n_features], in the same order.
     """
@@ -95,7 +101,7 @@ def joint_scores(model: Ensemble, records: Sequence[Sequence[SplitRecord]], tabl
     for first in range(0, len(tables[0]), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
         decisions = [_decisions(own, table[rows]) for own, table in zip(records, tables, strict=True)]
-        parts.append(sigmoid(model.predict_raw(decisions)))
+        parts.append(model.predict(decisions))
     return np.concatenate(parts)
 
 
@@ -106,7 +112,19 @@ def _decisions(records: Sequence[SplitRecord], values: Reals) -> npt.NDArray[np.
     return decided
 
 
+def columns_of(name: str, predictions: Reals) -> list[tuple[str, Reals]]:
+    """Predictions as columns of a file: one called `name`, or one a class called `name`_0, `name`_1, ..."""
+    if predictions.ndim == 1:
+        return [(name, predictions)]
+    return [(f"{name}_{number}", column) for number, column in enumerate(predictions.T)]
+
+
 def run_scores(folder: Path) -> Reals:
-    """The joint model's hold-out scores as the run left them in `folder`/predictions.csv, in its order."""
+    """The joint model's hold-out predictions as the run left them in `folder`/predictions.csv, in its order."""
     with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        return np.array([float(row["pd"]) for row in csv.DictReader(file)])
+        rows = [
+            [float(value) for name, value in row.items() if name not in ("id", "label", "points")]
+            for row in csv.DictReader(file)
+        ]
+    found = np.array(rows)
+    return found[:, 0] if found.shape[1] == 1 else found

@@ -44,6 +44,7 @@ from vfl.labels import LabelKind
 from vfl.notary import LedgerNotary, PeerKeys, open_store
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
+from vfl.scores import columns_of
 from vfl.stopwatch import Stopwatch
 from vfl.terms import ActiveOutcome, Commit, Kept, Outcome, Terms
 from vfl.transcripts import FileTranscript
@@ -254,15 +255,19 @@ class Seat:
 def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
     """`id,label,pd` of the hold-out, of a scorecard also `points`, in the order of the party's own table.
 
-    `ids`: as the table writes them.
+    Of classes `id,label,p_0,p_1,...`, of a regression `id,label,prediction`. `ids`: as the table writes them.
     """
     rows = outcome.rows[outcome.holdout]
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    scored = outcome.points is not None
-    writer.writerow(["id", "label", "pd", *(["points"] if scored else [])])
-    for place in np.argsort(rows).tolist():
-        row = int(rows[place])
-        found = [ids[row], int(outcome.labels[outcome.holdout][place]), repr(float(outcome.pd[place]))]
-        writer.writerow(found if outcome.points is None else [*found, int(outcome.points[place])])
+    order = np.argsort(rows)
+    labels = outcome.labels[outcome.holdout][order]
+    real = labels.dtype.kind == "f"
+    called = "prediction" if real else "pd" if outcome.pd.ndim == 1 else "p"
+    found = {"id": [ids[row] for row in rows[order].tolist()], "label": [repr(label) for label in labels.tolist()]}
+    found |= {name: [repr(p) for p in column.tolist()] for name, column in columns_of(called, outcome.pd[order])}
+    if outcome.points is not None:
+        found["points"] = [str(points) for points in outcome.points[order].tolist()]
+    writer.writerow(found)
+    writer.writerows(zip(*found.values(), strict=True))
     return text.getvalue().encode()

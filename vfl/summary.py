@@ -32,11 +32,12 @@ from vfl.progress import Progress
 from vfl.scores import Scores, joint_scores, run_scores
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
-from vfl.terms import GBDT, SCORECARD
+from vfl.terms import BINARY, GBDT, SCORECARD
 
 LIBRARIES = ("numpy", "pandas", "lightgbm", "phe", "gmpy2", "cryptography", "msgspec")
-_PUBLIC = ("scenario", "run", "model", "rows", "metrics", "intervals", "attacks", "privacy", "versions")
+_PUBLIC = ("scenario", "run", "model", "objective", "rows", "metrics", "intervals", "attacks", "privacy", "versions")
 _HELD_OUT = 2
+Reals = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,9 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     _expose_predictions(folder, active)
     scores = _scores(folder, file)
     scores.write(folder)
-    metrics, intervals = _metrics(scores), evaluating.intervals(scores)
-    attacks = attacking.measure(folder, file) if file.terms.kind == GBDT else {}
+    metrics, two = _metrics(scores, file.terms.objective), file.terms.objective == BINARY
+    intervals = evaluating.intervals(scores) if two else {}
+    attacks = attacking.measure(folder, file) if file.terms.kind == GBDT and two else {}
     watch.switch("audit")
     progress.enter("audit", 0)
     identities = [identity_of(m.name, read_seed(folder / m.name)) for m in file.agreement.members]
@@ -105,12 +107,17 @@ def _scores(folder: Path, file: RunFile) -> Scores:
     shares = [(folder / member.name / "share.json").read_bytes() for member in members]
     if file.terms.kind == SCORECARD:
         names = [f"{member.name}.{feature}" for member in members for feature in member.features]
-        scores = card_scores(file.terms, shares, names, tables, labels, parts)
+        scores = card_scores(file.terms, shares, names, tables, labels.astype(np.int8), parts)
     else:
+        weights = None if holdings[0].weights is None else holdings[0].weights[rows[0]]
+
+        def alike(columns: Reals) -> Reals:
+            return lightgbm_scores(columns, labels, parts, everybody, file.terms.parameters, weights)
+
         scores = {
             "federated": joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables),
-            "bank_only": lightgbm_scores(tables[0], labels, parts, everybody, file.terms.parameters),
-            "pooled_lightgbm": lightgbm_scores(np.hstack(tables), labels, parts, everybody, file.terms.parameters),
+            "bank_only": alike(tables[0]),
+            "pooled_lightgbm": alike(np.hstack(tables)),
         }
     order = np.argsort(rows[0])
     found = Scores([holdings[0].ids[row] for row in rows[0][order]], code[order], labels[order], {})
@@ -119,10 +126,10 @@ def _scores(folder: Path, file: RunFile) -> Scores:
     return replace(found, scores=scores)
 
 
-def _metrics(scores: Scores) -> dict[str, dict[str, float]]:
-    """AUC, KS and Gini of each model on the hold-out."""
+def _metrics(scores: Scores, objective: str) -> dict[str, dict[str, float]]:
+    """What fits the objective, of each model on the hold-out: AUC, KS and Gini of two classes."""
     rows = scores.holdout
-    return {name: figures(scores.labels[rows], score[rows]) for name, score in scores.scores.items()}
+    return {name: figures(scores.labels[rows], score[rows], objective) for name, score in scores.scores.items()}
 
 
 def _real_rows(folder: Path, file: RunFile, name: str) -> npt.NDArray[np.int64]:
@@ -146,6 +153,7 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any], intervals:
         "scenario": file.agreement.scenario,
         "run": file.run,
         "model": file.terms.kind,
+        "objective": file.terms.objective,
         "rows": {
             **{name: reports[name]["rows"] for name in names},
             "intersection": len(code),

@@ -29,6 +29,7 @@ Int64s = npt.NDArray[np.int64]
 Commit = Callable[[str, Mapping[str, bytes]], None]
 """Puts named digests on the party's own record, outside any message."""
 GBDT, SCORECARD = "gbdt", "scorecard"
+BINARY = "binary"  # the objective that reports of credit risk are made for
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,11 @@ class Terms:
     def kind(self) -> str:
         """Of the model: `gbdt` or `scorecard`."""
         return str(self.agreement.model["kind"])
+
+    @property
+    def objective(self) -> str:
+        """What is learned: of a scorecard and by default two classes."""
+        return str(self.agreement.model.get("objective", BINARY))
 
     @property
     def parameters(self) -> GBDTParameters:
@@ -200,7 +206,7 @@ class ActiveOutcome(Outcome):
     """What the active party holds. Arrays are over common customers unless said otherwise.
 
     shown: where passive parties have these rows, and decoys.   pd: probability of label 1 for the hold-out rows,
-    float64[n_holdout].   points: of a scorecard, int64[n_holdout].
+    float64[n_holdout]; of other objectives what `Ensemble.predict` says.   points: of a scorecard, int64[n_holdout].
     """
 
     labels: Labels

@@ -43,7 +43,7 @@ class Whole:
         ]
 
     def text(self) -> str:
-        return lightgbm_text(self.model, self.records, self.names, objective="binary", learning_rate=0.1)
+        return lightgbm_text(self.model, self.records, self.names, learning_rate=0.1)
 
     def booster(self) -> lightgbm.Booster:
         return lightgbm.Booster(model_str=self.text())

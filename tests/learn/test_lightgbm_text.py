@@ -103,7 +103,7 @@ def test_a_model_of_one_split_as_text() -> None:
     tree = shape.tree([0.25, -0.75], Cover(np.array([30, 10]), np.array([6.0, 2.0]), np.array(shape.gains)))
     records = [[], [SplitRecord(0, 0.1, 3, True)]]
     names = [["bank.income", "bank.age"], ["telecom.calls"]]
-    text = lightgbm_text(whole_model(-1.0, [tree], records), records, names, objective="binary", learning_rate=0.1)
+    text = lightgbm_text(whole_model(-1.0, [tree], records), records, names, learning_rate=0.1)
     assert text == TEXT
     booster = lightgbm.Booster(model_str=text)
     rows = [[0, 0, 0.1], [0, 0, 0.2], [0, 0, np.nan]]
@@ -111,14 +111,9 @@ def test_a_model_of_one_split_as_text() -> None:
 
 
 def test_a_model_without_trees_is_its_start_value() -> None:
-    text = lightgbm_text(whole_model(-0.7, [], [[]]), [[]], [["a", "b"]], objective="binary", learning_rate=0.1)
+    text = lightgbm_text(whole_model(-0.7, [], [[]]), [[]], [["a", "b"]], learning_rate=0.1)
     booster = lightgbm.Booster(model_str=text)
     assert booster.predict(np.zeros((3, 2)), raw_score=True).tolist() == [-0.7] * 3
-
-
-def test_an_objective_that_lightgbm_does_not_have_is_refused() -> None:
-    with pytest.raises(UsageError, match="objective 'ranking'"):
-        lightgbm_text(whole_model(0.0, [], [[]]), [[]], [["a"]], objective="ranking", learning_rate=0.1)
 
 
 def test_the_size_of_each_tree_is_told() -> None:
@@ -128,7 +123,7 @@ def test_the_size_of_each_tree_is_told() -> None:
     records = [[SplitRecord(0, float(1) / 3, 0, False)]]
     cover = Cover(np.ones(2, np.int64), np.ones(2), np.zeros(1))
     model = whole_model(0.0, [shape.tree([k + 0.1, -1.0], cover) for k in range(12)], records)
-    text = lightgbm_text(model, records, [["贷款.额度"]], objective="binary", learning_rate=0.1)
+    text = lightgbm_text(model, records, [["贷款.额度"]], learning_rate=0.1)
     sizes = list(map(int, re.search(r"tree_sizes=(.*)", text)[1].split()))
     data = text.encode()
     start = data.index(b"Tree=0\n")

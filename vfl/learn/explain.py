@@ -70,23 +70,23 @@ class Importance:
     shap: Reals
 
 
-def shapley(model: Ensemble, decisions: Sequence[Flags], widths: Sequence[int]) -> Attribution:
-    """Attributions of the raw score of n rows.
+def shapley(model: Ensemble, decisions: Sequence[Flags], widths: Sequence[int], output: int = 0) -> Attribution:
+    """Attributions of the raw score of n rows; of several classes, the score of class `output`.
 
     decisions: of each party, bool[n_records, n], the active one's first (as `Ensemble.predict_raw` takes them).
     widths: number of features of each party.   Raises UsageError if the trees keep no counts of training rows.
     """
     columns = split_columns(model, widths)
-    covers = [cover_of(tree) for tree in model.trees]
-    base = model.init_score + sum(
-        float(tree.leaf_value @ cover.count) / int(cover.count.sum())
-        for tree, cover in zip(model.trees, covers, strict=True)
+    trees = model.trees[output :: model.outputs]
+    covers = [cover_of(tree) for tree in trees]
+    base = model.starts[output] + sum(
+        float(tree.leaf_value @ cover.count) / int(cover.count.sum()) for tree, cover in zip(trees, covers, strict=True)
     )
     values = np.zeros((decisions[0].shape[1], sum(widths)))
     for start in range(0, len(values), _ROWS):
         some = slice(start, start + _ROWS)
         sums = np.zeros((sum(widths), len(values[some])))  # rows last: contiguous, as the decisions are
-        for tree, cover in zip(model.trees, covers, strict=True):
+        for tree, cover in zip(trees, covers, strict=True):
             _add_tree(sums, tree, cover, columns, [answers[:, some] for answers in decisions])
         values[some] = sums.T
     return Attribution(base, values)

@@ -16,12 +16,11 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 
-from vfl.errors import UsageError
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.explain import cover_of, node_sums, split_columns
 from vfl.learn.tree import Cover, SplitRecord, Tree
 
-OBJECTIVES = {"binary": "binary sigmoid:1"}
+OBJECTIVES = {"binary": "binary sigmoid:1", "regression": "regression", "multiclass": "multiclass num_class:{outputs}"}
 """Our objectives in LightGBM's words."""
 _DEFAULT_LEFT, _MISSING_IS_NAN = 2, 2 << 2  # bits of decision_type
 _NOT_IN_NAMES = re.compile(r'[\s"\[\]{},:]')  # LightGBM separates names by spaces and refuses what JSON uses
@@ -33,34 +32,37 @@ def lightgbm_text(
     records: Sequence[Sequence[SplitRecord]],
     names: Sequence[Sequence[str]],
     *,
-    objective: str,
     learning_rate: float,
 ) -> str:
     """The text of a model of which all is known.
 
     records: of every party, the active one's first.   names: of every party's features; side by side they are the
-    columns that `lightgbm.Booster.predict` takes.   Raises UsageError if the trees keep no counts of training rows, or
-    LightGBM has no such objective.
+    columns that `lightgbm.Booster.predict` takes.   Raises UsageError if the trees keep no counts of training rows.
     """
-    if objective not in OBJECTIVES:
-        raise UsageError(f"no LightGBM model has objective {objective!r}", remedy=f"Known: {', '.join(OBJECTIVES)}.")
     columns = split_columns(model, [len(of_party) for of_party in names])
     split = [list(zip(map(int, its), found, strict=True)) for its, found in zip(columns, records, strict=True)]
     listed = feature_names([name for of_party in names for name in of_party])
-    trees = model.trees or (_constant(),)
+    outputs = model.outputs
+    trees = model.trees or (_constant(),) * outputs
     used = [[split[owner][record] for owner, record in zip(tree.owner, tree.record, strict=True)] for tree in trees]
     blocks = [
-        _tree(number, tree, its, model.init_score if number == 0 else 0.0, learning_rate if number else 1.0)
+        _tree(
+            number,
+            tree,
+            its,
+            model.starts[number] if number < outputs else 0.0,
+            learning_rate if number >= outputs else 1.0,
+        )
         for number, (tree, its) in enumerate(zip(trees, used, strict=True))
     ]
     everywhere = [one for its in used for one in its]
     head = {
         "version": "v4",
-        "num_class": "1",
-        "num_tree_per_iteration": "1",
+        "num_class": str(outputs),
+        "num_tree_per_iteration": str(outputs),
         "label_index": "0",
         "max_feature_idx": str(len(listed) - 1),
-        "objective": OBJECTIVES[objective],
+        "objective": OBJECTIVES[model.objective].format(outputs=outputs),
         "feature_names": " ".join(listed),
         "feature_infos": " ".join(_range(column, everywhere) for column in range(len(listed))),
         "tree_sizes": " ".join(str(len(block.encode())) for block in blocks),

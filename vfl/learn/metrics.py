@@ -1,7 +1,7 @@
-"""How well scores separate and predict: AUC, KS, Gini, log-loss.
+"""How well scores separate and predict: AUC, KS, Gini, log-loss; and figures of classes and of real predictions.
 
-All take labels of 0 and 1 (1 = bad) and one score per row, higher = riskier; they raise UsageError when the lengths
-differ, a score is not a number, or only one class is there.
+Those of two classes take labels of 0 and 1 (1 = bad) and one score per row, higher = riskier; they raise UsageError
+when the lengths differ, a score is not a number, or only one class is there.
 """
 
 from __future__ import annotations
@@ -43,6 +43,34 @@ def log_loss(y: npt.ArrayLike, probability: npt.ArrayLike) -> float:
             f"log-loss needs probabilities, found {p.min():g} to {p.max():g}", remedy="Apply the sigmoid to raw scores."
         )
     return float(-np.log(np.maximum(np.where(labels == 1, p, 1.0 - p), _SMALLEST)).mean())
+
+
+def class_log_loss(y: npt.ArrayLike, probabilities: Reals) -> float:
+    """The same of classes 0, 1, ..., by their probabilities float64[n, classes]."""
+    own = np.take_along_axis(probabilities, np.asarray(y, dtype=np.int64)[:, None], axis=1)
+    return float(-np.log(np.maximum(own, _SMALLEST)).mean())
+
+
+def accuracy(y: npt.ArrayLike, probabilities: Reals) -> float:
+    """Share of the rows whose class is the most probable one, by probabilities float64[n, classes]."""
+    return float((probabilities.argmax(axis=1) == np.asarray(y)).mean())
+
+
+def rmse(y: npt.ArrayLike, predicted: Reals) -> float:
+    """Root of the mean squared error."""
+    return float(np.sqrt(((np.asarray(y, dtype=np.float64) - predicted) ** 2).mean()))
+
+
+def mean_absolute_error(y: npt.ArrayLike, predicted: Reals) -> float:
+    """Mean distance of predictions from labels."""
+    return float(np.abs(np.asarray(y, dtype=np.float64) - predicted).mean())
+
+
+def r_squared(y: npt.ArrayLike, predicted: Reals) -> float:
+    """Share of the labels' variance that is explained: 1 - squared error / variance. 0 where labels do not vary."""
+    labels = np.asarray(y, dtype=np.float64)
+    spread = ((labels - labels.mean()) ** 2).sum()
+    return float(1.0 - ((labels - predicted) ** 2).sum() / spread) if spread > 0 else 0.0
 
 
 def checked(y: npt.ArrayLike, score: npt.ArrayLike) -> tuple[npt.NDArray[np.int8], Reals]:
