@@ -1,4 +1,4 @@
-"""Runs of other objectives and of weighted rows: figures, files, export, and clear words where something does not fit."""
+"""Runs of other objectives and of weighted rows: figures, files, export, and words where something does not fit."""
 
 from __future__ import annotations
 

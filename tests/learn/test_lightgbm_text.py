@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vfl.errors import UsageError
 from vfl.learn.explain import node_sums
 from vfl.learn.lightgbm_text import feature_names, lightgbm_text
 from vfl.learn.tree import Cover, SplitRecord, TreeShape

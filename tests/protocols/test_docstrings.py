@@ -12,20 +12,24 @@ from types import ModuleType
 
 import numpy as np
 import pytest
+from clear_shares import ClearShares
 
 from vfl import protocols
 from vfl.learn.feature_parameters import SelectionParameters
-from vfl.protocols import boost, correlate, correlate_partners, woe
+from vfl.protocols import boost, correlate, correlate_partners, logistic, woe
 from vfl.wire import Message
 
 from . import (
     boosting,
     correlating,
+    fitting,
     test_confirm_rows,
     test_freeze,
     test_handshake,
     test_intersect,
+    test_points,
     test_score,
+    test_standard_errors,
     weighing,
 )
 from .arrows import Arrow, recorded, written
@@ -51,6 +55,10 @@ def run_of(name: str) -> dict[str, Tape]:
             terms = dataclasses.replace(test_intersect.TERMS, protocol="kkrt")
             bank, telecom = test_intersect.bank(terms=terms), test_intersect.partner(terms=terms)
             return record({"bank": bank, "telecom": telecom}, pair)
+        case "points":
+            return test_points.run()
+        case "standard_errors":
+            return fitting.with_errors(test_standard_errors.FEW, ClearShares(False))
         case "score":
             return test_score.run(test_score.ROWS, telecom=test_score.LEFT)
     raise AssertionError(f"no recorded run of {name}: add one here")
@@ -93,6 +101,7 @@ ROWS_SENT: dict[ModuleType, dict[str, tuple[str, ...]]] = {
     woe: {"lattice": ("PreBinHint", "LabelQuery"), "paillier": ("LabelBlock",)},
     correlate: {"lattice": ("CandidateHint", "ColumnQuery"), "paillier": ("ColumnBlock",)},
     correlate_partners: {"lattice": ("PartnerHint", "PartnerQuery"), "paillier": ("PartnerRows",)},
+    logistic: {"lattice": ("FitHint", "ResidualQuery"), "paillier": ("ResidualBlock",)},
 }
 """Messages that only one of the schemes says."""
 
@@ -107,6 +116,8 @@ def run_under(module: ModuleType, scheme: str) -> dict[str, Tape]:
         return correlating.compare(features, clear)
     if module is correlate_partners:
         return correlating.compare(correlating.three_partners(), clear)
+    if module is logistic:
+        return fitting.fit(test_standard_errors.FEW, ClearShares(scheme == "paillier"))
     return boosting.train(boosting.credit(60, (1, 2), num_leaves=5), clear)
 
 
