@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from vfl.card_models import read_card, read_share
 from vfl.comparison import lightgbm_scores
+from vfl.holding import Holding
 from vfl.learn.objective import sigmoid
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts
@@ -27,17 +28,29 @@ Labels = npt.NDArray[np.int8]
 
 
 def card_scores(
-    terms: Terms, shares: Sequence[bytes], names: Sequence[str], tables: Sequence[Reals], labels: Labels, parts: Parts
+    terms: Terms,
+    shares: Sequence[bytes],
+    holdings: Sequence[Holding],
+    tables: Sequence[Reals],
+    labels: Labels,
+    parts: Parts,
 ) -> dict[str, Reals]:
     """Probabilities of label 1 by model, float64[n] each.
 
-    `shares`: of each party, the active one's first; `tables`: float64[n, features], in the same order, of which `names`
-    are the columns.
+    `shares`: of each party, the active one's first; `tables`: float64[n, features], in the same order, from `holdings`.
     """
-    pooled, own = np.hstack(tables), tables[0].shape[1]
+    pooled = np.hstack(tables)
     model, least, everybody = terms.scorecard, terms.min_bin_population, np.ones(len(labels), np.bool_)
-    alone = Central.fit(names[:own], tables[0], labels, parts.train, model, least)
-    together = Central.fit(names, pooled, labels, parts.train, model, least)
+
+    def central(some: Sequence[Holding], columns: Reals) -> Central:
+        return Central.fit(
+            [f"{one.name}.{feature}" for one in some for feature in one.names],
+            columns, labels, parts.train, model, least,
+            {f"{one.name}.{feature}": codes for one in some for feature, codes in one.special.items()},
+            {f"{one.name}.{feature}": trend for one in some for feature, trend in one.trends.items()},
+        )  # fmt: skip
+
+    alone, together = central(holdings[:1], tables[0]), central(holdings, pooled)
     return {
         "federated": sigmoid(joint_log_odds(shares, terms, tables)),
         "bank_only": sigmoid(alone.predictor(tables[0])),

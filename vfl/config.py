@@ -11,6 +11,10 @@
     features = ["income"]        # default: every other column
     [party.bank.reasons]         # what a customer reads where a feature speaks against them
     income = "Income is low for the amount"
+    [party.bank.special]         # of a scorecard: values that are codes and get bins of their own
+    income = [-1, 999999]
+    [party.bank.trends]          # of a scorecard: direction of the bad rate, where the model's `trend` is not meant
+    income = "descending"
     [party.telecom]
     role = "passive"
     table = "telecom.parquet"
@@ -38,6 +42,7 @@ from vfl.crypto.schemes import LEVELS as SCHEMES
 from vfl.decoys import MOST
 from vfl.errors import UsageError
 from vfl.ids import DUPLICATE_POLICIES, rule_names
+from vfl.learn.feature_parameters import TRENDS
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.scorecard_parameters import ScorecardModel
 from vfl.table import closest, shown
@@ -50,6 +55,7 @@ MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32
 MOST_NOISE = 1000.0  # largest gradients of one customer
 MAX_WORDS = 200  # characters of a reason
+MAX_SPECIAL = 16  # codes of a feature
 RESERVED = ("intersection", "train", "validation", "holdout", "decoys", "total")  # keys beside party names in a summary
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -61,6 +67,8 @@ _INT64 = range(-(2**63), 2**63)
 class PartyConfig:
     """One party: its table, identifier column(s), words for customers by feature; of the active party also the label,
     and if rows count differently the column that says so.
+
+    special, trends: of a scorecard's bins, by feature: values that are codes, and the direction of the bad rate.
     """
 
     name: str
@@ -71,6 +79,8 @@ class PartyConfig:
     features: tuple[str, ...] | None = None
     reasons: Mapping[str, str] = field(default_factory=dict)
     weight: str | None = None
+    special: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
+    trends: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -221,7 +231,7 @@ def _parties(table: _Reader, folder: Path) -> tuple[PartyConfig, ...]:
 
 
 def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
-    table.only("role", "table", "id", "label", "features", "reasons", "weight")
+    table.only("role", "table", "id", "label", "features", "reasons", "weight", "special", "trends")
     role = table.choice("role", ROLES, required=True)
     path = table.text("table", required=True)
     ids = table.names("id", required=True)
@@ -251,7 +261,8 @@ def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
         )
     if "\0" in path:
         raise UsageError(f"{table.place('table')} is {shown(path)}", remedy="Name a .csv, .csv.gz or .parquet file.")
-    return PartyConfig(name, role, folder / path, ids, label, features, reasons, weight)
+    special, trends = table.numbers_by_name("special"), table.choices_by_name("trends", TRENDS)
+    return PartyConfig(name, role, folder / path, ids, label, features, reasons, weight, special, trends)
 
 
 def _model(table: _Reader) -> GBDTParameters | ScorecardModel:
@@ -363,6 +374,13 @@ def _check_together(scenario: Scenario) -> None:
             f"{scenario.source.name}: [model] min_sum_hessian_in_leaf is 0, but noisy sums may be below 0",
             remedy="Leave it at its default, or leave [privacy] cell_noise out.",
         )
+    for party in scenario.parties:
+        if (party.special or party.trends) and not isinstance(scenario.model, ScorecardModel):
+            key = "special" if party.special else "trends"
+            raise UsageError(
+                f"{scenario.source.name}: [party.{party.name}.{key}] is for the bins of a scorecard",
+                remedy='Leave it out, or write kind = "scorecard" under [model].',
+            )
     active, rule, file = scenario.active, scenario.psi.id_rule, scenario.source.name
     for party in scenario.passive:
         if len(party.id) != len(active.id):
@@ -463,6 +481,29 @@ class _Reader:
                 )
         return dict(value)
 
+    def numbers_by_name(self, key: str) -> dict[str, tuple[float, ...]]:
+        """A table of lists of different finite numbers, by feature; empty when absent."""
+        value = self._typed(key, {}, False, Mapping, "a table of lists of numbers, one a feature")
+        for name, numbers in value.items():
+            right = isinstance(numbers, list) and 0 < len(numbers) <= MAX_SPECIAL
+            if not right or not all(_finite(one) for one in numbers) or len(set(numbers)) != len(numbers):
+                raise UsageError(
+                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(numbers)}",
+                    remedy=f"Write a list of up to {MAX_SPECIAL} different numbers, for instance [-1].",
+                )
+        return {name: tuple(map(float, numbers)) for name, numbers in value.items()}
+
+    def choices_by_name(self, key: str, allowed: Collection[str]) -> dict[str, str]:
+        """A table of texts, by feature, each one of those allowed; empty when absent."""
+        value = self._typed(key, {}, False, Mapping, "a table of texts, one a feature")
+        for name, text in value.items():
+            if text not in allowed:
+                raise UsageError(
+                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(text)}",
+                    remedy=f"Allowed: {', '.join(map(repr, allowed))}.",
+                )
+        return dict(value)
+
     def names(self, key: str, *, required: bool = False) -> Any:
         """A column name or a list of different ones, as a tuple; None when absent and not required."""
         value = self._typed(key, None, required, (str, list), "a column name or a list of them")
@@ -485,6 +526,11 @@ class _Reader:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UsageError(f"{self.place(key)} is {_kind(value)} ({shown(value)})", remedy=f"Write {words}.")
         return value
+
+
+def _finite(value: object) -> bool:
+    """Whether it is a number that float64 has."""
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
 
 
 def _kind(value: object) -> str:

@@ -72,7 +72,7 @@ def explain(directory: Path) -> Explained:
     if file.terms.kind != GBDT:
         raise UsageError(
             "this run made a scorecard, which is its own explanation",
-            remedy="Read scorecard.csv in each party's folder: the points of every attribute.",
+            remedy="See all points with `tallystick explain DIR`, or in scorecard.csv of each party.",
         )
     if file.terms.objective != BINARY:
         raise UsageError(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,7 @@ class Holding:
     tokens: normalised ids, unique.   ids: as the table writes them.   names, values: features, float64[n, n_features].
     labels, holdout, weights: of the active party, else None: labels as `vfl.labels` reads them, bool[n], and if there
     is such a column what each row counts, float64[n].   excluded, duplicates: rows left out.
+    special, trends: by feature, for the bins of a scorecard.
     """
 
     name: str
@@ -42,6 +43,8 @@ class Holding:
     labels: Labels | None = None
     holdout: Mask | None = None
     weights: Reals | None = None
+    special: Mapping[str, Sequence[float]] = field(default_factory=dict)
+    trends: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -76,6 +79,8 @@ def read_holding(
         values=np.column_stack([column[rows] for column in table.columns.values()]),
         labels=None if table.label is None else table.label[rows],
         holdout=None if kept is None else kept[rows],
+        special=party.special,
+        trends=party.trends,
         weights=None if party.weight is None else _weights(table, party.weight, party)[rows],
     )
 

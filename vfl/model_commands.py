@@ -13,18 +13,28 @@ from rich.console import Console
 from vfl import exporting
 from vfl.errors import UsageError
 from vfl.explaining import Explained, explain, reasons_table
+from vfl.explaining_card import card_body
 from vfl.files import refusals, write_data
-from vfl.present_explanation import show_customer, show_importance
+from vfl.present_explanation import show_card, show_customer, show_importance
 from vfl.seat import RunFile
+from vfl.terms import SCORECARD
 
 FORMATS = ("json", "lightgbm")
 
 
 def explain_run(directory: Path, customer: str | None, most: int, table: bool, as_json: bool) -> None:
     """`tallystick explain`."""
+    file = RunFile.read(directory)
+    if file.terms.kind == SCORECARD and customer is None and not table:
+        card = card_body(directory, file)
+        if as_json:
+            sys.stdout.write(json.dumps(card, ensure_ascii=False) + "\n")
+        else:
+            show_card(card, Console())
+        return
     found = explain(directory)
     if table:
-        target = directory / RunFile.read(directory).agreement.active.name / "reasons.csv"
+        target = directory / file.agreement.active.name / "reasons.csv"
         with refusals(target, remedy="make the folder writable, or leave --csv out"):
             write_data(target, reasons_table(found, most))
         if not as_json:

@@ -33,6 +33,27 @@ def show_customer(body: Mapping[str, Any], console: Console) -> None:
     say(console, "Reasons, the weightiest first:" if lines else "Nothing speaks against this customer.", *lines)
 
 
+def show_card(body: Mapping[str, Any], console: Console) -> None:
+    """The end of `tallystick explain DIR` for a scorecard."""
+    made = table("attribute", "WOE", "points", "coefficient", "p")
+    made.add_row("everybody", "", f"{body['base_points']}", f"{body['intercept']:.3f}", "")
+    for line in body["lines"]:
+        made.add_section()
+        known = line["standard_error"] is not None
+        around = f" ({line['standard_error']:.3f})" if known else ""
+        p = ("<0.001" if line["p_value"] < 0.0005 else f"{line['p_value']:.3f}") if known else ""
+        made.add_row(f"{line['party']}: {line['feature']}", "", "", f"{line['coefficient']:.3f}{around}", p)
+        for one in line["attributes"]:
+            made.add_row(f"  {one['attribute']}", f"{one['woe']:+.3f}", f"{one['points']:+d}", "", "")
+    show(console, "Scorecard: points add up, more are better; standard errors in brackets", made)
+    looked = table("feature", "IV", "verdict")
+    looked.columns[-1].justify, looked.columns[-1].no_wrap = "left", False
+    for verdict in sorted(body["verdicts"], key=lambda one: (not one["kept"], -one["iv"])):
+        said = "on the card" if verdict["kept"] else f"left out: {verdict['reason']}"
+        looked.add_row(f"{verdict['party']}: {verdict['feature']}", f"{verdict['iv']:.3f}", said)
+    show(console, "Features that were looked at", looked)
+
+
 def _waterfall(body: Mapping[str, Any]) -> Table:
     """From the average of training to the score, the largest contributions first."""
     made = table("feature", "party", "log-odds", "score", "PD", "")

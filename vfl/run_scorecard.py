@@ -81,7 +81,7 @@ async def active(task: ActiveTask) -> CardOutcome:
     labels = task.labels.astype(np.int8)
     found = await features.active(
         list(task.passives.values()), task.mine.names, task.values, labels, task.parts, terms.features,
-        rng.child("features"), shown=task.shown,
+        rng.child("features"), shown=task.shown, special=task.mine.special, trends=task.mine.trends,
     )  # fmt: skip
     partners = _Partners.of(task, found, model.binning.woe_bits)
     if not partners.names and not found.own.features:
@@ -165,7 +165,10 @@ def _more(
 async def passive(task: PassiveTask) -> PartOutcome:
     """A passive party's part."""
     terms, model, rng, mine = task.terms, task.terms.scorecard, task.rng, task.mine
-    found = await features.passive(task.active, mine.names, task.values, terms.features, rng.child("features"))
+    found = await features.passive(
+        task.active, mine.names, task.values, terms.features, rng.child("features"),
+        special=mine.special, trends=mine.trends,
+    )  # fmt: skip
     coefficients, tests = np.zeros(0), None
     if found.features:
         coefficients, tests = await _fit(task, found.features, found.values, model)

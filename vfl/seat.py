@@ -130,8 +130,10 @@ def read_party(folder: Path) -> PartyConfig:
             body["label"],
             features,
             weight=body.get("weight"),
+            special={name: tuple(codes) for name, codes in body.get("special", {}).items()},
+            trends=body.get("trends", {}),
         )
-    except (KeyError, TypeError) as error:
+    except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder / 'party.json'} is damaged: {error!r}") from None
 
 

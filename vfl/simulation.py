@@ -131,7 +131,7 @@ def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[st
     for party in (scenario.active, *scenario.passive):
         holding = read_holding(party, psi, holdout, LabelKind.of(model))
         look(holding)
-        _require_reasons(scenario, party, holding.names)
+        _require_features(scenario, party, holding.names)
         members.append(Member(party.name, party.role, holding.names, party.reasons))
     return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
 
@@ -145,14 +145,15 @@ def _parameters(scenario: Scenario) -> dict[str, Scalar]:
     return replace(scenario.model, min_data_in_bin=least).as_dict()
 
 
-def _require_reasons(scenario: Scenario, party: PartyConfig, features: Sequence[str]) -> None:
-    """Words for a feature that there is not are a slip of the pen."""
-    for name in party.reasons:
-        if name not in features:
-            raise UsageError(
-                f"{scenario.source.name}: [party.{party.name}.reasons] {shown(name)} is no feature of {party.name}",
-                remedy=closest(name, features),
-            )
+def _require_features(scenario: Scenario, party: PartyConfig, features: Sequence[str]) -> None:
+    """Words or wishes for a feature that there is not are a slip of the pen."""
+    for key, given in (("reasons", party.reasons), ("special", party.special), ("trends", party.trends)):
+        for name in given:
+            if name not in features:
+                raise UsageError(
+                    f"{scenario.source.name}: [party.{party.name}.{key}] {shown(name)} is no feature of {party.name}",
+                    remedy=closest(name, features),
+                )
 
 
 def _party_seed(seed: bytes | None, name: str) -> bytes:

@@ -106,8 +106,7 @@ def _scores(folder: Path, file: RunFile) -> Scores:
     parts, everybody = Parts(code == 0, code == 1), np.ones(len(code), np.bool_)
     shares = [(folder / member.name / "share.json").read_bytes() for member in members]
     if file.terms.kind == SCORECARD:
-        names = [f"{member.name}.{feature}" for member in members for feature in member.features]
-        scores = card_scores(file.terms, shares, names, tables, labels.astype(np.int8), parts)
+        scores = card_scores(file.terms, shares, holdings, tables, labels.astype(np.int8), parts)
     else:
         weights = None if holdings[0].weights is None else holdings[0].weights[rows[0]]
 

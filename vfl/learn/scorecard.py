@@ -24,7 +24,7 @@ from vfl.learn.logistic import Logistic
 from vfl.learn.scorecard_parameters import ScorecardModel, ScorecardParameters
 from vfl.learn.selection import Candidate, screen, select
 from vfl.learn.stability import outside_training
-from vfl.learn.woe import WoeFeature, fit_features, woe_matrix
+from vfl.learn.woe import Specials, Trends, WoeFeature, fit_features, woe_matrix
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -109,12 +109,14 @@ class Central:
         train: npt.NDArray[np.bool_],
         model: ScorecardModel,
         min_population: int,
+        special: Specials | None = None,
+        trends: Trends | None = None,
     ) -> Central:
         """Bins, selection and coefficients from training rows. `values`: float64[n, columns], `train`: bool[n].
 
         Raises UsageError for a bad column, and where columns tell the classes apart.
         """
-        made = fit_features(names, values, labels, train, model.binning, min_population)
+        made = fit_features(names, values, labels, train, model.binning, min_population, special=special, trends=trends)
         psi = outside_training(made, values, train, model.selecting.min_psi_rows)
         found = [Candidate(0, one.name, one.n_bins, one.iv or 0.0, index) for one, index in zip(made, psi, strict=True)]
         screened = screen(found, model.selecting)
