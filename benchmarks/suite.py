@@ -40,6 +40,7 @@ CASES = (
     "ledger",
     "explain",
     "features",
+    "scorecard",
     "evaluation",
     "growth",
 )

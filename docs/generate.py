@@ -43,13 +43,14 @@ from vfl.config import HoldoutConfig, PrivacyConfig, PsiConfig, scenario_from_ma
 from vfl.errors import UsageError
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
 from vfl.learn.parameters import GBDTParameters
+from vfl.learn.scorecard_parameters import ScorecardParameters
 from vfl.present import show_summary
 from vfl.protocols.boost import TreeClosed
 from vfl.summary import Summary
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("SECURITY.md", "docs/learns.md", "docs/guide/own-data.md", "docs/guide/features.md", "docs/guide/commands.md",
-         "docs/guide/verify.md", "docs/guide/errors.md", "docs/spec/wire.md")  # fmt: skip
+PAGES = ("SECURITY.md", "docs/learns.md", "docs/guide/own-data.md", "docs/guide/features.md", "docs/guide/scorecard.md",
+         "docs/guide/commands.md", "docs/guide/verify.md", "docs/guide/errors.md", "docs/spec/wire.md")  # fmt: skip
 ORDER = (
     "handshake",
     "intersect",
@@ -60,6 +61,9 @@ ORDER = (
     "correlate_partners",
     "boost",
     "score",
+    "logistic",
+    "standard_errors",
+    "points",
     "freeze",
 )
 """Protocols in the order of a run; one that is not named here comes last."""
@@ -142,10 +146,14 @@ ABOUT = {
     "party.role": "exactly one party is active: the one with the label",
     "party.table": "CSV, gzipped CSV or Parquet; relative to the scenario file",
     "party.id": "identifier column, or several; the same number of columns at every party",
-    "party.label": "1 = defaulted, 0 = did not; at the active party, where it is required, and nowhere else",
+    "party.label": "1 = defaulted, 0 = did not, or what `objective` asks for; required at the active party, "
+    "and nowhere else",
     "party.features": "the columns the model may use; default: every column that is not id, label or hold-out mark",
     "party.reasons": "what a customer reads where a feature speaks against them, see [explain](explain.md); a feature "
     "without an entry gets words of its name",
+    "party.weight": "what each row counts in training, 0 or more; at the active party only, see [trees](trees.md)",
+    "party.special": "values of a feature that are codes and get bins of their own; of a scorecard",
+    "party.trends": "direction of a feature's bad rate over its bins, in place of the model's `trend`; of a scorecard",
     "privacy.scheme": "how gradients are encrypted; implied by `level`, see [privacy](privacy.md)",
     "privacy.level": "what passive parties may see of tree nodes; implied by `scheme`, see [privacy](privacy.md)",
     "privacy.key_bits": "size of the `paillier` modulus; 2048 is about 112 bits of strength, 3072 about 128",
@@ -202,6 +210,12 @@ def feature_parameters() -> str:
     return _table(("parameter", "type", "default", "allowed", "meaning"), rows)
 
 
+def scorecard_parameters() -> str:
+    """Parameters of coefficients and points."""
+    rows = [_parameter(option) for option in dataclasses.fields(ScorecardParameters)]
+    return _table(("parameter", "type", "default", "allowed", "meaning"), rows)
+
+
 def aliases() -> str:
     """LightGBM's other names for the parameters of [model]."""
     rows = [(f"`{o.name}`", _codes(o.metadata["aliases"])) for o in _options() if o.metadata["aliases"]]
@@ -226,10 +240,11 @@ def _party_keys() -> list[Sequence[str]]:
     known = [field.name for field in dataclasses.fields(config.PartyConfig)]
     required = {field.name for field in dataclasses.fields(config.PartyConfig) if _has_no_default(field)}
     types = {"id": "text or list of texts", "features": "text or list of texts", "reasons": "table of texts"}
-    defaults = {"label": "none", "features": "all others", "reasons": "none"}
+    types |= {"special": "table of lists of numbers", "trends": "table of texts"}
+    defaults = {"features": "all others"}
     rows: list[Sequence[str]] = []
     for name in known[1:]:  # the name itself is the table's
-        row = list(_key("party", name, str, "required" if name in required else defaults[name]))
+        row = list(_key("party", name, str, "required" if name in required else defaults.get(name, "none")))
         row[1] = types.get(name, row[1])
         rows.append(row)
     return rows
@@ -447,6 +462,8 @@ def _wire_type(kind: layout.Type) -> str:
             return "bool"
         case layout.IntType(ge=low, le=high):
             return f"int {low} to {high:,}" if high is not None else "int"
+        case layout.FloatType():
+            return "float64"
         case layout.StrType(max_length=most):
             return f"text, {most} at most" if most else "text"
         case layout.BytesType(min_length=least, max_length=most):
@@ -467,6 +484,7 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "toml-reference": toml_reference,
     "aliases": aliases,
     "feature-parameters": feature_parameters,
+    "scorecard-parameters": scorecard_parameters,
     "commands": commands,
     "verification-steps": verification_steps,
     "exit-codes": exit_codes,

@@ -220,7 +220,7 @@ def test_files_that_cannot_be_read(tmp_path: Path) -> None:
         ('id = "customer_id"', "id = [1]", ("[party.bank] id",), "column name"),
         ('id = "customer_id"', 'id = ["a", "b"]', ("[party.telecom] id has 1", "[party.bank] 2"), "same columns"),
         ('id = "customer_id"', 'id = "default"', ("[party.bank]", "'default'", "more than once"), "id, label"),
-        ('features = ["age"', 'features = ["phone"', ("[party.telecom]", "'phone'"), "id, label or feature"),
+        ('features = ["age"', 'features = ["phone"', ("[party.telecom]", "'phone'"), "id, label, weight or feature"),
         ('role = "active"', 'role = "passive"', ("[party.bank]", "label 'default' at a passive"), "active"),
         ('role = "active"', 'role = "guest"', ("[party.bank] role is 'guest'",), "'active', 'passive'"),
         ('label = "default"', "", ("[party.bank]", "no label"), "label ="),

@@ -339,7 +339,16 @@ def _holdout(table: _Reader) -> HoldoutConfig:
 
 
 def _check_together(scenario: Scenario) -> None:
-    """What only the whole file shows: id columns that cannot meet, and other keys that exclude each other."""
+    """What only the whole file shows: keys that exclude each other."""
+    _check_privacy(scenario)
+    if isinstance(scenario.model, ScorecardModel):
+        _check_scorecard(scenario)
+    else:
+        _check_trees(scenario, scenario.model)
+    _check_columns(scenario)
+
+
+def _check_privacy(scenario: Scenario) -> None:
     privacy, decoys = scenario.privacy, scenario.psi.decoys
     if decoys and privacy.level != "hidden":
         raise UsageError(
@@ -353,34 +362,41 @@ def _check_together(scenario: Scenario) -> None:
             f"{shown(privacy.scheme)} has no noise on sums",
             remedy='Write scheme = "lattice", or leave cell_noise out.',
         )
-    if privacy.cell_noise and isinstance(scenario.model, ScorecardModel):
-        raise UsageError(
-            f"{scenario.source.name}: [privacy] cell_noise is {privacy.cell_noise:g}, but a scorecard counts exactly",
-            remedy="Leave cell_noise out.",
-        )
-    if scenario.active.weight is not None and isinstance(scenario.model, ScorecardModel):
-        raise UsageError(
-            f"{scenario.source.name}: [party.{scenario.active.name}] weight is {shown(scenario.active.weight)}, but a "
-            "scorecard counts every customer once",
-            remedy="Leave weight out.",
-        )
-    if privacy.merge_models and isinstance(scenario.model, ScorecardModel):
-        raise UsageError(
-            f"{scenario.source.name}: [privacy] merge_models is true, but the parts of a scorecard are not merged",
-            remedy="Leave merge_models out.",
-        )
-    if privacy.cell_noise and isinstance(scenario.model, GBDTParameters) and not scenario.model.min_sum_hessian_in_leaf:
+
+
+def _check_scorecard(scenario: Scenario) -> None:
+    """What is for trees alone."""
+    privacy, bank = scenario.privacy, scenario.active
+    noise, table = f"{privacy.cell_noise:g}", f"party.{bank.name}"
+    for given, place, key, value, why in (
+        (privacy.cell_noise, "privacy", "cell_noise", noise, "a scorecard counts exactly"),
+        (privacy.merge_models, "privacy", "merge_models", "true", "the parts of a scorecard are not merged"),
+        (bank.weight, table, "weight", shown(bank.weight), "a scorecard counts every customer once"),
+    ):
+        if given:
+            raise UsageError(
+                f"{scenario.source.name}: [{place}] {key} is {value}, but {why}", remedy=f"Leave {key} out."
+            )
+
+
+def _check_trees(scenario: Scenario, model: GBDTParameters) -> None:
+    """What is for scorecards alone, and what noise forbids."""
+    if scenario.privacy.cell_noise and not model.min_sum_hessian_in_leaf:
         raise UsageError(
             f"{scenario.source.name}: [model] min_sum_hessian_in_leaf is 0, but noisy sums may be below 0",
             remedy="Leave it at its default, or leave [privacy] cell_noise out.",
         )
     for party in scenario.parties:
-        if (party.special or party.trends) and not isinstance(scenario.model, ScorecardModel):
-            key = "special" if party.special else "trends"
-            raise UsageError(
-                f"{scenario.source.name}: [party.{party.name}.{key}] is for the bins of a scorecard",
-                remedy='Leave it out, or write kind = "scorecard" under [model].',
-            )
+        for key, given in (("special", party.special), ("trends", party.trends)):
+            if given:
+                raise UsageError(
+                    f"{scenario.source.name}: [party.{party.name}.{key}] is for the bins of a scorecard",
+                    remedy='Leave it out, or write kind = "scorecard" under [model].',
+                )
+
+
+def _check_columns(scenario: Scenario) -> None:
+    """Id columns that cannot meet, and a hold-out column that is something else too."""
     active, rule, file = scenario.active, scenario.psi.id_rule, scenario.source.name
     for party in scenario.passive:
         if len(party.id) != len(active.id):

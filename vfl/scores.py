@@ -23,6 +23,7 @@ from vfl.files import write_data
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.objective import Labels
 from vfl.learn.tree import SplitRecord, go_left
+from vfl.predictions import columns_of
 
 Reals = npt.NDArray[np.float64]
 
@@ -110,21 +111,3 @@ def _decisions(records: Sequence[SplitRecord], values: Reals) -> npt.NDArray[np.
     for row, record in zip(decided, records, strict=True):
         row[:] = go_left(values[:, record.feature], record)
     return decided
-
-
-def columns_of(name: str, predictions: Reals) -> list[tuple[str, Reals]]:
-    """Predictions as columns of a file: one called `name`, or one a class called `name`_0, `name`_1, ..."""
-    if predictions.ndim == 1:
-        return [(name, predictions)]
-    return [(f"{name}_{number}", column) for number, column in enumerate(predictions.T)]
-
-
-def run_scores(folder: Path) -> Reals:
-    """The joint model's hold-out predictions as the run left them in `folder`/predictions.csv, in its order."""
-    with (folder / "predictions.csv").open(encoding="utf-8", newline="") as file:
-        rows = [
-            [float(value) for name, value in row.items() if name not in ("id", "label", "points")]
-            for row in csv.DictReader(file)
-        ]
-    found = np.array(rows)
-    return found[:, 0] if found.shape[1] == 1 else found

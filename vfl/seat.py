@@ -18,10 +18,8 @@ were agreed on, places.npy (where each of its rows.npy stands in that of passive
 
 from __future__ import annotations
 
-import csv
-import io
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Coroutine, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -42,9 +40,9 @@ from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
 from vfl.labels import LabelKind
 from vfl.notary import LedgerNotary, PeerKeys, open_store
+from vfl.predictions import predictions
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
-from vfl.scores import columns_of
 from vfl.stopwatch import Stopwatch
 from vfl.terms import ActiveOutcome, Commit, Kept, Outcome, Terms
 from vfl.transcripts import FileTranscript
@@ -252,24 +250,3 @@ class Seat:
         finally:
             self._store.close()
             self._transcript.close()
-
-
-def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
-    """`id,label,pd` of the hold-out, of a scorecard also `points`, in the order of the party's own table.
-
-    Of classes `id,label,p_0,p_1,...`, of a regression `id,label,prediction`. `ids`: as the table writes them.
-    """
-    rows = outcome.rows[outcome.holdout]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    order = np.argsort(rows)
-    labels = outcome.labels[outcome.holdout][order]
-    real = labels.dtype.kind == "f"
-    called = "prediction" if real else "pd" if outcome.pd.ndim == 1 else "p"
-    found = {"id": [ids[row] for row in rows[order].tolist()], "label": [repr(label) for label in labels.tolist()]}
-    found |= {name: [repr(p) for p in column.tolist()] for name, column in columns_of(called, outcome.pd[order])}
-    if outcome.points is not None:
-        found["points"] = [str(points) for points in outcome.points[order].tolist()]
-    writer.writerow(found)
-    writer.writerows(zip(*found.values(), strict=True))
-    return text.getvalue().encode()

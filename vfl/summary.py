@@ -28,8 +28,9 @@ from vfl.files import read_json, write_whole
 from vfl.learn.rounds import Parts
 from vfl.models import read_ensemble, read_records
 from vfl.notary import LedgerNotary, open_store, own_ledger
+from vfl.predictions import run_scores
 from vfl.progress import Progress
-from vfl.scores import Scores, joint_scores, run_scores
+from vfl.scores import Scores, joint_scores
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
 from vfl.terms import BINARY, GBDT, SCORECARD
