@@ -11,11 +11,11 @@ from ledger.errors import LedgerError
 from vfl.channel import Record, lockstep
 from vfl.errors import ProtocolError, UsageError
 from vfl.notary import open_store
+from vfl.predictions import predictions
 from vfl.replay import ReplayChannel
 from vfl.seat import (
     RunFile,
     peers_of,
-    predictions,
     protocol_randomness,
     read_kept,
     read_own_holding,
