@@ -24,12 +24,14 @@ class Member:
     """One party of the agreement: `role` is "active" or "passive"; `features` are the columns it may use, in order.
 
     reasons: what a customer reads where a feature of the party speaks against them; others have words of their names.
+    monotone: features along which predictions may not fall (1) or not rise (-1).
     """
 
     name: str
     role: str
     features: tuple[str, ...]
     reasons: Mapping[str, str] = field(default_factory=dict)
+    monotone: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -56,7 +58,13 @@ class Agreement:
         try:
             body = json.loads(data)
             members = tuple(
-                Member(m["name"], m["role"], tuple(m["features"]), dict(m.get("reasons", {})))
+                Member(
+                    m["name"],
+                    m["role"],
+                    tuple(m["features"]),
+                    dict(m.get("reasons", {})),
+                    {feature: int(way) for feature, way in m.get("monotone", {}).items()},
+                )
                 for m in body.pop("members")
             )
             if body.pop("version") != VERSION:

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfl.learn.metrics import accuracy, auc, class_log_loss, gini, ks, mean_absolute_error, r_squared, rmse
+from vfl.learn.monotone import Directions
 from vfl.learn.objective import Labels
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts
@@ -34,11 +35,15 @@ def lightgbm_scores(
     wanted: npt.NDArray[np.bool_],
     parameters: GBDTParameters,
     weights: Reals | None = None,
+    monotone: Directions | None = None,
 ) -> Reals:
-    """What LightGBM, trained on `parts`, predicts for the rows `wanted`: float64[wanted rows], or with a column a
-    class.
+    """What LightGBM, trained on `parts`, predicts for the rows `wanted`: float64[wanted rows], or a column a class.
+
+    monotone: directions of the columns.
     """
     options = parameters.lightgbm_params()
+    if monotone is not None and monotone.any():
+        options |= {"monotone_constraints": monotone.tolist(), "monotone_constraints_method": "basic"}
 
     def data(rows: npt.NDArray[np.bool_], reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
         counted = None if weights is None else weights[rows]

@@ -11,6 +11,8 @@
     features = ["income"]        # default: every other column
     [party.bank.reasons]         # what a customer reads where a feature speaks against them
     income = "Income is low for the amount"
+    [party.bank.monotone]        # of trees: 1 the prediction may not fall along the feature, -1 it may not rise
+    income = -1
     [party.bank.special]         # of a scorecard: values that are codes and get bins of their own
     income = [-1, 999999]
     [party.bank.trends]          # of a scorecard: direction of the bad rate, where the model's `trend` is not meant
@@ -45,7 +47,8 @@ from vfl.ids import DUPLICATE_POLICIES, rule_names
 from vfl.learn.feature_parameters import TRENDS
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.scorecard_parameters import ScorecardModel
-from vfl.table import closest, shown
+from vfl.table import shown
+from vfl.toml_table import TomlTable
 
 ROLES = ("active", "passive")
 MODELS = ("gbdt", "scorecard")
@@ -54,8 +57,6 @@ LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32
 MOST_NOISE = 1000.0  # largest gradients of one customer
-MAX_WORDS = 200  # characters of a reason
-MAX_SPECIAL = 16  # codes of a feature
 RESERVED = ("intersection", "train", "validation", "holdout", "decoys", "total")  # keys beside party names in a summary
 
 _NAME = re.compile(r"[a-z][a-z0-9-]{0,30}")
@@ -69,6 +70,7 @@ class PartyConfig:
     and if rows count differently the column that says so.
 
     special, trends: of a scorecard's bins, by feature: values that are codes, and the direction of the bad rate.
+    monotone: of trees, by feature: 1 where predictions may not fall along it, -1 where they may not rise.
     """
 
     name: str
@@ -81,6 +83,7 @@ class PartyConfig:
     weight: str | None = None
     special: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     trends: Mapping[str, str] = field(default_factory=dict)
+    monotone: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -189,7 +192,7 @@ def load_scenario(path: str | Path) -> Scenario:
 
 def scenario_from_mapping(raw: Mapping[str, Any], source: Path) -> Scenario:
     """The scenario in a parsed TOML document; `source` is the file it came from, to which paths are relative."""
-    top = _Reader(raw, source.name)
+    top = TomlTable(raw, source.name)
     top.only("scenario", "party", "model", "privacy", "psi", "holdout")
     head = top.table("scenario", required=True)
     head.only("name")
@@ -209,7 +212,7 @@ def _known_parties(parties: Collection[PartyConfig]) -> str:
 # ---- the tables of the file ------------------------------------------------------------------------------------------
 
 
-def _parties(table: _Reader, folder: Path) -> tuple[PartyConfig, ...]:
+def _parties(table: TomlTable, folder: Path) -> tuple[PartyConfig, ...]:
     """The [party.NAME] tables: exactly one active, at least one passive."""
     parties = []
     for name in table.raw:
@@ -230,8 +233,8 @@ def _parties(table: _Reader, folder: Path) -> tuple[PartyConfig, ...]:
     return tuple(parties)
 
 
-def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
-    table.only("role", "table", "id", "label", "features", "reasons", "weight", "special", "trends")
+def _party(name: str, table: TomlTable, folder: Path) -> PartyConfig:
+    table.only("role", "table", "id", "label", "features", "reasons", "weight", "special", "trends", "monotone")
     role = table.choice("role", ROLES, required=True)
     path = table.text("table", required=True)
     ids = table.names("id", required=True)
@@ -262,10 +265,11 @@ def _party(name: str, table: _Reader, folder: Path) -> PartyConfig:
     if "\0" in path:
         raise UsageError(f"{table.place('table')} is {shown(path)}", remedy="Name a .csv, .csv.gz or .parquet file.")
     special, trends = table.numbers_by_name("special"), table.choices_by_name("trends", TRENDS)
-    return PartyConfig(name, role, folder / path, ids, label, features, reasons, weight, special, trends)
+    monotone = table.integers_by_name("monotone", (1, -1, 0))
+    return PartyConfig(name, role, folder / path, ids, label, features, reasons, weight, special, trends, monotone)
 
 
-def _model(table: _Reader) -> GBDTParameters | ScorecardModel:
+def _model(table: TomlTable) -> GBDTParameters | ScorecardModel:
     kind = table.choice("kind", MODELS, default=MODELS[0])
     values = {key: value for key, value in table.raw.items() if key != "kind"}
     for key, value in values.items():
@@ -285,7 +289,7 @@ def _model(table: _Reader) -> GBDTParameters | ScorecardModel:
     return parameters
 
 
-def _privacy(table: _Reader) -> PrivacyConfig:
+def _privacy(table: TomlTable) -> PrivacyConfig:
     default = PrivacyConfig()
     table.only(*vars(default))
     level = table.choice("level", SCHEMES.values(), default=default.level)
@@ -312,7 +316,7 @@ def _privacy(table: _Reader) -> PrivacyConfig:
     )
 
 
-def _psi(table: _Reader) -> PsiConfig:
+def _psi(table: TomlTable) -> PsiConfig:
     default = PsiConfig()
     table.only(*vars(default))
     return PsiConfig(
@@ -325,7 +329,7 @@ def _psi(table: _Reader) -> PsiConfig:
     )
 
 
-def _holdout(table: _Reader) -> HoldoutConfig:
+def _holdout(table: TomlTable) -> HoldoutConfig:
     default = HoldoutConfig()
     table.only(*vars(default))
     read = HoldoutConfig(
@@ -367,6 +371,12 @@ def _check_privacy(scenario: Scenario) -> None:
 def _check_scorecard(scenario: Scenario) -> None:
     """What is for trees alone."""
     privacy, bank = scenario.privacy, scenario.active
+    for party in scenario.parties:
+        if party.monotone:
+            raise UsageError(
+                f"{scenario.source.name}: [party.{party.name}.monotone] is for trees",
+                remedy='Write the direction of the bad rate under trends, and signs = "positive" under [model].',
+            )
     noise, table = f"{privacy.cell_noise:g}", f"party.{bank.name}"
     for given, place, key, value, why in (
         (privacy.cell_noise, "privacy", "cell_noise", noise, "a scorecard counts exactly"),
@@ -415,141 +425,3 @@ def _check_columns(scenario: Scenario) -> None:
             f"{file}: [holdout] column {shown(column)} is also id, label, weight or feature of [party.{active.name}]",
             remedy="Mark the hold-out rows in a column of its own.",
         )
-
-
-# ---- reading one table -----------------------------------------------------------------------------------------------
-
-
-class _Reader:
-    """One TOML table: typed access by key; every refusal names file, table, key and value."""
-
-    def __init__(self, raw: Mapping[str, Any], file: str, path: str = "") -> None:
-        self.raw = raw
-        self.file = file
-        self.path = path
-
-    def place(self, key: str = "") -> str:
-        """Where we are, for an error message."""
-        words = [f"[{self.path}]"] * bool(self.path) + [key] * bool(key)
-        return f"{self.file}: {' '.join(words)}" if words else self.file
-
-    def table(self, key: str, *, required: bool = False) -> _Reader:
-        """The table under this key; an empty one when it is absent and not required."""
-        path = f"{self.path}.{key}" if self.path else key
-        value = self.raw.get(key, None if required else {})
-        if value is None:
-            raise UsageError(f"{self.file}: there is no [{path}] table", remedy=f"Add a [{path}] table.")
-        if not isinstance(value, Mapping):
-            raise UsageError(f"{self.place(key)} is {_kind(value)}, not a table", remedy=f"Write it as [{path}].")
-        return _Reader(value, self.file, path)
-
-    def only(self, *known: str) -> None:
-        """Refuses every key that is not known."""
-        for key in self.raw:
-            if key not in known:
-                what = "key" if self.path else "table"
-                raise UsageError(f"{self.place()}: unknown {what} {shown(key)}", remedy=closest(key, known))
-
-    def text(self, key: str, *, required: bool = False, pattern: re.Pattern[str] | None = None) -> Any:
-        """A text that is not blank; None when the key is absent and not required."""
-        value = self._typed(key, None, required, str, "a text")
-        if value is not None and not (pattern.fullmatch(value) if pattern else value.strip()):
-            allowed = "letters, digits, '.', '_' and '-', 64 at most" if pattern else "a text that is not blank"
-            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=f"Write {allowed}.")
-        return value
-
-    def choice(self, key: str, allowed: Collection[str], *, default: str = "", required: bool = False) -> str:
-        """One of the allowed texts."""
-        value: str = self._typed(key, default, required, str, "a text")
-        if value not in allowed:
-            remedy = f"This version has {', '.join(map(repr, allowed))}."
-            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=remedy)
-        return value
-
-    def integer(self, key: str, default: int, allowed: range | tuple[int, ...]) -> int:
-        """A whole number from `allowed`."""
-        value: int = self._typed(key, default, False, int, "a whole number")
-        if value not in allowed:
-            among = f"{allowed[0]} to {allowed[-1]}" if isinstance(allowed, range) else " or ".join(map(str, allowed))
-            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=f"Allowed: {among}.")
-        return value
-
-    def number(self, key: str, default: float, low: float, high: float) -> float:
-        """A number within low and high, both allowed."""
-        value: float = self._typed(key, default, False, (int, float), "a number")
-        if not low <= value <= high:
-            raise UsageError(f"{self.place(key)} is {shown(value)}", remedy=f"Allowed: {low} to {high}.")
-        return float(value)
-
-    def flag(self, key: str, default: bool) -> bool:
-        """True or false."""
-        value: bool = self._typed(key, default, False, bool, "true or false")
-        return value
-
-    def words(self, key: str) -> dict[str, str]:
-        """A table of sentences for people, by feature; empty when absent."""
-        value = self._typed(key, {}, False, Mapping, "a table of texts, one a feature")
-        for name, text in value.items():
-            if not (isinstance(text, str) and text.strip() and text.isprintable() and len(text) <= MAX_WORDS):
-                raise UsageError(
-                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(text)}",
-                    remedy=f"Write a text in one line, {MAX_WORDS} characters at most.",
-                )
-        return dict(value)
-
-    def numbers_by_name(self, key: str) -> dict[str, tuple[float, ...]]:
-        """A table of lists of different finite numbers, by feature; empty when absent."""
-        value = self._typed(key, {}, False, Mapping, "a table of lists of numbers, one a feature")
-        for name, numbers in value.items():
-            right = isinstance(numbers, list) and 0 < len(numbers) <= MAX_SPECIAL
-            if not right or not all(_finite(one) for one in numbers) or len(set(numbers)) != len(numbers):
-                raise UsageError(
-                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(numbers)}",
-                    remedy=f"Write a list of up to {MAX_SPECIAL} different numbers, for instance [-1].",
-                )
-        return {name: tuple(map(float, numbers)) for name, numbers in value.items()}
-
-    def choices_by_name(self, key: str, allowed: Collection[str]) -> dict[str, str]:
-        """A table of texts, by feature, each one of those allowed; empty when absent."""
-        value = self._typed(key, {}, False, Mapping, "a table of texts, one a feature")
-        for name, text in value.items():
-            if text not in allowed:
-                raise UsageError(
-                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(text)}",
-                    remedy=f"Allowed: {', '.join(map(repr, allowed))}.",
-                )
-        return dict(value)
-
-    def names(self, key: str, *, required: bool = False) -> Any:
-        """A column name or a list of different ones, as a tuple; None when absent and not required."""
-        value = self._typed(key, None, required, (str, list), "a column name or a list of them")
-        if value is None:
-            return None
-        names = [value] if isinstance(value, str) else value
-        texts = all(isinstance(name, str) and name.strip() for name in names)
-        if not names or not texts or len(set(names)) != len(names):
-            raise UsageError(
-                f"{self.place(key)} is {shown(value)}", remedy="Write one column name, or a list of different ones."
-            )
-        return tuple(names)
-
-    def _typed(self, key: str, default: Any, required: bool, kind: type | tuple[type, ...], words: str) -> Any:
-        if key not in self.raw:
-            if required:
-                raise UsageError(f"{self.place()}: key {key!r} is missing", remedy=f"Add {key} = {words}.")
-            return default
-        value = self.raw[key]
-        if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
-            raise UsageError(f"{self.place(key)} is {_kind(value)} ({shown(value)})", remedy=f"Write {words}.")
-        return value
-
-
-def _finite(value: object) -> bool:
-    """Whether it is a number that float64 has."""
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < 1e300
-
-
-def _kind(value: object) -> str:
-    """TOML's word for the value's type."""
-    words = {bool: "true/false", int: "a whole number", float: "a number", str: "a text", list: "a list"}
-    return words.get(type(value), "a table" if isinstance(value, Mapping) else f"a {type(value).__name__}")

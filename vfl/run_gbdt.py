@@ -62,6 +62,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         key,
         rng.child("boost"),
         shown=shown,
+        monotone=terms.monotone,
     )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):

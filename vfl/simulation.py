@@ -132,7 +132,7 @@ def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[st
         holding = read_holding(party, psi, holdout, LabelKind.of(model))
         look(holding)
         _require_features(scenario, party, holding.names)
-        members.append(Member(party.name, party.role, holding.names, party.reasons))
+        members.append(Member(party.name, party.role, holding.names, party.reasons, party.monotone))
     return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
 
 
@@ -147,7 +147,12 @@ def _parameters(scenario: Scenario) -> dict[str, Scalar]:
 
 def _require_features(scenario: Scenario, party: PartyConfig, features: Sequence[str]) -> None:
     """Words or wishes for a feature that there is not are a slip of the pen."""
-    for key, given in (("reasons", party.reasons), ("special", party.special), ("trends", party.trends)):
+    for key, given in (
+        ("reasons", party.reasons),
+        ("special", party.special),
+        ("trends", party.trends),
+        ("monotone", party.monotone),
+    ):
         for name in given:
             if name not in features:
                 raise UsageError(

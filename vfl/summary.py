@@ -111,8 +111,11 @@ def _scores(folder: Path, file: RunFile) -> Scores:
     else:
         weights = None if holdings[0].weights is None else holdings[0].weights[rows[0]]
 
+        agreed = file.terms.monotone
+
         def alike(columns: Reals) -> Reals:
-            return lightgbm_scores(columns, labels, parts, everybody, file.terms.parameters, weights)
+            monotone = None if agreed is None else np.concatenate(agreed)[: columns.shape[1]]
+            return lightgbm_scores(columns, labels, parts, everybody, file.terms.parameters, weights, monotone)
 
         scores = {
             "federated": joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables),

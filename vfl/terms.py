@@ -17,6 +17,7 @@ from vfl.crypto.weighted import ShareTerms
 from vfl.decoys import Shown
 from vfl.features import FeatureTerms
 from vfl.holding import Holding
+from vfl.learn.monotone import Directions, directions
 from vfl.learn.objective import Labels
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts
@@ -61,6 +62,13 @@ class Terms:
 
     def _model(self) -> dict[str, object]:
         return {k: v for k, v in self.agreement.model.items() if k != "kind"}
+
+    @property
+    def monotone(self) -> list[Directions] | None:
+        """Directions of each party's features, the active one's first; None where all are free."""
+        members = (self.agreement.active, *self.agreement.passives)
+        found = [directions(member.features, member.monotone) for member in members]
+        return found if any(one.any() for one in found) else None
 
     @property
     def validation(self) -> tuple[float, int]:

@@ -47,6 +47,14 @@ class Case:
     least: int = 1  # rows in a bin
     noise: float = 0.0  # on a partner's cells
     weights: np.ndarray | None = None
+    monotone: tuple[int, ...] | None = None  # of the pooled columns
+
+    @property
+    def directions(self) -> list[np.ndarray] | None:
+        """Of each party's columns."""
+        if self.monotone is None:
+            return None
+        return np.split(np.array(self.monotone, np.int8), self.starts[1:-1])
 
     @property
     def target(self) -> Target:
@@ -137,7 +145,9 @@ def bank(case: Case, scheme: Scheme, number: int = 1) -> Role:
         passives, key = [peers[name] for name in case.partners], scheme.holder(case.lanes)
         mine = case.columns(0)
         rng = seed(number)
-        return await boost.active(passives, case.owned[1:], mine, case.target, case.parts, case.parameters, key, rng)
+        return await boost.active(
+            passives, case.owned[1:], mine, case.target, case.parts, case.parameters, key, rng, monotone=case.directions
+        )
 
     return role
 
@@ -188,9 +198,10 @@ def reference(case: Case) -> ReferenceModel:
     fit, aside = case.parts.train, case.parts.validation
     watched = (case.values[aside], case.labels[aside]) if aside.any() else None
     mappers, weights = pooled_mappers(case), case.weights
+    directions = None if case.monotone is None else np.array(case.monotone, np.int8)
     if weights is not None:
         weights = np.concatenate([weights[fit], weights[aside]])
-    return train_reference(case.values[fit], case.labels[fit], case.parameters, watched, mappers, weights)
+    return train_reference(case.values[fit], case.labels[fit], case.parameters, watched, mappers, weights, directions)
 
 
 def assert_same_model(case: Case, model: Ensemble, shares: list[list[SplitRecord]], oracle: ReferenceModel) -> None:
@@ -303,7 +314,9 @@ def cases(draw: st.DrawFn, *, watched: bool = False) -> Case:
         aside[2:4] = True
     parts = Parts(train & ~aside, aside)
     least = draw(st.sampled_from([0, 1, 4, 20]))
-    return Case(values, owned, labels, parts, GBDTParameters(**options), least, weights=weights)
+    ways = st.lists(st.sampled_from([-1, 0, 1]), min_size=sum(owned), max_size=sum(owned)).map(tuple)
+    monotone = draw(st.one_of(st.none(), ways))
+    return Case(values, owned, labels, parts, GBDTParameters(**options), least, weights=weights, monotone=monotone)
 
 
 def credit(

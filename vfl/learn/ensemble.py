@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
+from vfl.learn.monotone import FREE, Bounds, Directions
 from vfl.learn.objective import predictions
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Gradients, Parts, Rounds, Target
-from vfl.learn.split import NodeSum, Search, Split, best_of, leaf_output
+from vfl.learn.split import NodeSum, Search, Split, best_of, leaf_output, leaf_value
 from vfl.learn.tree import Cover, SplitRecord, Tree, TreeShape
 
 Flags = npt.NDArray[np.bool_]
@@ -81,13 +82,14 @@ class Leaf:
 
     rows: bool[n], of either part.   total: sums over its training rows.   usable: per party, features to look at.
     sums: one histogram per party, int64[cells, 2], once known.   found: each party's search in it.
-    children: left and right, once split; then by record number `record` of party `owner`.
+    children: left and right, once split; then by record number `record` of party `owner`.   bounds: of its value.
     """
 
     rows: Flags
     total: NodeSum
     depth: int
     usable: Sequence[Flags]
+    bounds: Bounds = FREE
     sums: list[Integers] = field(default_factory=list)
     found: list[Search] = field(default_factory=list)
     children: tuple[Leaf, ...] = ()
@@ -121,9 +123,14 @@ class Booster:
     boosting ends with a round of such trees alone.
     """
 
-    def __init__(self, target: Target, parts: Parts, parameters: GBDTParameters) -> None:
-        """Raises UsageError for training labels that the objective cannot learn from."""
-        self.parts, self.parameters = parts, parameters
+    def __init__(
+        self, target: Target, parts: Parts, parameters: GBDTParameters, monotone: Sequence[Directions] | None = None
+    ) -> None:
+        """`monotone`: directions of each party's features, the active one's first; None: all are free.
+
+        Raises UsageError for training labels that the objective cannot learn from.
+        """
+        self.parts, self.parameters, self.monotone = parts, parameters, monotone
         self.rounds = Rounds(target, parts, parameters)
         self.trees: list[Tree] = []
         self.now: Gradients
@@ -140,7 +147,7 @@ class Booster:
         return leaf.rows & self.now.sample
 
     def leaf(self, rows: Flags, depth: int, usable: Sequence[Flags]) -> Leaf:
-        """The leaf of these rows, its sums by feature not yet known."""
+        """The leaf of these rows, free, its sums by feature not yet known."""
         member, now = np.flatnonzero(rows & self.now.sample), self.now
         return Leaf(rows, NodeSum(int(now.g[member].sum()), int(now.h[member].sum()), len(member)), depth, usable)
 
@@ -150,13 +157,20 @@ class Booster:
         left = self.leaf(parent.rows & goes_left, parent.depth + 1, usable)
         whole, part = parent.total, left.total
         rest = NodeSum(whole.G - part.G, whole.H - part.H, whole.count - part.count)
-        return left, Leaf(parent.rows & ~goes_left, rest, left.depth, usable)
+        right = Leaf(parent.rows & ~goes_left, rest, left.depth, usable)
+        if self.monotone is not None:
+            assert parent.best is not None
+            owner, split = parent.best
+            totals = (left.total, right.total)
+            values = [parent.bounds.clip(leaf_value(total, self.parameters, self.now.scale)) for total in totals]
+            left.bounds, right.bounds = parent.bounds.divide(int(self.monotone[owner][split.feature]), *values)
+        return left, right
 
     def add(self, shape: TreeShape, leaves: Sequence[Leaf]) -> bool:
         """Take in a grown tree; True when boosting ends with it."""
         values = [0.0]
         if len(leaves) > 1:
-            values = [leaf_output(leaf.total, self.parameters, self.now.scale) for leaf in leaves]
+            values = [leaf_output(leaf.total, self.parameters, self.now.scale, leaf.bounds) for leaf in leaves]
             self._grown += 1
         self.trees.append(shape.tree(values, self._cover(shape, leaves)))
         for value, leaf in zip(values, leaves, strict=True):

@@ -18,11 +18,12 @@ import numpy.typing as npt
 from vfl.errors import UsageError
 from vfl.learn.binning import BinMapper
 from vfl.learn.histogram import FeatureLayout, build
+from vfl.learn.monotone import FREE, Bounds, Directions
 from vfl.learn.objective import checked_labels, checked_weights, predictions, validation_rows
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Gradients, Parts, Rounds, Target
 from vfl.learn.sampling import FeatureSampler
-from vfl.learn.split import NodeSum, Search, best_of, leaf_output, search
+from vfl.learn.split import NodeSum, Search, best_of, leaf_output, leaf_value, search
 from vfl.learn.tree import SplitRecord, Tree, TreeShape, go_left, go_left_codes
 
 Reals = npt.NDArray[np.float64]
@@ -87,13 +88,20 @@ class _Leaf:
     histogram: Integers
     depth: int
     found: Search
+    bounds: Bounds
 
 
 class _Grower:
     """Grows single trees from codes and integer gradients, and collects their split records."""
 
-    def __init__(self, codes: npt.NDArray[np.unsignedinteger], mappers: Sequence[BinMapper], params: GBDTParameters):
-        self.codes = codes
+    def __init__(
+        self,
+        codes: npt.NDArray[np.unsignedinteger],
+        mappers: Sequence[BinMapper],
+        params: GBDTParameters,
+        monotone: Directions | None,
+    ):
+        self.codes, self.monotone = codes, monotone
         self.mappers = mappers
         self.layout = FeatureLayout.of(mappers)
         self.params = params
@@ -114,11 +122,11 @@ class _Grower:
             leaves.append(right)
         if len(leaves) == 1:
             return shape.tree([0.0])
-        return shape.tree([leaf_output(leaf.total, self.params, self.scale) for leaf in leaves])
+        return shape.tree([leaf_output(leaf.total, self.params, self.scale, leaf.bounds) for leaf in leaves])
 
     def _root(self, g: Integers, h: Integers, rows: Integers, usable: npt.NDArray[np.bool_]) -> _Leaf:
         total = NodeSum(int(g[rows].sum()), int(h[rows].sum()), len(rows))
-        return self._leaf(rows, total, build(self.codes, self.layout, g, h, rows), 0, usable)
+        return self._leaf(rows, total, build(self.codes, self.layout, g, h, rows), 0, usable, FREE)
 
     def _divide(self, leaf: _Leaf, g: Integers, h: Integers) -> tuple[_Leaf, _Leaf]:
         """The two children of a leaf split by its best split, whose record is kept."""
@@ -133,20 +141,33 @@ class _Grower:
         rest = leaf.histogram - summed
         histograms = (summed, rest) if smaller == 0 else (rest, summed)
         totals = (replace(split.left, count=len(rows[0])), replace(split.right, count=len(rows[1])))
+        within = leaf.bounds, leaf.bounds
+        if self.monotone is not None:
+            values = [leaf.bounds.clip(leaf_value(total, self.params, self.scale)) for total in totals]
+            within = leaf.bounds.divide(int(self.monotone[split.feature]), *values)
         left, right = (
-            self._leaf(*parts, leaf.depth + 1, leaf.found.splittable)
-            for parts in zip(rows, totals, histograms, strict=True)
+            self._leaf(its, total, histogram, leaf.depth + 1, leaf.found.splittable, bounds)
+            for its, total, histogram, bounds in zip(rows, totals, histograms, within, strict=True)
         )
         return left, right
 
     def _leaf(
-        self, rows: Integers, total: NodeSum, histogram: Integers, depth: int, usable: npt.NDArray[np.bool_]
+        self,
+        rows: Integers,
+        total: NodeSum,
+        histogram: Integers,
+        depth: int,
+        usable: npt.NDArray[np.bool_],
+        bounds: Bounds,
     ) -> _Leaf:
         """A leaf with its best split, unless it is as deep as allowed."""
         found = Search(None, usable)
         if not 0 < self.params.max_depth <= depth:
-            found = search(histogram, self.layout, total, self.params, self.scale, usable=usable)
-        return _Leaf(rows, total, histogram, depth, found)
+            found = search(
+                histogram, self.layout, total, self.params, self.scale,
+                usable=usable, monotone=self.monotone, bounds=bounds,
+            )  # fmt: skip
+        return _Leaf(rows, total, histogram, depth, found, bounds)
 
 
 def train_reference(
@@ -156,13 +177,14 @@ def train_reference(
     valid: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
     mappers: Sequence[BinMapper] | None = None,
     weights: npt.ArrayLike | None = None,
+    monotone: Directions | None = None,
 ) -> ReferenceModel:
     """Train on pooled columns.
 
     columns: float[n, n_features], NaN = missing.   y: labels as the objective takes them, [n].
     valid: columns and labels to watch; when absent, `params.validation_fraction` of the rows is kept aside
     (`validation_rows`).   mappers: bins to use instead of fitting them on the training rows, one per feature.
-    weights: what each row counts; of the rows in `valid` after the others.
+    weights: what each row counts; of the rows in `valid` after the others.   monotone: directions of the columns.
 
     Raises UsageError for labels that the objective cannot learn from, shapes that do not fit, and early stopping
     without validation rows.
@@ -184,7 +206,7 @@ def train_reference(
         codes[:, feature] = mapper.transform(table[:, feature])
     checked = None if weights is None else checked_weights(weights, len(labels))
     rounds = Rounds(Target(labels, checked), Parts(~aside, aside), params)
-    return _boost(_Grower(codes, mappers, params), rounds, table)
+    return _boost(_Grower(codes, mappers, params, monotone), rounds, table)
 
 
 def _boost(grower: _Grower, rounds: Rounds, table: Reals) -> ReferenceModel:

@@ -24,6 +24,7 @@ import numpy.typing as npt
 
 from vfl.learn.fixed_point import Scale
 from vfl.learn.histogram import FeatureLayout
+from vfl.learn.monotone import FREE, Bounds, Directions
 from vfl.learn.parameters import GBDTParameters
 
 Reals = npt.NDArray[np.float64]
@@ -79,16 +80,19 @@ def search(
     scale: Scale,
     *,
     usable: Flags | None = None,
+    monotone: Directions | None = None,
+    bounds: Bounds = FREE,
 ) -> Search:
     """The best split over all features of a histogram.
 
     histogram: int64[layout.cells, 2], sums of g and h.   node: its totals; `count` must be the true number of rows.
     scale: the integers that stand for 1.0.   usable: bool[n_features], features to look at; None: all.
+    monotone: directions of the features, None where those of all parties are free.   bounds: of the node's values.
     """
     usable = np.ones(len(layout.n_bins), dtype=np.bool_) if usable is None else usable
     if not layout.n_bins:
         return Search(None, usable)
-    scan = _Scan.of(histogram, layout, node, params, scale)
+    scan = _Scan.of(histogram, layout, node, params, scale, monotone, bounds)
     gain, bin_ = scan.from_right(usable)
     default_left = ~(np.array(layout.missing) & ~scan.two_ways)
     if scan.two_ways.any():
@@ -137,12 +141,17 @@ def leaf_gain(g: Sums, h: Sums, params: GBDTParameters) -> Sums:
     return g * g / (h + params.lambda_l2)
 
 
-def leaf_output(node: NodeSum, params: GBDTParameters, scale: Scale) -> float:
-    """Value a leaf adds to the raw score: -soft(G, lambda_l1) / (H + lambda_l2) * learning_rate."""
+def leaf_output(node: NodeSum, params: GBDTParameters, scale: Scale, bounds: Bounds = FREE) -> float:
+    """Value a leaf adds to the raw score: its value within bounds, times learning_rate."""
+    return bounds.clip(leaf_value(node, params, scale)) * params.learning_rate
+
+
+def leaf_value(node: NodeSum, params: GBDTParameters, scale: Scale) -> float:
+    """Value of a leaf before shrinkage: -soft(G, lambda_l1) / (H + lambda_l2)."""
     g, h = node.G / scale.g, node.H / scale.h + _EPSILON
     if params.lambda_l1 > 0.0:
         g = math.copysign(max(abs(g) - params.lambda_l1, 0.0), g)
-    return -g / (h + params.lambda_l2) * params.learning_rate
+    return -g / (h + params.lambda_l2)
 
 
 @dataclass(frozen=True)
@@ -165,10 +174,19 @@ class _Scan:
     node_rows: int
     shift: float
     params: GBDTParameters
+    monotone: Directions | None
+    bounds: Bounds
 
     @classmethod
     def of(
-        cls, histogram: Integers, layout: FeatureLayout, node: NodeSum, params: GBDTParameters, scale: Scale
+        cls,
+        histogram: Integers,
+        layout: FeatureLayout,
+        node: NodeSum,
+        params: GBDTParameters,
+        scale: Scale,
+        monotone: Directions | None,
+        bounds: Bounds,
     ) -> _Scan:
         """Lay a histogram out for scanning."""
         bins, missing = np.array(layout.n_bins), np.array(layout.missing)
@@ -184,14 +202,14 @@ class _Scan:
         missing_rows = np.where(two_ways, _estimated_rows(histogram[layout.offsets[1:] - 1, 1] / scale.h, per_h), 0)
         rest = np.where(layout.modal_first, node.count - missing_rows - counts.sum(axis=1), 0)
         shift = leaf_gain(node_g, node_h + 2 * _EPSILON, params) + params.min_gain_to_split
-        return cls(g, h, counts, rest, two_ways, scanned, node_g, node_h, node.count, shift, params)
+        return cls(g, h, counts, rest, two_ways, scanned, node_g, node_h, node.count, shift, params, monotone, bounds)
 
     def from_right(self, usable: Flags) -> tuple[Reals, Integers]:
         """Best gain (-inf: none) and bin of every feature with missing values on the left, first from the right."""
         width = self.g.shape[1]
         threshold = width - 2 - np.arange(width)  # candidate k has the k + 1 last bins on the right
         allowed = usable[:, None] & (threshold >= 0) & (threshold < self.scanned[:, None] - 1)
-        gains = self._gains(self.g[:, ::-1], self.h[:, ::-1], self.counts[:, ::-1], allowed)
+        gains = self._gains(self.g[:, ::-1], self.h[:, ::-1], self.counts[:, ::-1], allowed, from_left=False)
         return gains.max(axis=1), threshold[np.argmax(gains, axis=1)]
 
     def from_left(self, usable: Flags) -> tuple[Reals, Integers]:
@@ -199,21 +217,38 @@ class _Scan:
         counts = self.counts.copy()
         counts[:, 0] += self.rest
         allowed = (usable & self.two_ways)[:, None] & (np.arange(self.g.shape[1]) < self.scanned[:, None])
-        gains = self._gains(self.g, self.h, counts, allowed)
+        gains = self._gains(self.g, self.h, counts, allowed, from_left=True)
         return gains.max(axis=1), np.argmax(gains, axis=1)
 
-    def _gains(self, g: Reals, h: Reals, counts: Integers, allowed: Flags) -> Reals:
+    def _gains(self, g: Reals, h: Reals, counts: Integers, allowed: Flags, *, from_left: bool) -> Reals:
         """Gain of both children at every candidate in scan order, -inf where forbidden or not above `shift`."""
         near_g, near_h, near_rows = np.cumsum(g, axis=1), np.cumsum(h, axis=1), np.cumsum(counts, axis=1)
         far_g, far_h, far_rows = self.node_g - near_g, self.node_h - near_h, self.node_rows - near_rows
         enough_rows = np.minimum(near_rows, far_rows) >= self.params.min_data_in_leaf
         enough_h = np.minimum(near_h, far_h) + _EPSILON >= self.params.min_sum_hessian_in_leaf
         at = allowed & enough_rows & enough_h
-        near = leaf_gain(near_g[at], near_h[at] + _EPSILON, self.params)
-        far = leaf_gain(far_g[at], far_h[at] + _EPSILON, self.params)
         gains = np.full(at.shape, -np.inf)
-        gains[at] = near + far
+        near, far = (near_g[at], near_h[at] + _EPSILON), (far_g[at], far_h[at] + _EPSILON)
+        if self.monotone is None:
+            gains[at] = leaf_gain(*near, self.params) + leaf_gain(*far, self.params)
+        else:
+            left, right = (near, far) if from_left else (far, near)
+            gains[at] = self._constrained(left, right, self.monotone[np.nonzero(at)[0]])
         return np.where(gains > self.shift, gains, -np.inf)
+
+    def _constrained(self, left: tuple[Reals, Reals], right: tuple[Reals, Reals], monotone: Directions) -> Reals:
+        """Gain of children whose values stay within bounds; 0 where they are in the wrong order."""
+        (left_value, left_gain), (right_value, right_gain) = (self._bounded(*side) for side in (left, right))
+        wrong = ((monotone > 0) & (left_value > right_value)) | ((monotone < 0) & (left_value < right_value))
+        return np.where(wrong, 0.0, left_gain + right_gain)
+
+    def _bounded(self, g: Reals, h: Reals) -> tuple[Reals, Reals]:
+        """Values within bounds, and what they gain."""
+        if self.params.lambda_l1 > 0.0:
+            g = np.copysign(np.maximum(np.abs(g) - self.params.lambda_l1, 0.0), g)
+        weight = h + self.params.lambda_l2
+        value = np.clip(-g / weight, self.bounds.low, self.bounds.high)
+        return value, -(2.0 * g * value + weight * value * value)
 
 
 def _estimated_rows(h: Reals, rows_per_h: float) -> Integers:

@@ -64,6 +64,7 @@ from vfl.errors import BrokenPromise
 from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Booster, Ensemble, Leaf, numbered
 from vfl.learn.histogram import FeatureLayout, build
+from vfl.learn.monotone import Directions
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts, Target
 from vfl.learn.sampling import FeatureSampler
@@ -180,15 +181,16 @@ async def active(
     rng: Randomness,
     *,
     shown: Shown | None = None,
+    monotone: Sequence[Directions] | None = None,
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
 
     `mine`: the active party's columns, `target`: labels and weights, both over our rows, as `parts`. `shown`: the
-    agreed rows, where there are decoys among them.
+    agreed rows, where there are decoys among them. `monotone`: agreed directions of each party's features, own first.
     """
     shown = shown or Shown.plain(parts)
     layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
-    booster = Booster(target, parts, parameters)
+    booster = Booster(target, parts, parameters, monotone)
     grower = _Grower(passives, mine, booster, key, layouts, shown)
     trees = parameters.num_iterations * parameters.outputs
     for number in range(trees):
@@ -319,10 +321,19 @@ class _Grower:
 
     def _search(self, leaf: Leaf) -> None:
         """Each party's best split of `leaf`."""
-        parties = zip(leaf.sums, self.layouts, leaf.usable, strict=True)
+        agreed = self.booster.monotone
         leaf.found = [
-            search(sums, layout, leaf.total, self.parameters, self.booster.now.scale, usable=usable)
-            for sums, layout, usable in parties
+            search(
+                sums,
+                self.layouts[owner],
+                leaf.total,
+                self.parameters,
+                self.booster.now.scale,
+                usable=leaf.usable[owner],
+                monotone=None if agreed is None else agreed[owner],
+                bounds=leaf.bounds,
+            )
+            for owner, sums in enumerate(leaf.sums)
         ]
 
     async def _histograms(self, nodes: Sequence[tuple[Leaf, Leaf | None]], rng: Randomness) -> list[list[Int64s]]:
