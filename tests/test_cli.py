@@ -225,6 +225,7 @@ def a_summary(name: str = "my-bank") -> Summary:
     return Summary(
         {
             "scenario": name,
+            "model": "gbdt",
             "rows": {"bank": 600, "telecom": 580, "intersection": 540, "train": 377, "validation": 0, "holdout": 163},
             "features": {"bank": 2, "telecom": 3},
             "cpu_seconds": {"bank": 1.0, "telecom": 0.5},

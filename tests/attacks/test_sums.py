@@ -35,7 +35,7 @@ def facts(case: Case) -> tuple[int, int, int]:
         rows = np.flatnonzero(leaf.rows & case.parts.train)
         draws = 2 * (leaf.depth + 1)  # two in a sum, and those of the sums that it is a difference of
         slack = draws * case.lanes.g_noise, draws * case.lanes.h_noise
-        claims = invert(grower.booster.g[rows], grower.booster.h[rows], leaf.sums[1], slack)
+        claims = invert(grower.booster.now.g[rows], grower.booster.now.h[rows], leaf.sums[1], slack)
         claimed.update((int(rows[claim.row]), claim.cell) for claim in claims)
         search(grower, leaf)
 

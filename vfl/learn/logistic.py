@@ -16,7 +16,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm
+from scipy.special import ndtr
 
 from vfl.errors import UsageError
 from vfl.learn.objective import sigmoid
@@ -193,7 +193,7 @@ class Inference:
         errors = np.full(len(estimates), np.nan)
         errors[standing] = np.sqrt(np.maximum(np.diag(covariances), 0.0))
         z = np.divide(estimates, errors, out=np.full(len(estimates), np.nan), where=errors > 0.0)
-        return cls(errors, z, 2.0 * norm.sf(np.abs(z)))
+        return cls(errors, z, 2.0 * ndtr(-np.abs(z)))
 
 
 def covariance(matrix: Reals) -> Reals:

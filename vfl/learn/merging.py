@@ -17,8 +17,8 @@ from functools import partial
 
 import numpy as np
 import numpy.typing as npt
-import scipy.optimize
-import scipy.stats
+import scipy  # loads its parts when they are asked for: every party starts with this module, few have a trend to fit
+from scipy.special import chdtri
 
 from vfl.errors import UsageError
 from vfl.learn.evidence import information_value
@@ -74,7 +74,7 @@ def summed(counts: Int64s, groups: Int64s) -> Int64s:
 
 def _chimerge(counts: Int64s, parameters: BinningParameters, floor: _Floor) -> Int64s:
     """Merge the two most alike neighbours until all differ at the level, have rows enough and are few enough."""
-    threshold = float(scipy.stats.chi2.ppf(1.0 - parameters.significance, 1))
+    threshold = float(chdtri(1, parameters.significance))
     groups = np.arange(len(counts), dtype=np.int64)
     while len(now := summed(counts, groups)) > 1:
         alike = _chi_squares(now)
