@@ -152,6 +152,8 @@ ABOUT = {
     "party.reasons": "what a customer reads where a feature speaks against them, see [explain](explain.md); a feature "
     "without an entry gets words of its name",
     "party.weight": "what each row counts in training, 0 or more; at the active party only, see [trees](trees.md)",
+    "party.categorical": "features whose values are categories, numbered with whole numbers from 0; of trees, see "
+    "[trees](trees.md)",
     "party.special": "values of a feature that are codes and get bins of their own; of a scorecard",
     "party.trends": "direction of a feature's bad rate over its bins, in place of the model's `trend`; of a scorecard",
     "party.monotone": "1: predictions may not fall along the feature, -1: they may not rise; of trees, and part of the "
@@ -241,8 +243,15 @@ def _plain(kind: Any) -> type:
 def _party_keys() -> list[Sequence[str]]:
     known = [field.name for field in dataclasses.fields(config.PartyConfig)]
     required = {field.name for field in dataclasses.fields(config.PartyConfig) if _has_no_default(field)}
-    types = {"id": "text or list of texts", "features": "text or list of texts", "reasons": "table of texts"}
-    types |= {"monotone": "table of whole numbers", "special": "table of lists of numbers", "trends": "table of texts"}
+    types = {
+        "id": "text or list of texts",
+        "features": "text or list of texts",
+        "categorical": "text or list of texts",
+        "reasons": "table of texts",
+        "trends": "table of texts",
+        "special": "table of lists of numbers",
+        "monotone": "table of whole numbers",
+    }
     defaults = {"features": "all others"}
     rows: list[Sequence[str]] = []
     for name in known[1:]:  # the name itself is the table's

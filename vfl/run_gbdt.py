@@ -49,7 +49,9 @@ async def active(task: ActiveTask) -> TreesOutcome:
     terms, shown, holdout, rng = task.terms, task.shown, task.holdout, task.rng
     count = int(shown.train.sum())
     parameters = replace(terms.parameters, gradient_bits=terms.scheme.bits(count))
-    columns = Columns.fit(task.mine.names, task.values, task.parts.train, parameters, terms.min_bin_population)
+    columns = Columns.fit(
+        task.mine.names, task.values, task.parts.train, parameters, terms.min_bin_population, task.mine.categorical
+    )
     key = terms.scheme.key_holder(count, task.kept.rng.child("key"), task.kept.hints)
     channels, features = list(task.passives.values()), [len(member.features) for member in terms.agreement.passives]
     model = await boost.active(
@@ -104,6 +106,7 @@ async def passive(task: PassiveTask) -> SplitsOutcome:
         partial(terms.scheme.evaluator, hints=task.kept.hints),
         task.rng.child("boost"),
         hints=task.kept.rng.child("boost").child("hint"),
+        categorical=mine.categorical,
     )
     await score.passive(task.active, columns.left_values(records))
     await task.active.checkpoint()

@@ -130,6 +130,8 @@ def read_party(folder: Path) -> PartyConfig:
             weight=body.get("weight"),
             special={name: tuple(codes) for name, codes in body.get("special", {}).items()},
             trends=body.get("trends", {}),
+            monotone=body.get("monotone", {}),
+            categorical=tuple(body.get("categorical", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder / 'party.json'} is damaged: {error!r}") from None

@@ -152,6 +152,7 @@ def _require_features(scenario: Scenario, party: PartyConfig, features: Sequence
         ("special", party.special),
         ("trends", party.trends),
         ("monotone", party.monotone),
+        ("categorical", party.categorical),
     ):
         for name in given:
             if name not in features:

@@ -83,6 +83,7 @@ class Leaf:
     rows: bool[n], of either part.   total: sums over its training rows.   usable: per party, features to look at.
     sums: one histogram per party, int64[cells, 2], once known.   found: each party's search in it.
     children: left and right, once split; then by record number `record` of party `owner`.   bounds: of its value.
+    l2: of the split that it comes from.
     """
 
     rows: Flags
@@ -90,6 +91,7 @@ class Leaf:
     depth: int
     usable: Sequence[Flags]
     bounds: Bounds = FREE
+    l2: float = 0.0
     sums: list[Integers] = field(default_factory=list)
     found: list[Search] = field(default_factory=list)
     children: tuple[Leaf, ...] = ()
@@ -158,11 +160,12 @@ class Booster:
         whole, part = parent.total, left.total
         rest = NodeSum(whole.G - part.G, whole.H - part.H, whole.count - part.count)
         right = Leaf(parent.rows & ~goes_left, rest, left.depth, usable)
+        assert parent.best is not None
+        owner, split = parent.best
+        left.l2 = right.l2 = split.l2
         if self.monotone is not None:
-            assert parent.best is not None
-            owner, split = parent.best
-            totals = (left.total, right.total)
-            values = [parent.bounds.clip(leaf_value(total, self.parameters, self.now.scale)) for total in totals]
+            totals, terms = (left.total, right.total), (self.parameters, self.now.scale)
+            values = [parent.bounds.clip(leaf_value(total, *terms, split.l2)) for total in totals]
             left.bounds, right.bounds = parent.bounds.divide(int(self.monotone[owner][split.feature]), *values)
         return left, right
 
@@ -170,7 +173,7 @@ class Booster:
         """Take in a grown tree; True when boosting ends with it."""
         values = [0.0]
         if len(leaves) > 1:
-            values = [leaf_output(leaf.total, self.parameters, self.now.scale, leaf.bounds) for leaf in leaves]
+            values = [leaf_output(leaf.total, self.parameters, self.now.scale, leaf.bounds, leaf.l2) for leaf in leaves]
             self._grown += 1
         self.trees.append(shape.tree(values, self._cover(shape, leaves)))
         for value, leaf in zip(values, leaves, strict=True):
