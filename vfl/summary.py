@@ -113,11 +113,16 @@ def _scores(folder: Path, file: RunFile) -> Scores:
         weights = None if holdings[0].weights is None else holdings[0].weights[rows[0]]
 
         agreed = file.terms.monotone
+        # The comparisons have as many rounds as the joint model, those of the model it goes on from among them.
+        rounds = len(read_ensemble(shares[0]).trees) // file.terms.parameters.outputs
+        parameters = file.terms.parameters
+        if "init_model" in agreement.model:
+            parameters = replace(parameters, num_iterations=max(rounds, 1))
 
         def alike(columns: Reals) -> Reals:
             monotone = None if agreed is None else np.concatenate(agreed)[: columns.shape[1]]
             named = [number for number in _categorical(holdings) if number < columns.shape[1]]
-            return lightgbm_scores(columns, labels, parts, everybody, file.terms.parameters, weights, monotone, named)
+            return lightgbm_scores(columns, labels, parts, everybody, parameters, weights, monotone, named)
 
         scores = {
             "federated": joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables),

@@ -76,7 +76,12 @@ class Columns:
 
     def left_values(self, records: Sequence[SplitRecord]) -> Flags:
         """Which rows go left by their real values at each of `records`: bool[n_records, n]."""
-        decided = np.empty((len(records), len(self.values)), dtype=np.bool_)
-        for row, record in zip(decided, records, strict=True):
-            row[:] = go_left(self.values[:, record.feature], record)
-        return decided
+        return left_values(self.values, records)
+
+
+def left_values(values: npt.NDArray[np.float64], records: Sequence[SplitRecord]) -> Flags:
+    """Which rows of `values`, float64[n, n_features], go left at each of `records`: bool[n_records, n]."""
+    decided = np.empty((len(records), len(values)), dtype=np.bool_)
+    for row, record in zip(decided, records, strict=True):
+        row[:] = go_left(values[:, record.feature], record)
+    return decided

@@ -60,14 +60,15 @@ class Ensemble:
 
         float64[n], or where there are several outputs float64[n, outputs].
         """
-        scores = self._scores(decisions)
+        scores = self.raw_scores(decisions)
         return scores[:, 0] if self.outputs == 1 else scores
 
     def predict(self, decisions: Sequence[Flags]) -> Reals:
         """Probabilities of label 1, float64[n], or of each class, float64[n, outputs]; of a regression the values."""
-        return predictions(self.objective, self._scores(decisions))
+        return predictions(self.objective, self.raw_scores(decisions))
 
-    def _scores(self, decisions: Sequence[Flags]) -> Reals:
+    def raw_scores(self, decisions: Sequence[Flags]) -> Reals:
+        """The same as `predict_raw`, always float64[n, outputs]."""
         scores = np.tile(self.starts, (decisions[0].shape[1], 1))
         for number, tree in enumerate(self.trees):
             scores[:, number % self.outputs] += tree.predict(
@@ -126,14 +127,22 @@ class Booster:
     """
 
     def __init__(
-        self, target: Target, parts: Parts, parameters: GBDTParameters, monotone: Sequence[Directions] | None = None
+        self,
+        target: Target,
+        parts: Parts,
+        parameters: GBDTParameters,
+        monotone: Sequence[Directions] | None = None,
+        init: Ensemble | None = None,
     ) -> None:
         """`monotone`: directions of each party's features, the active one's first; None: all are free.
+
+        `init`: the model to go on from, whose raw scores `target` has.
 
         Raises UsageError for training labels that the objective cannot learn from.
         """
         self.parts, self.parameters, self.monotone = parts, parameters, monotone
         self.rounds = Rounds(target, parts, parameters)
+        self.init = init
         self.trees: list[Tree] = []
         self.now: Gradients
         self._output, self._grown = 0, 0
@@ -194,9 +203,11 @@ class Booster:
         return Cover(counts, weights, np.array(shape.gains, dtype=np.float64))
 
     def result(self, records: Sequence[SplitRecord], passive_features: Sequence[Sequence[int]]) -> Ensemble:
-        """The model; with early stopping, the trees up to the best round."""
-        trees = self.trees[: self.rounds.best * self.parameters.outputs]
+        """The model, after those trees it goes on from; with early stopping, the trees up to the best round."""
+        trees = tuple(self.trees[: self.rounds.best * self.parameters.outputs])
         features = tuple(map(tuple, passive_features))
         starts = tuple(self.rounds.starts.tolist())
+        if self.init is not None:
+            starts, trees = self.init.starts, self.init.trees + trees
         losses = tuple(self.rounds.losses)
-        return Ensemble(starts, tuple(trees), tuple(records), features, losses, self.parameters.objective)
+        return Ensemble(starts, trees, tuple(records), features, losses, self.parameters.objective)

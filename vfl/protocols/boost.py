@@ -186,15 +186,17 @@ async def active(
     *,
     shown: Shown | None = None,
     monotone: Sequence[Directions] | None = None,
+    init: Ensemble | None = None,
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
 
     `mine`: the active party's columns, `target`: labels and weights, both over our rows, as `parts`. `shown`: the
     agreed rows, where there are decoys among them. `monotone`: agreed directions of each party's features, own first.
+    `init`: the model to go on from; `target` has its raw scores.
     """
     shown = shown or Shown.plain(parts)
     layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
-    booster = Booster(target, parts, parameters, monotone)
+    booster = Booster(target, parts, parameters, monotone, init)
     grower = _Grower(passives, mine, booster, key, layouts, shown)
     trees = parameters.num_iterations * parameters.outputs
     for number in range(trees):
@@ -262,6 +264,9 @@ class _Grower:
         self._drawn = FeatureSampler(self.parameters, [bins for layout in layouts for bins in layout.n_bins])
         self.records: list[SplitRecord] = []
         self.features: list[list[int]] = [[] for _ in layouts]  # of each party's split records so far
+        if booster.init is not None:
+            self.records = list(booster.init.records)
+            self.features = [[one.feature for one in self.records], *map(list, booster.init.passive_features)]
         self._asked = 0  # nodes of the tree whose sums were asked for
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
@@ -439,11 +444,12 @@ async def passive(
     *,
     hints: Randomness | None = None,
     categorical: Collection[str] = (),
+    init: Sequence[SplitRecord] = (),
 ) -> tuple[Columns, list[SplitRecord]]:
     """Sum, seal and split until the active party closes the last tree. `values`: float64[n, n_features], aligned rows.
 
     `hints`: what hints are drawn from, where they are to be those of an earlier training. `categorical`: names of the
-    features whose values are categories.
+    features whose values are categories. `init`: own records of the model to go on from.
     Returns the binned columns and the own split records, in the order the model numbers them.
     """
     active.enter("bins")
@@ -460,7 +466,7 @@ async def passive(
         await active.send(HintBlock(index, block))
     active.meanwhile(evaluator.idle)
     await active.checkpoint()
-    records: list[SplitRecord] = []
+    records = list(init)
     trees = parameters.num_iterations * parameters.outputs
     for number in range(trees):
         active.enter("train", number)
