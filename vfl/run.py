@@ -107,7 +107,7 @@ def _parts(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
             )
     if not train.any():
         raise UsageError("no common customer is left to train on", remedy="choose a smaller hold-out")
-    if not holdout.any():
+    if not holdout.any() and terms.holds_out:
         raise UsageError("no common customer is held out", remedy="choose a larger hold-out")
     return Parts(train, validation)
 

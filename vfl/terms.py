@@ -134,6 +134,11 @@ class Terms:
         return ShareTerms(str(privacy["scheme"]), f"{self.run}/logistic", int(privacy["key_bits"]), bits)
 
     @property
+    def holds_out(self) -> bool:
+        """Whether customers are kept aside for the final figures; in a notebook they are not."""
+        return bool(self.agreement.holdout.get("fraction", 1.0))
+
+    @property
     def min_bin_population(self) -> int:
         """Training rows in a bin at least."""
         return int(self.agreement.privacy["min_bin_population"])

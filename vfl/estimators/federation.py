@@ -1,0 +1,141 @@
+"""Parties in one process: training and joint scoring by the same roles, messages and checks as between companies.
+
+Every party has a desk of its own and talks through links in memory; nothing is written and nothing is notarised.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable, Coroutine, Mapping
+from dataclasses import asdict, dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from vfl import __version__
+from vfl import run as running
+from vfl.agreement import Agreement
+from vfl.card_models import read_card, read_share
+from vfl.channel import Channel, lockstep
+from vfl.desk import Desk, MemoryTranscript, NoNotary, memory_links
+from vfl.holding import Holding
+from vfl.learn.columns import left_values
+from vfl.models import read_ensemble, read_records
+from vfl.protocols import handshake, intersect, points, score
+from vfl.randomness import Randomness
+from vfl.terms import SCORECARD, Terms
+
+Int64s = npt.NDArray[np.int64]
+Reals = npt.NDArray[np.float64]
+Roles = Mapping[str, Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]]
+
+
+@dataclass(frozen=True, eq=False)
+class Trained:
+    """What parties hold after training: terms, each one's share, and bytes of messages by phase."""
+
+    terms: Terms
+    shares: Mapping[str, bytes]
+    traffic: Mapping[str, int]
+    outcomes: Mapping[str, Any]
+
+
+def train(holdings: Mapping[str, Holding], agreement: Agreement, seed: int | None) -> Trained:
+    """Train jointly. `holdings`: by party. `seed`: all randomness follows from it; None draws fresh."""
+    terms = Terms(f"notebook-{secrets.token_hex(4) if seed is None else seed}", agreement)
+    active = agreement.active.name
+
+    def role(name: str) -> Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]:
+        if name == active:
+            return lambda peers, rng: running.active(holdings[name], terms, peers, rng, _commit)
+        return lambda peers, rng: running.passive(holdings[name], terms, peers[active], rng, _commit)
+
+    outcomes, desks = _drive({name: role(name) for name in holdings}, active, seed)
+    traffic = {phase: sum(asdict(count).values()) for phase, count in desks[active].traffic.items()}
+    return Trained(terms, {name: outcome.share for name, outcome in outcomes.items()}, traffic, outcomes)
+
+
+def joint_scores(holdings: Mapping[str, Holding], trained: Trained, seed: int | None) -> tuple[Int64s, Reals, Int64s]:
+    """Score new customers jointly: which of the active party's they are, raw scores [n] or [n, outputs], and points.
+
+    Only customers that every party knows are scored. `holdings`: without labels.
+    """
+    terms, active = trained.terms, trained.terms.agreement.active.name
+    card = terms.kind == SCORECARD
+
+    def passive(name: str) -> Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]:
+        return lambda peers, rng: _answer(holdings[name], trained.shares[name], terms, peers[active], rng)
+
+    roles = {name: passive(name) for name in holdings if name != active}
+    asks = _ask_card if card else _ask_trees
+    roles[active] = lambda peers, rng: _ask(holdings[active], trained.shares[active], terms, peers, rng, asks)
+    outcomes, _ = _drive(roles, active, seed)
+    rows, scores, total = outcomes[active]
+    return rows, scores, total
+
+
+async def _ask(
+    mine: Holding, share: bytes, terms: Terms, passives: Mapping[str, Channel], rng: Randomness, asks: Any
+) -> tuple[Int64s, Reals, Int64s]:
+    ordered = {member.name: passives[member.name] for member in terms.agreement.passives}
+    for channel in ordered.values():
+        await handshake.active(channel, terms.run, terms.agreement.encode(), __version__)
+    rows, _, _ = await intersect.active(ordered, mine.tokens, replace(terms.psi, min_intersection=1), rng.child("psi"))
+    scores, total = await asks(mine.values[rows], share, ordered)
+    for channel in ordered.values():
+        await channel.checkpoint()
+    return rows, scores, total
+
+
+async def _ask_trees(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[Reals, Int64s]:
+    model = read_ensemble(share)
+    asked = np.ones(len(values), np.bool_)
+    decisions = [left_values(values, model.records)]
+    for channel, records in zip(passives.values(), model.passive_records, strict=True):
+        decisions.append(await score.active(channel, asked, records))
+    return model.predict(decisions), np.zeros(len(values), np.int64)
+
+
+async def _ask_card(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[Reals, Int64s]:
+    card, body = read_card(share), read_share(share)
+    own = values[:, [body["features"].index(one.name) for one in card.features]]
+    scores = float(body["intercept"]) + card.predictor(own)
+    total = card.scaling.base(float(body["intercept"])) + card.points(own)
+    for channel in passives.values():
+        told, theirs = await points.active(channel, np.ones(len(values), np.bool_))
+        scores, total = scores + told, total + theirs
+    return scores, total
+
+
+async def _answer(mine: Holding, share: bytes, terms: Terms, active: Channel, rng: Randomness) -> None:
+    await handshake.passive(active, terms.run, terms.agreement.encode(), __version__)
+    rows, _ = await intersect.passive(active, mine.tokens, replace(terms.psi, min_intersection=1), rng.child("psi"))
+    values = mine.values[rows]
+    if terms.kind == SCORECARD:
+        card = read_card(share)
+        own = values[:, [mine.names.index(one.name) for one in card.features]]
+        await points.passive(active, card.predictor(own), card.points(own))
+    else:
+        await score.passive(active, left_values(values, read_records(share)))
+    await active.checkpoint()
+
+
+def _drive(roles: Roles, active: str, seed: int | None) -> tuple[dict[str, Any], dict[str, Desk]]:
+    """All roles in turn; what they return, and their desks."""
+    links: dict[str, dict[str, Any]] = {name: {} for name in roles}
+    for name in roles:
+        if name != active:
+            links[active][name], links[name][active] = memory_links()
+    desks = {name: Desk(name, MemoryTranscript(), NoNotary()) for name in roles}
+    running_roles = {}
+    for name, role in roles.items():
+        own = secrets.token_bytes(32) if seed is None else hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        channels = {peer: desks[name].channel(peer, link) for peer, link in links[name].items()}
+        running_roles[name] = desks[name].run(role(channels, Randomness(own)))
+    return lockstep(running_roles), desks
+
+
+def _commit(step: str, digests: Mapping[str, bytes]) -> None:
+    """Nothing is on record in a notebook."""
