@@ -95,6 +95,17 @@ def test_every_party_has_the_points_of_its_own_attributes(run: Path) -> None:
         )
 
 
+def test_the_bank_has_verdicts_on_all_features(run: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO((run / "bank" / "features.csv").read_text())))
+    assert {(row["party"], row["feature"]) for row in rows} == {
+        (name, feature) for name, share in shares(run).items() for feature in share["features"]
+    }
+    on_cards = {(name, line["feature"]) for name, share in shares(run).items() for line in share["lines"]}
+    assert {(row["party"], row["feature"]) for row in rows if row["kept"] == "yes"} == on_cards
+    assert all(float(row["vif"]) >= 1.0 for row in rows if row["kept"] == "yes")
+    assert not any((run / name / "features.csv").exists() for name in parties(run) if name != "bank")
+
+
 def test_summary_and_scores(run: Path) -> None:
     body = json.loads((run / "summary.json").read_text())
     assert body["model"] == "scorecard"
@@ -113,12 +124,14 @@ def test_it_verifies_and_every_party_replays(run: Path, capfd: Any) -> None:
         assert tallystick(capfd, "replay", run, "--party", name).code == 0, name
 
 
+@pytest.mark.slow
 def test_processes_say_the_same_bytes(run: Path, tmp_path: Path) -> None:
     ended = apart("run", scenario(tmp_path, CARD), "--out", tmp_path / "run", "--seed", "card", "--processes")
     assert ended.returncode == 0, ended.stderr
     assert essence(tmp_path / "run") == essence(run)
 
 
+@pytest.mark.slow
 def test_killed_in_the_fit_and_resumed(run: Path, tmp_path: Path, capfd: Any) -> None:
     """Killed for real as soon as coefficients are told; nothing is different at the end."""
     words = ("run", scenario(tmp_path, CARD), "--out", tmp_path / "run", "--seed", "card")
