@@ -152,8 +152,12 @@ ABOUT = {
     "party.reasons": "what a customer reads where a feature speaks against them, see [explain](explain.md); a feature "
     "without an entry gets words of its name",
     "party.weight": "what each row counts in training, 0 or more; at the active party only, see [trees](trees.md)",
+    "party.categorical": "features whose values are categories, numbered with whole numbers from 0; of trees, see "
+    "[trees](trees.md)",
     "party.special": "values of a feature that are codes and get bins of their own; of a scorecard",
     "party.trends": "direction of a feature's bad rate over its bins, in place of the model's `trend`; of a scorecard",
+    "party.monotone": "1: predictions may not fall along the feature, -1: they may not rise; of trees, and part of the "
+    "agreement, see [trees](trees.md)",
     "privacy.scheme": "how gradients are encrypted; implied by `level`, see [privacy](privacy.md)",
     "privacy.level": "what passive parties may see of tree nodes; implied by `scheme`, see [privacy](privacy.md)",
     "privacy.key_bits": "size of the `paillier` modulus; 2048 is about 112 bits of strength, 3072 about 128",
@@ -239,8 +243,15 @@ def _plain(kind: Any) -> type:
 def _party_keys() -> list[Sequence[str]]:
     known = [field.name for field in dataclasses.fields(config.PartyConfig)]
     required = {field.name for field in dataclasses.fields(config.PartyConfig) if _has_no_default(field)}
-    types = {"id": "text or list of texts", "features": "text or list of texts", "reasons": "table of texts"}
-    types |= {"special": "table of lists of numbers", "trends": "table of texts"}
+    types = {
+        "id": "text or list of texts",
+        "features": "text or list of texts",
+        "categorical": "text or list of texts",
+        "reasons": "table of texts",
+        "trends": "table of texts",
+        "special": "table of lists of numbers",
+        "monotone": "table of whole numbers",
+    }
     defaults = {"features": "all others"}
     rows: list[Sequence[str]] = []
     for name in known[1:]:  # the name itself is the table's

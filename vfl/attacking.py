@@ -122,7 +122,9 @@ def _view(folder: Path, file: RunFile, party: str, truth: Labels) -> tuple[Passi
     values = mine.values[_load(folder / party / "rows.npy")]
     kinds = (kind.__name__ for kind in (TrainingRows, NodeQuery, SplitsChosen))
     received = pick_received(folder / party / "transcript.bin", kinds)
-    view = passive_view(received, mine.names, values, file.terms.parameters, file.terms.min_shown_population)
+    view = passive_view(
+        received, mine.names, values, file.terms.parameters, file.terms.min_shown_population, mine.categorical
+    )
     labels = truth[view.train]
     return view.of(labels >= 0), labels[labels >= 0]
 

@@ -49,6 +49,10 @@ def run(
         Path | None,
         typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned."),
     ] = None,
+    init_model: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Go on from the trees of the finished run in DIR."),
+    ] = None,
     model: Annotated[
         str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
     ] = None,
@@ -65,7 +69,9 @@ def run(
     """
     from vfl import commands  # imported late: `--help` must not pay for numpy
 
-    commands.run(scenario, out, as_json, config_check, processes, parties, resume, seed, timeout, aligned, model)
+    commands.run(
+        scenario, out, as_json, config_check, processes, parties, resume, seed, timeout, aligned, init_model, model
+    )
 
 
 @app.command()

@@ -41,6 +41,7 @@ def run(
     seed: str | None,
     timeout: float,
     aligned: Path | None,
+    init_model: Path | None,
     model: str | None,
 ) -> None:
     """`tallystick run`."""
@@ -55,7 +56,7 @@ def run(
     fixed = hashlib.sha256(seed.encode()).digest() if seed is not None else None
     try:
         with shown() as progress:
-            summary = run_scenario(load, Options(out, processes, resume, fixed, timeout, aligned), progress)
+            summary = run_scenario(load, Options(out, processes, resume, fixed, timeout, aligned, init_model), progress)
     except KeyboardInterrupt:
         _interrupted(scenario, out, parties, model)
     if as_json:

@@ -7,7 +7,7 @@ table; it exists in simulation only, where one machine holds everything, and is 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import lightgbm
 import numpy as np
@@ -36,10 +36,11 @@ def lightgbm_scores(
     parameters: GBDTParameters,
     weights: Reals | None = None,
     monotone: Directions | None = None,
+    categorical: Sequence[int] = (),
 ) -> Reals:
     """What LightGBM, trained on `parts`, predicts for the rows `wanted`: float64[wanted rows], or a column a class.
 
-    monotone: directions of the columns.
+    monotone: directions of the columns.   categorical: columns whose values are categories.
     """
     options = parameters.lightgbm_params()
     if monotone is not None and monotone.any():
@@ -47,7 +48,10 @@ def lightgbm_scores(
 
     def data(rows: npt.NDArray[np.bool_], reference: lightgbm.Dataset | None = None) -> lightgbm.Dataset:
         counted = None if weights is None else weights[rows]
-        return lightgbm.Dataset(values[rows], labels[rows], reference, counted, params=options, free_raw_data=False)
+        return lightgbm.Dataset(
+            values[rows], labels[rows], reference, counted,
+            categorical_feature=list(categorical), params=options, free_raw_data=False,
+        )  # fmt: skip
 
     train = data(parts.train)
     watched = [data(parts.validation, train)] if parts.validation.any() else []

@@ -6,6 +6,7 @@
     role = "active"
     table = "bank.csv"           # relative to this file
     id = "customer_id"           # or a list of columns
+    categorical = ["branch"]     # of trees: features whose values are categories, numbered from 0
     label = "default"            # 0/1, active party only
     weight = "exposure"          # what each row counts in training, active party only; default: all the same
     features = ["income"]        # default: every other column
@@ -35,7 +36,7 @@ from __future__ import annotations
 import re
 import tomllib
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,7 @@ class PartyConfig:
 
     special, trends: of a scorecard's bins, by feature: values that are codes, and the direction of the bad rate.
     monotone: of trees, by feature: 1 where predictions may not fall along it, -1 where they may not rise.
+    categorical: of trees: features whose values are categories, numbered from 0.
     """
 
     name: str
@@ -84,6 +86,10 @@ class PartyConfig:
     special: Mapping[str, tuple[float, ...]] = field(default_factory=dict)
     trends: Mapping[str, str] = field(default_factory=dict)
     monotone: Mapping[str, int] = field(default_factory=dict)
+    categorical: tuple[str, ...] = ()
+
+
+_PARTY_KEYS = tuple(each.name for each in fields(PartyConfig) if each.name != "name")
 
 
 @dataclass(frozen=True)
@@ -234,39 +240,61 @@ def _parties(table: TomlTable, folder: Path) -> tuple[PartyConfig, ...]:
 
 
 def _party(name: str, table: TomlTable, folder: Path) -> PartyConfig:
-    table.only("role", "table", "id", "label", "features", "reasons", "weight", "special", "trends", "monotone")
-    role = table.choice("role", ROLES, required=True)
-    path = table.text("table", required=True)
-    ids = table.names("id", required=True)
-    label, features, reasons = table.text("label"), table.names("features"), table.words("reasons")
-    weight = table.text("weight")
-    if weight is not None and role != "active":
+    table.only(*_PARTY_KEYS)
+    party = PartyConfig(
+        name=name,
+        role=table.choice("role", ROLES, required=True),
+        table=folder / _path(table),
+        id=table.names("id", required=True),
+        label=table.text("label"),
+        features=table.names("features"),
+        reasons=table.words("reasons"),
+        weight=table.text("weight"),
+        special=table.numbers_by_name("special"),
+        trends=table.choices_by_name("trends", TRENDS),
+        monotone=table.integers_by_name("monotone", (1, -1, 0)),
+        categorical=table.names("categorical") or (),
+    )
+    _check_role(party, table)
+    used = [*party.id, *(party.features or ()), *(one for one in (party.label, party.weight) if one is not None)]
+    if repeated := sorted({one for one in used if used.count(one) > 1}):
         raise UsageError(
-            f"{table.place()}: weight {shown(weight)} at a passive party",
-            remedy="Only the active party says what a customer counts: remove the key.",
+            f"{table.place()}: column {shown(repeated[0])} is listed more than once",
+            remedy="A column is id, label, weight or feature.",
         )
-    if (label is None) == (role == "active"):
-        if label is None:
+    if unordered := sorted(one for one in party.categorical if party.monotone.get(one)):
+        raise UsageError(
+            f"{table.place()}: {shown(unordered[0])} is categorical and monotone",
+            remedy="Categories have no order: keep one of them.",
+        )
+    return party
+
+
+def _path(table: TomlTable) -> str:
+    path: str = table.text("table", required=True)
+    if "\0" in path:
+        raise UsageError(f"{table.place('table')} is {shown(path)}", remedy="Name a .csv, .csv.gz or .parquet file.")
+    return path
+
+
+def _check_role(party: PartyConfig, table: TomlTable) -> None:
+    """The label is where the role says; so are the weights."""
+    if party.role == "active":
+        if party.label is None:
             raise UsageError(
                 f"{table.place()}: the active party has no label", remedy='Name its 0/1 column: label = "default".'
             )
+        return
+    if party.label is not None:
         raise UsageError(
-            f"{table.place()}: label {shown(label)} at a passive party",
+            f"{table.place()}: label {shown(party.label)} at a passive party",
             remedy='Only the active party holds a label: remove the key, or set role = "active".',
         )
-    parts = [*ids, *(features or ()), *(name for name in (label, weight) if name is not None)]
-    repeated = {name for name in parts if parts.count(name) > 1}
-    if repeated:
-        both = shown(sorted(repeated)[0])
+    if party.weight is not None:
         raise UsageError(
-            f"{table.place()}: column {both} is listed more than once",
-            remedy="A column is id, label, weight or feature.",
+            f"{table.place()}: weight {shown(party.weight)} at a passive party",
+            remedy="Only the active party says what a customer counts: remove the key.",
         )
-    if "\0" in path:
-        raise UsageError(f"{table.place('table')} is {shown(path)}", remedy="Name a .csv, .csv.gz or .parquet file.")
-    special, trends = table.numbers_by_name("special"), table.choices_by_name("trends", TRENDS)
-    monotone = table.integers_by_name("monotone", (1, -1, 0))
-    return PartyConfig(name, role, folder / path, ids, label, features, reasons, weight, special, trends, monotone)
 
 
 def _model(table: TomlTable) -> GBDTParameters | ScorecardModel:
@@ -372,6 +400,11 @@ def _check_scorecard(scenario: Scenario) -> None:
     """What is for trees alone."""
     privacy, bank = scenario.privacy, scenario.active
     for party in scenario.parties:
+        if party.categorical:
+            raise UsageError(
+                f"{scenario.source.name}: [party.{party.name}] categorical is for trees",
+                remedy="Leave it out: a scorecard bins numbers in their order.",
+            )
         if party.monotone:
             raise UsageError(
                 f"{scenario.source.name}: [party.{party.name}.monotone] is for trees",

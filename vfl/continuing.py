@@ -49,7 +49,7 @@ def require_alike(directory: Path, agreement: Agreement, holdings: Mapping[str, 
 def hand_over(directory: Path, folder: Path, name: str) -> None:
     """Give the party `name` of the new run in `folder` what it has from the one in `directory`."""
     old, new = directory / name, folder / name / EARLIER
-    (new / HINTS).mkdir(parents=True)
+    (new / HINTS).mkdir(parents=True, exist_ok=True)
     shutil.copyfile(old / "rows.npy", new / "rows.npy")
     first = old / EARLIER if (old / EARLIER / "seed").exists() else old
     write_private(new / "seed", (first / "seed").read_text(encoding="utf-8"))

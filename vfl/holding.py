@@ -15,6 +15,7 @@ from vfl.config import PartyConfig
 from vfl.errors import UsageError
 from vfl.ids import usable
 from vfl.labels import LabelKind, read_weights
+from vfl.learn.categories import check_categories
 from vfl.learn.objective import Labels
 from vfl.randomness import Randomness
 from vfl.table import BINARY, JOINT, Table, read_table, shown
@@ -30,7 +31,7 @@ class Holding:
     tokens: normalised ids, unique.   ids: as the table writes them.   names, values: features, float64[n, n_features].
     labels, holdout, weights: of the active party, else None: labels as `vfl.labels` reads them, bool[n], and if there
     is such a column what each row counts, float64[n].   excluded, duplicates: rows left out.
-    special, trends: by feature, for the bins of a scorecard.
+    special, trends: by feature, for the bins of a scorecard.   categorical: features whose values are categories.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Holding:
     weights: Reals | None = None
     special: Mapping[str, Sequence[float]] = field(default_factory=dict)
     trends: Mapping[str, str] = field(default_factory=dict)
+    categorical: tuple[str, ...] = ()
 
     @property
     def digest(self) -> str:
@@ -69,6 +71,8 @@ def read_holding(
     if party.role == "active":
         kept = _marked(table, str(mark), party) if mark else _drawn(table.rows, holdout)
     rows = customers.rows
+    for name in party.categorical:
+        _check_categories(table, name, party)
     return Holding(
         name=party.name,
         tokens=tuple(customers.tokens),
@@ -81,8 +85,17 @@ def read_holding(
         holdout=None if kept is None else kept[rows],
         special=party.special,
         trends=party.trends,
+        categorical=party.categorical,
         weights=None if party.weight is None else _weights(table, party.weight, party)[rows],
     )
+
+
+def _check_categories(table: Table, name: str, party: PartyConfig) -> None:
+    try:
+        if name in table.columns:  # that it is a feature is seen where all such keys are
+            check_categories(table.columns[name])
+    except UsageError as error:
+        raise UsageError(f"{party.table.name}, column {shown(name)}: {error}", remedy=error.remedy) from None
 
 
 def _weights(table: Table, column: str, party: PartyConfig) -> Reals:

@@ -48,12 +48,19 @@ def read_records(share: bytes) -> list[SplitRecord]:
     """The split records in a share of either kind. Raises UsageError if it is no share."""
     names, body = _decode(share)
     try:
-        return [
-            SplitRecord(names.index(r["feature"]), float(r["threshold"]), int(r["bin"]), bool(r["default_left"]))
-            for r in body["records"]
-        ]
+        return [_read_record(names, one) for one in body["records"]]
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise UsageError(f"the model share is damaged: {error!r}") from None
+
+
+def _read_record(names: Sequence[str], body: dict[str, Any]) -> SplitRecord:
+    feature = names.index(body["feature"])
+    if "categories" not in body:
+        return SplitRecord(feature, float(body["threshold"]), int(body["bin"]), bool(body["default_left"]))
+    categories, bins = (tuple(map(int, body[key])) for key in ("categories", "bins"))
+    if not categories or len(categories) != len(bins) or list(categories) != sorted(set(categories)):
+        raise ValueError(f"the categories of a split of {body['feature']!r} are none")
+    return SplitRecord(feature, 0.0, 0, False, categories, bins)
 
 
 def read_ensemble(share: bytes) -> Ensemble:
@@ -143,16 +150,15 @@ def _head(agreement: Agreement, party: str, columns: Columns, records: Sequence[
         "party": party,
         "agreement": agreement.digest,
         "features": list(columns.names),
-        "records": [
-            {
-                "feature": columns.names[record.feature],
-                "threshold": record.threshold,
-                "bin": record.bin,
-                "default_left": record.default_left,
-            }
-            for record in records
-        ],
+        "records": [{"feature": columns.names[record.feature], **_record(record)} for record in records],
     }
+
+
+def _record(record: SplitRecord) -> dict[str, Any]:
+    """What goes left: of a categorical column categories, else values up to a threshold."""
+    if record.categories:
+        return {"categories": list(record.categories), "bins": list(record.bins)}
+    return {"threshold": record.threshold, "bin": record.bin, "default_left": record.default_left}
 
 
 def _encode(body: dict[str, Any]) -> bytes:

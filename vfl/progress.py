@@ -23,6 +23,7 @@ PHASES = {
     "woe": "weights of evidence from encrypted labels",
     "correlate": "selecting features",
     "correlate_partners": "selecting features across partners",
+    "init": "scoring with the earlier model",
     "bins": "binning, exchanging keys",
     "train": "training on encrypted histograms",
     "fit": "fitting coefficients to encrypted residuals",

@@ -12,16 +12,18 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 
 from vfl.bits import Mask
-from vfl.learn.columns import Columns
+from vfl.learn.columns import Columns, left_values
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.rounds import Target
 from vfl.learn.tree import SplitRecord
-from vfl.models import active_share, passive_share
+from vfl.models import active_share, passive_share, read_ensemble, read_records
 from vfl.protocols import boost, score
 from vfl.terms import ActiveOutcome, ActiveTask, PassiveOutcome, PassiveTask
 
+Reals = npt.NDArray[np.float64]
 DECISIONS = "decisions.npy"
 
 
@@ -49,20 +51,24 @@ async def active(task: ActiveTask) -> TreesOutcome:
     terms, shown, holdout, rng = task.terms, task.shown, task.holdout, task.rng
     count = int(shown.train.sum())
     parameters = replace(terms.parameters, gradient_bits=terms.scheme.bits(count))
-    columns = Columns.fit(task.mine.names, task.values, task.parts.train, parameters, terms.min_bin_population)
+    columns = Columns.fit(
+        task.mine.names, task.values, task.parts.train, parameters, terms.min_bin_population, task.mine.categorical
+    )
     key = terms.scheme.key_holder(count, task.kept.rng.child("key"), task.kept.hints)
+    init, scores = await _earlier(task)
     channels, features = list(task.passives.values()), [len(member.features) for member in terms.agreement.passives]
     model = await boost.active(
         channels,
         features,
         columns,
-        Target(task.labels, task.weights),
+        Target(task.labels, task.weights, scores),
         task.parts,
         parameters,
         key,
         rng.child("boost"),
         shown=shown,
         monotone=terms.monotone,
+        init=init,
     )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):
@@ -85,6 +91,22 @@ async def active(task: ActiveTask) -> TreesOutcome:
     )
 
 
+async def _earlier(task: ActiveTask) -> tuple[Ensemble | None, Reals | None]:
+    """The model to go on from and its raw scores, float64[rows, outputs]: 0 of rows that are held out."""
+    if task.kept.init is None:
+        return None, None
+    init, fit, shown = read_ensemble(task.kept.init), task.parts.fit, task.shown
+    decisions = [left_values(task.values[fit], init.records)]
+    for channel, records in zip(task.passives.values(), init.passive_records, strict=True):
+        answers = await score.active(channel, shown.fit, records, "init")
+        decisions.append(shown.own(shown.fit, answers)[:, fit])
+    scores = np.zeros((len(fit), init.outputs))
+    scores[fit] = init.raw_scores(decisions)
+    for channel in task.passives.values():
+        await channel.checkpoint()
+    return init, scores
+
+
 def _as_file(decisions: Sequence[Mask]) -> bytes:
     """What every split of the model says of the hold-out, in the order of the aligned rows: a .npy file of bits."""
     file = io.BytesIO()
@@ -95,6 +117,10 @@ def _as_file(decisions: Sequence[Mask]) -> bytes:
 async def passive(task: PassiveTask) -> SplitsOutcome:
     """A passive party's part."""
     terms, mine = task.terms, task.mine
+    init = [] if task.kept.init is None else read_records(task.kept.init)
+    if task.kept.init is not None:
+        await score.passive(task.active, left_values(task.values, init), "init")
+        await task.active.checkpoint()
     columns, records = await boost.passive(
         task.active,
         mine.names,
@@ -104,6 +130,8 @@ async def passive(task: PassiveTask) -> SplitsOutcome:
         partial(terms.scheme.evaluator, hints=task.kept.hints),
         task.rng.child("boost"),
         hints=task.kept.rng.child("boost").child("hint"),
+        categorical=mine.categorical,
+        init=init,
     )
     await score.passive(task.active, columns.left_values(records))
     await task.active.checkpoint()

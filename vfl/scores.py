@@ -20,9 +20,10 @@ import numpy.typing as npt
 
 from vfl.errors import UsageError
 from vfl.files import write_data
+from vfl.learn.columns import left_values
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.objective import Labels
-from vfl.learn.tree import SplitRecord, go_left
+from vfl.learn.tree import SplitRecord
 from vfl.predictions import columns_of
 
 Reals = npt.NDArray[np.float64]
@@ -101,13 +102,6 @@ def joint_scores(model: Ensemble, records: Sequence[Sequence[SplitRecord]], tabl
     parts = []
     for first in range(0, len(tables[0]), _ROWS_AT_ONCE):
         rows = slice(first, first + _ROWS_AT_ONCE)
-        decisions = [_decisions(own, table[rows]) for own, table in zip(records, tables, strict=True)]
+        decisions = [left_values(table[rows], own) for own, table in zip(records, tables, strict=True)]
         parts.append(model.predict(decisions))
     return np.concatenate(parts)
-
-
-def _decisions(records: Sequence[SplitRecord], values: Reals) -> npt.NDArray[np.bool_]:
-    decided = np.empty((len(records), len(values)), np.bool_)
-    for row, record in zip(decided, records, strict=True):
-        row[:] = go_left(values[:, record.feature], record)
-    return decided

@@ -7,7 +7,7 @@ DIR/<party>/ledger.sqlite, transcript.bin
 DIR/<party>/share.json  the party's share of the model
 DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
 DIR/<party>/hints/      what the `lattice` scheme computes of the bins once
-DIR/<party>/earlier/    of a run that goes on from another: that one's rows.npy, seed and hints
+DIR/<party>/earlier/    of a run that goes on from another: that one's rows.npy, seed and hints, or share of its model
 DIR/<party>/customers.json  digest of the identifiers that rows.npy counts
 DIR/<party>/report.json counts, times and bytes
 DIR/<party>/scorecard.csv   of a scorecard: its lines for people; at the active party also features.csv, the verdicts
@@ -49,6 +49,7 @@ from vfl.transcripts import FileTranscript
 
 FORMAT = "tallystick-run-v1"
 EARLIER, HINTS = "earlier", "hints"
+INIT = "earlier/model.json"
 
 
 @dataclass(frozen=True)
@@ -130,6 +131,8 @@ def read_party(folder: Path) -> PartyConfig:
             weight=body.get("weight"),
             special={name: tuple(codes) for name, codes in body.get("special", {}).items()},
             trends=body.get("trends", {}),
+            monotone=body.get("monotone", {}),
+            categorical=tuple(body.get("categorical", ())),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder / 'party.json'} is damaged: {error!r}") from None
@@ -164,7 +167,9 @@ def read_kept(folder: Path, *, active: bool, keep: bool) -> Kept:
     again = (earlier / "rows.npy").exists()
     seed = read_seed(earlier if again else folder)
     hints = HintFolder([earlier / HINTS] if active else [earlier / HINTS, own], own if keep else None)
-    return Kept(hints, protocol_randomness(seed), np.load(earlier / "rows.npy") if again else None)
+    rows = np.load(earlier / "rows.npy") if again else None
+    init = folder / INIT
+    return Kept(hints, protocol_randomness(seed), rows, init.read_bytes() if init.exists() else None)
 
 
 def peers_of(agreement: Agreement, name: str) -> tuple[Member, ...]:

@@ -19,7 +19,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from vfl import continuing
+from vfl import continuing, starting
 from vfl.agreement import Agreement, Member, Scalar, require_same
 from vfl.channel import lockstep
 from vfl.clock import Clock, SystemClock
@@ -51,6 +51,7 @@ class Options:
     seed: bytes | None = None
     timeout: float = 600.0  # seconds without any word between processes
     aligned: Path | None = None  # a finished run whose aligned customers and hints are used again
+    init_model: Path | None = None  # a finished run whose model is gone on from
 
 
 def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock | None = None) -> Summary:
@@ -70,7 +71,7 @@ def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock 
             file = RunFile.read(partial)
             _require_same(partial, file.agreement, scenario, options.seed)
         else:
-            file = prepare(scenario, partial, options.seed, clock, options.aligned)
+            file = prepare(scenario, partial, options.seed, clock, options.aligned, options.init_model)
         if options.processes:
             run_processes(partial, file, options.timeout, progress)
         else:
@@ -86,16 +87,26 @@ def partial_of(out: Path) -> Path:
     return out.with_name(out.name + ".partial")
 
 
-def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock, aligned: Path | None = None) -> RunFile:
+def prepare(
+    scenario: Scenario,
+    folder: Path,
+    seed: bytes | None,
+    clock: Clock,
+    aligned: Path | None = None,
+    init_model: Path | None = None,
+) -> RunFile:
     """Make the run directory: read every table once, so that bad input is found before anything is computed.
 
-    `aligned`: the directory of a run to go on from.
+    `aligned`: the directory of a run whose customers, `init_model`: of one whose model is gone on from.
     """
     holdings: dict[str, Holding] = {}
     added = continuing.added_clauses(aligned) if aligned else {}
-    agreement = agree(scenario, lambda holding: holdings.update({holding.name: holding}), added)
+    starting_from = starting.added_clauses(init_model) if init_model else {}
+    agreement = agree(scenario, lambda holding: holdings.update({holding.name: holding}), added, starting_from)
     if aligned:
         continuing.require_alike(aligned, agreement, holdings)
+    if init_model:
+        starting.require_alike(init_model, agreement)
     stamp = clock.now().strftime("%Y%m%dT%H%M%S")
     mark = hashlib.sha256(seed).hexdigest()[:8] if seed else f"{stamp}-{secrets.token_hex(4)}"
     seeds = {party.name: _party_seed(seed, party.name) for party in scenario.parties}
@@ -108,14 +119,21 @@ def prepare(scenario: Scenario, folder: Path, seed: bytes | None, clock: Clock, 
         new_seat(folder / party.name, replace(party, features=member.features), seeds[party.name])
         if aligned:
             continuing.hand_over(aligned, folder, party.name)
+        if init_model:
+            starting.hand_over(init_model, folder, party.name)
     file.write(folder)
     return file
 
 
-def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[str, Scalar] | None = None) -> Agreement:
+def agree(
+    scenario: Scenario,
+    look: Callable[[Holding], None],
+    added: Mapping[str, Scalar] | None = None,
+    starting_from: Mapping[str, Scalar] | None = None,
+) -> Agreement:
     """The agreement of a scenario, with every column named; `look` is shown each party's holding on the way.
 
-    `added`: clauses about the intersection that the scenario does not have.
+    `added`: clauses about the intersection, `starting_from`: about the model, that the scenario does not have.
     """
     psi: dict[str, Scalar] = dict(vars(scenario.psi))
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
@@ -126,7 +144,7 @@ def agree(scenario: Scenario, look: Callable[[Holding], None], added: Mapping[st
     holdout: dict[str, Scalar] = (
         {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}
     )
-    model: dict[str, Scalar] = {"kind": scenario.kind, **_parameters(scenario)}
+    model: dict[str, Scalar] = {"kind": scenario.kind, **_parameters(scenario), **(starting_from or {})}
     members = []
     for party in (scenario.active, *scenario.passive):
         holding = read_holding(party, psi, holdout, LabelKind.of(model))
@@ -152,6 +170,7 @@ def _require_features(scenario: Scenario, party: PartyConfig, features: Sequence
         ("special", party.special),
         ("trends", party.trends),
         ("monotone", party.monotone),
+        ("categorical", party.categorical),
     ):
         for name in given:
             if name not in features:
@@ -218,7 +237,9 @@ def _require_same(partial: Path, recorded: Agreement, scenario: Scenario, seed: 
     remedy = "restore it, or start a new run under another --out"
     try:
         added = {clause: recorded.psi[clause] for clause in continuing.ADDED if clause in recorded.psi}
-        require_same(agree(scenario, lambda holding: None, added).encode(), recorded.encode(), "the interrupted run")
+        started = {clause: recorded.model[clause] for clause in ("init_model",) if clause in recorded.model}
+        again = agree(scenario, lambda holding: None, added, started)
+        require_same(again.encode(), recorded.encode(), "the interrupted run")
     except AgreementError as error:
         raise AgreementError(str(error), remedy=remedy) from None
     for party in scenario.parties:

@@ -9,7 +9,7 @@ import json
 import os
 import platform
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from importlib.metadata import version
 from pathlib import Path
@@ -25,6 +25,7 @@ from vfl.card_scores import card_scores, card_summary
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
+from vfl.holding import Holding
 from vfl.learn.rounds import Parts
 from vfl.models import read_ensemble, read_records
 from vfl.notary import LedgerNotary, open_store, own_ledger
@@ -112,10 +113,16 @@ def _scores(folder: Path, file: RunFile) -> Scores:
         weights = None if holdings[0].weights is None else holdings[0].weights[rows[0]]
 
         agreed = file.terms.monotone
+        # The comparisons have as many rounds as the joint model, those of the model it goes on from among them.
+        rounds = len(read_ensemble(shares[0]).trees) // file.terms.parameters.outputs
+        parameters = file.terms.parameters
+        if "init_model" in agreement.model:
+            parameters = replace(parameters, num_iterations=max(rounds, 1))
 
         def alike(columns: Reals) -> Reals:
             monotone = None if agreed is None else np.concatenate(agreed)[: columns.shape[1]]
-            return lightgbm_scores(columns, labels, parts, everybody, file.terms.parameters, weights, monotone)
+            named = [number for number in _categorical(holdings) if number < columns.shape[1]]
+            return lightgbm_scores(columns, labels, parts, everybody, parameters, weights, monotone, named)
 
         scores = {
             "federated": joint_scores(read_ensemble(shares[0]), [read_records(share) for share in shares], tables),
@@ -127,6 +134,12 @@ def _scores(folder: Path, file: RunFile) -> Scores:
     scores = {name: score[order] for name, score in scores.items()}
     scores["federated"][found.holdout] = run_scores(folder)
     return replace(found, scores=scores)
+
+
+def _categorical(holdings: Sequence[Holding]) -> list[int]:
+    """Which of all parties' columns, side by side, are categorical."""
+    named = [feature in holding.categorical for holding in holdings for feature in holding.names]
+    return np.flatnonzero(named).tolist()
 
 
 def _metrics(scores: Scores, objective: str) -> dict[str, dict[str, float]]:

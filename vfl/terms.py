@@ -61,7 +61,7 @@ class Terms:
         return ScorecardModel.from_mapping(self._model())
 
     def _model(self) -> dict[str, object]:
-        return {k: v for k, v in self.agreement.model.items() if k != "kind"}
+        return {k: v for k, v in self.agreement.model.items() if k not in ("kind", "init_model")}
 
     @property
     def monotone(self) -> list[Directions] | None:
@@ -150,11 +150,13 @@ class Kept:
 
     hints: hints of tables.   rng: what keys of hints and hints are drawn from.
     rows: the aligned rows of the earlier run, index into the holding's tokens; None where they are to be found.
+    init: the own share of the model to go on from.
     """
 
     hints: HintStore
     rng: Randomness
     rows: Int64s | None = None
+    init: bytes | None = None
 
     @classmethod
     def nothing(cls, rng: Randomness) -> Kept:

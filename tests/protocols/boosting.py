@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -18,6 +19,7 @@ from vfl.crypto.scheme import Evaluator, KeyHolder, Lanes
 from vfl.crypto.schemes import SchemeTerms
 from vfl.errors import BrokenPromise
 from vfl.learn.binning import BinMapper
+from vfl.learn.categories import CategoryMapper
 from vfl.learn.columns import Columns
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.parameters import GBDTParameters
@@ -32,6 +34,7 @@ from .hostile import Role, Tape, record
 PARTNERS = ("telecom", "retailer", "insurer")
 KINDS = (
     "normal", "ties", "negative", "zeros", "constant", "missing", "mostly missing", "all missing", "flag", "copy",
+    "categories",
 )  # fmt: skip
 
 
@@ -48,6 +51,7 @@ class Case:
     noise: float = 0.0  # on a partner's cells
     weights: np.ndarray | None = None
     monotone: tuple[int, ...] | None = None  # of the pooled columns
+    categorical: tuple[int, ...] = ()  # pooled columns
 
     @property
     def directions(self) -> list[np.ndarray] | None:
@@ -85,7 +89,13 @@ class Case:
 
     def columns(self, party: int) -> Columns:
         names = [f"f{i}" for i in range(self.owned[party])]
-        return Columns.fit(names, self.of(party), self.parts.train, self.parameters, self.least)
+        sizes = self.parameters, self.least, self.named(party)
+        return Columns.fit(names, self.of(party), self.parts.train, *sizes)
+
+    def named(self, party: int) -> list[str]:
+        """The categorical columns of a party."""
+        first, end = self.starts[party : party + 2]
+        return [f"f{i - first}" for i in self.categorical if first <= i < end]
 
 
 def seed(number: int) -> Randomness:
@@ -162,7 +172,8 @@ def partner(case: Case, party: int, scheme: Scheme, number: int = 2) -> Role:
 
         names = [f"f{i}" for i in range(case.owned[party])]
         mine = case.of(party)
-        return await boost.passive(peers["bank"], names, mine, case.parameters, case.least, evaluators, seed(number))
+        terms = case.parameters, case.least, evaluators, seed(number)
+        return await boost.passive(peers["bank"], names, mine, *terms, categorical=case.named(party))
 
     return role
 
@@ -188,7 +199,11 @@ def share_of(tapes: Mapping[str, Tape], case: Case) -> list[list[SplitRecord]]:
 def pooled_mappers(case: Case) -> list[BinMapper]:
     """The bins that the parties come to, fitted on the pooled columns."""
     mappers = []
-    for column in case.values[case.parts.train].T:
+    for number, column in enumerate(case.values[case.parts.train].T):
+        if number in case.categorical:
+            sizes = case.parameters.max_bin, case.parameters.min_data_in_bin, case.least
+            mappers.append(CategoryMapper.fit(column, *sizes))
+            continue
         fine = BinMapper.fit(column, case.parameters.max_bin, case.parameters.min_data_in_bin)
         mappers.append(fine.merge_small(fine.transform(column), case.least))
     return mappers
@@ -225,8 +240,7 @@ def assert_same_model(case: Case, model: Ensemble, shares: list[list[SplitRecord
         assert (tree.cover.count <= everybody).all() if sampled else (tree.cover.count == everybody).all()
         for owner, number, known in zip(tree.owner.tolist(), tree.record.tolist(), due.record.tolist(), strict=True):
             own, pooled = shares[owner][number], oracle.records[known]
-            found = (int(case.starts[owner]) + own.feature, own.bin, own.threshold, own.default_left)
-            assert found == (pooled.feature, pooled.bin, pooled.threshold, pooled.default_left)
+            assert dataclasses.replace(own, feature=int(case.starts[owner]) + own.feature) == pooled
 
 
 # Data
@@ -241,6 +255,7 @@ def column(kind: str, n: int, rng: np.random.Generator) -> np.ndarray:
         "zeros": lambda: np.where(rng.random(n) < 0.7, 0.0, rng.normal(size=n)),
         "constant": lambda: np.full(n, 3.0),
         "flag": lambda: rng.integers(0, 2, n).astype(float),
+        "categories": lambda: np.where(rng.random(n) < 0.1, np.nan, np.floor(rng.exponential(4.0, n))),
     }.get(kind, lambda: np.round(rng.normal(size=n), 1))()
     return np.where(rng.random(n) < gap, np.nan, values)
 
@@ -315,8 +330,13 @@ def cases(draw: st.DrawFn, *, watched: bool = False) -> Case:
     parts = Parts(train & ~aside, aside)
     least = draw(st.sampled_from([0, 1, 4, 20]))
     ways = st.lists(st.sampled_from([-1, 0, 1]), min_size=sum(owned), max_size=sum(owned)).map(tuple)
+    named = tuple(number for number, kind in enumerate(kinds) if kind == "categories")
     monotone = draw(st.one_of(st.none(), ways))
-    return Case(values, owned, labels, parts, GBDTParameters(**options), least, weights=weights, monotone=monotone)
+    if monotone is not None:
+        monotone = tuple(0 if number in named else way for number, way in enumerate(monotone))
+    options |= {"min_data_per_group": draw(st.sampled_from([1, 5])), "cat_smooth": draw(st.sampled_from([0.0, 2.0]))}
+    options |= {"max_cat_to_onehot": draw(st.sampled_from([1, 4])), "cat_l2": draw(st.sampled_from([0.0, 10.0]))}
+    return Case(values, owned, labels, parts, GBDTParameters(**options), least, 0.0, weights, monotone, named)
 
 
 def credit(

@@ -276,6 +276,11 @@ BINS: dict[str, tuple[dict[str, Any], str]] = {
     "fewer than none": ({"bins": [4, -1]}, "a feature has 1 to 8 bins"),
     "missing bin alone": ({"bins": [1, 1], "missing": [True, False]}, "a feature has 1 to 8 bins"),
     "more than agreed": ({"bins": [4, 9]}, "a feature has 1 to 8 bins"),
+    "flags of categories cut short": ({"categorical": [True]}, "the 2 features agreed"),
+    "categories with a missing bin": (
+        {"categorical": [True, False], "missing": [True, False]},
+        "categories have no bin of missing values apart",
+    ),
     "far more": ({"bins": [4, 2**40]}, "a feature has 1 to 8 bins"),
 }
 
@@ -349,7 +354,9 @@ def test_more_cells_than_were_agreed_on_are_refused() -> None:
     lax = dataclasses.replace(case, parameters=dataclasses.replace(case.parameters, max_bin=8))
 
     def lie(message: Message) -> Message:
-        return FeatureBins([5], [False], [False], message.hint) if isinstance(message, FeatureBins) else message
+        return (
+            FeatureBins([5], [False], [False], [False], message.hint) if isinstance(message, FeatureBins) else message
+        )
 
     with pytest.raises(BrokenPromise, match="5 cells, more than the 4 agreed") as caught:
         train(case, scheme, bank=bank(lax, scheme), telecom=bent(partner(case, 1, scheme), "telecom", lie, []))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Callable, Coroutine, Mapping
 from typing import Any
 
@@ -85,9 +86,9 @@ def root(case: Case) -> bytes:
     return pack_bits(case.parts.train[case.parts.train])
 
 
-def split(case: Case, feature: int = 0, bin_: int = 0, rows: bytes | None = None) -> SplitsChosen:
+def split(case: Case, feature: int = 0, bin_: int = 0, rows: bytes | None = None, subset: Any = ()) -> SplitsChosen:
     named = pack_bits(case.parts.fit) if rows is None else rows
-    return SplitsChosen([ChosenSplit(feature, bin_, False, named)])
+    return SplitsChosen([ChosenSplit(feature, bin_, False, list(subset), named)])
 
 
 async def too_many_nodes(channel: Channel, case: Case) -> None:
@@ -140,6 +141,7 @@ DEMANDS: dict[str, tuple[Script, str]] = {
         say(lambda c: split(c, feature=1, bin_=c.columns(1).layout.n_bins[1] - 1)),
         "the split names one of the feature's bins",
     ),
+    "categories of a number": (say(lambda c: split(c, subset=[1])), "a split names categories where there are some"),
     "rows that were held out": (say(lambda c: split(c, rows=last_but_one(c))), "only rows that train or validate"),
     "rows cut short": (say(lambda c: split(c, rows=b"")), "bits take"),
     "another block": (say(lambda c: TreeBlock(1, True, b"")), "TreeBlock"),
@@ -156,6 +158,29 @@ def test_what_was_not_agreed_on_is_refused(name: str) -> None:
         train(case, clear(True), bank=rogue(case, script))
     assert caught.value.peer == "bank"
     assert caught.value.step.startswith("train/0/")
+    assert sentence in str(caught.value)
+
+
+CATEGORIES: dict[str, tuple[list[int], str]] = {
+    "none": ([], "a split names categories where there are some"),
+    "the bin of all others": ([0, 1], "the split names categories of the feature"),
+    "one that there is not": ([1, 99], "the split names categories of the feature"),
+    "one below zero": ([-1, 1], "the split names categories of the feature"),
+    "one twice": ([1, 1], "categories are named once, in their order"),
+    "out of order": ([2, 1], "categories are named once, in their order"),
+}
+
+
+@pytest.mark.parametrize("name", CATEGORIES)
+def test_categories_that_cannot_be_chosen(name: str) -> None:
+    subset, sentence = CATEGORIES[name]
+    plain = credit(60, (1, 2), aside=0.2, idle=0.2, num_leaves=4, num_iterations=1)
+    values = plain.values.copy()
+    values[:, 1] = np.arange(60) % 4
+    case = dataclasses.replace(plain, values=values, categorical=(1,))
+    assert case.columns(1).layout.categorical == (True, False)
+    with pytest.raises(BrokenPromise) as caught:
+        train(case, clear(True), bank=rogue(case, say(lambda c: split(c, subset=subset))))
     assert sentence in str(caught.value)
 
 

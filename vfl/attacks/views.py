@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -46,13 +46,19 @@ class PassiveView:
 
 
 def passive_view(
-    received: Iterable[Record], names: Sequence[str], values: Reals, parameters: GBDTParameters, least: int
+    received: Iterable[Record],
+    names: Sequence[str],
+    values: Reals,
+    parameters: GBDTParameters,
+    least: int,
+    categorical: Collection[str] = (),
 ) -> PassiveView:
     """The view of a party with these columns, float64[aligned, features], that received these messages.
 
-    `least`: the agreed minimum population of a bin. Messages of other protocols than training are passed over. A split
-    of a named node makes two sets, both of which the party knows. The rest of a parent is no set of its own here: it is
-    a difference of two sets shown, which a linear attack has anyway.
+    `least`: the agreed minimum population of a bin; `categorical`: columns whose values are categories. Messages of
+    other protocols than training are passed over. A split of a named node makes two sets, both of which the party
+    knows. The rest of a parent is no set of its own here: it is a difference of two sets shown, which a linear attack
+    has anyway.
 
     Raises UsageError if the rows that train were never named.
     """
@@ -64,13 +70,14 @@ def passive_view(
         kind = record.slot.split("/")[2]
         if kind == TrainingRows.__name__:
             train = unpack_bits(unpack(TrainingRows, record.body).train, len(values))
-            columns = Columns.fit(names, values, train, parameters, least)
+            columns = Columns.fit(names, values, train, parameters, least, categorical)
         elif kind == NodeQuery.__name__:
             for bits in unpack(NodeQuery, record.body).rows:
                 sets.show(bits, int(train.sum()))
         elif kind == SplitsChosen.__name__ and columns is not None:
             for chosen in unpack(SplitsChosen, record.body).splits:
-                split = Split(0.0, chosen.feature, chosen.bin, chosen.default_left, _NOTHING, _NOTHING)
+                sides = chosen.bin, chosen.default_left, _NOTHING, _NOTHING, tuple(chosen.subset)
+                split = Split(0.0, chosen.feature, *sides)
                 left = columns.left_codes(columns.record(split))
                 splits.append(left[train])
                 sets.divide(chosen.rows, left, train)

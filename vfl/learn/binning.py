@@ -4,7 +4,7 @@ A bin is a half-open interval (lower, upper]: code b holds the values above uppe
 a bin of its own among positive and negative values. Missing values (NaN), when training saw any, have the last bin.
 
 Source: LightGBM 4.x, src/io/bin.cpp (`GreedyFindBin`, `FindBinWithZeroAsOneBin`, `BinMapper::FindBin`) with
-`use_missing=true`, `zero_as_missing=false` and every row sampled. Integer-coded categories are treated as numbers.
+`use_missing=true`, `zero_as_missing=false` and every row sampled. Categories: `vfl.learn.categories`.
 """
 
 from __future__ import annotations

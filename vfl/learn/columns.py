@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from vfl.learn.binning import BinMapper, Codes
-from vfl.learn.histogram import FeatureLayout
+from vfl.learn.categories import CategoryMapper
+from vfl.learn.histogram import FeatureLayout, Mapper
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.split import Split
 from vfl.learn.tree import SplitRecord, go_left, go_left_codes
@@ -28,7 +29,7 @@ class Columns:
 
     names: tuple[str, ...]
     values: npt.NDArray[np.float64]
-    mappers: tuple[BinMapper, ...]
+    mappers: tuple[Mapper, ...]
     codes: Codes
 
     @classmethod
@@ -39,12 +40,20 @@ class Columns:
         train: Flags,
         parameters: GBDTParameters,
         min_bin_population: int,
+        categorical: Collection[str] = (),
     ) -> Columns:
-        """Bin `values` by the training rows `train`, bool[n]; bins below `min_bin_population` rows are joined."""
-        mappers = []
-        for column in values.T:
-            fine = BinMapper.fit(column[train], parameters.max_bin, parameters.min_data_in_bin)
-            mappers.append(fine.merge_small(fine.transform(column[train]), min_bin_population))
+        """Bin `values` by the training rows `train`, bool[n]; bins below `min_bin_population` rows are joined.
+
+        categorical: names of the features whose values are categories.
+        """
+        mappers: list[Mapper] = []
+        for name, column in zip(names, values.T, strict=True):
+            if name in categorical:
+                sizes = parameters.max_bin, parameters.min_data_in_bin, min_bin_population
+                mappers.append(CategoryMapper.fit(column[train], *sizes))
+            else:
+                fine = BinMapper.fit(column[train], parameters.max_bin, parameters.min_data_in_bin)
+                mappers.append(fine.merge_small(fine.transform(column[train]), min_bin_population))
         wide = any(mapper.n_bins > 256 for mapper in mappers)
         codes: Codes = np.empty(values.shape, dtype=np.uint16 if wide else np.uint8, order="F")
         for feature, mapper in enumerate(mappers):
@@ -67,7 +76,12 @@ class Columns:
 
     def left_values(self, records: Sequence[SplitRecord]) -> Flags:
         """Which rows go left by their real values at each of `records`: bool[n_records, n]."""
-        decided = np.empty((len(records), len(self.values)), dtype=np.bool_)
-        for row, record in zip(decided, records, strict=True):
-            row[:] = go_left(self.values[:, record.feature], record)
-        return decided
+        return left_values(self.values, records)
+
+
+def left_values(values: npt.NDArray[np.float64], records: Sequence[SplitRecord]) -> Flags:
+    """Which rows of `values`, float64[n, n_features], go left at each of `records`: bool[n_records, n]."""
+    decided = np.empty((len(records), len(values)), dtype=np.bool_)
+    for row, record in zip(decided, records, strict=True):
+        row[:] = go_left(values[:, record.feature], record)
+    return decided

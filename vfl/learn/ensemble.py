@@ -60,14 +60,15 @@ class Ensemble:
 
         float64[n], or where there are several outputs float64[n, outputs].
         """
-        scores = self._scores(decisions)
+        scores = self.raw_scores(decisions)
         return scores[:, 0] if self.outputs == 1 else scores
 
     def predict(self, decisions: Sequence[Flags]) -> Reals:
         """Probabilities of label 1, float64[n], or of each class, float64[n, outputs]; of a regression the values."""
-        return predictions(self.objective, self._scores(decisions))
+        return predictions(self.objective, self.raw_scores(decisions))
 
-    def _scores(self, decisions: Sequence[Flags]) -> Reals:
+    def raw_scores(self, decisions: Sequence[Flags]) -> Reals:
+        """The same as `predict_raw`, always float64[n, outputs]."""
         scores = np.tile(self.starts, (decisions[0].shape[1], 1))
         for number, tree in enumerate(self.trees):
             scores[:, number % self.outputs] += tree.predict(
@@ -83,6 +84,7 @@ class Leaf:
     rows: bool[n], of either part.   total: sums over its training rows.   usable: per party, features to look at.
     sums: one histogram per party, int64[cells, 2], once known.   found: each party's search in it.
     children: left and right, once split; then by record number `record` of party `owner`.   bounds: of its value.
+    l2: of the split that it comes from.
     """
 
     rows: Flags
@@ -90,6 +92,7 @@ class Leaf:
     depth: int
     usable: Sequence[Flags]
     bounds: Bounds = FREE
+    l2: float = 0.0
     sums: list[Integers] = field(default_factory=list)
     found: list[Search] = field(default_factory=list)
     children: tuple[Leaf, ...] = ()
@@ -124,14 +127,22 @@ class Booster:
     """
 
     def __init__(
-        self, target: Target, parts: Parts, parameters: GBDTParameters, monotone: Sequence[Directions] | None = None
+        self,
+        target: Target,
+        parts: Parts,
+        parameters: GBDTParameters,
+        monotone: Sequence[Directions] | None = None,
+        init: Ensemble | None = None,
     ) -> None:
         """`monotone`: directions of each party's features, the active one's first; None: all are free.
+
+        `init`: the model to go on from, whose raw scores `target` has.
 
         Raises UsageError for training labels that the objective cannot learn from.
         """
         self.parts, self.parameters, self.monotone = parts, parameters, monotone
         self.rounds = Rounds(target, parts, parameters)
+        self.init = init
         self.trees: list[Tree] = []
         self.now: Gradients
         self._output, self._grown = 0, 0
@@ -158,11 +169,12 @@ class Booster:
         whole, part = parent.total, left.total
         rest = NodeSum(whole.G - part.G, whole.H - part.H, whole.count - part.count)
         right = Leaf(parent.rows & ~goes_left, rest, left.depth, usable)
+        assert parent.best is not None
+        owner, split = parent.best
+        left.l2 = right.l2 = split.l2
         if self.monotone is not None:
-            assert parent.best is not None
-            owner, split = parent.best
-            totals = (left.total, right.total)
-            values = [parent.bounds.clip(leaf_value(total, self.parameters, self.now.scale)) for total in totals]
+            totals, terms = (left.total, right.total), (self.parameters, self.now.scale)
+            values = [parent.bounds.clip(leaf_value(total, *terms, split.l2)) for total in totals]
             left.bounds, right.bounds = parent.bounds.divide(int(self.monotone[owner][split.feature]), *values)
         return left, right
 
@@ -170,7 +182,7 @@ class Booster:
         """Take in a grown tree; True when boosting ends with it."""
         values = [0.0]
         if len(leaves) > 1:
-            values = [leaf_output(leaf.total, self.parameters, self.now.scale, leaf.bounds) for leaf in leaves]
+            values = [leaf_output(leaf.total, self.parameters, self.now.scale, leaf.bounds, leaf.l2) for leaf in leaves]
             self._grown += 1
         self.trees.append(shape.tree(values, self._cover(shape, leaves)))
         for value, leaf in zip(values, leaves, strict=True):
@@ -191,9 +203,11 @@ class Booster:
         return Cover(counts, weights, np.array(shape.gains, dtype=np.float64))
 
     def result(self, records: Sequence[SplitRecord], passive_features: Sequence[Sequence[int]]) -> Ensemble:
-        """The model; with early stopping, the trees up to the best round."""
-        trees = self.trees[: self.rounds.best * self.parameters.outputs]
+        """The model, after those trees it goes on from; with early stopping, the trees up to the best round."""
+        trees = tuple(self.trees[: self.rounds.best * self.parameters.outputs])
         features = tuple(map(tuple, passive_features))
         starts = tuple(self.rounds.starts.tolist())
+        if self.init is not None:
+            starts, trees = self.init.starts, self.init.trees + trees
         losses = tuple(self.rounds.losses)
-        return Ensemble(starts, tuple(trees), tuple(records), features, losses, self.parameters.objective)
+        return Ensemble(starts, trees, tuple(records), features, losses, self.parameters.objective)

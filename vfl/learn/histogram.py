@@ -14,8 +14,11 @@ import numpy.typing as npt
 
 from vfl.errors import UsageError
 from vfl.learn.binning import BinMapper
+from vfl.learn.categories import CategoryMapper
 
 Integers = npt.NDArray[np.int64]
+Mapper = BinMapper | CategoryMapper
+"""The bins of a feature, numeric or categorical."""
 
 _EXACT = 1 << 53  # every whole number up to here is a float64
 _LOW_BITS = 26
@@ -28,7 +31,7 @@ class FeatureLayout:
     n_bins: bins per feature, the missing one included.   missing: whether the last bin is for missing values.
     modal_first: whether LightGBM leaves bin 0 out of its histograms and derives it from the node total. That changes
     its estimate of the rows in bin 0 when it looks for a split with missing values on the right, and nothing else. May
-    be left empty: all false.
+    be left empty: all false.   categorical: features whose bins are categories; may be left empty: none.
 
     Raises UsageError for lengths that differ, a feature without bins, and a missing bin that is the only one.
     """
@@ -36,11 +39,12 @@ class FeatureLayout:
     n_bins: tuple[int, ...]
     missing: tuple[bool, ...]
     modal_first: tuple[bool, ...] = ()
+    categorical: tuple[bool, ...] = ()
 
     def __post_init__(self) -> None:
-        if not self.modal_first:
-            object.__setattr__(self, "modal_first", (False,) * len(self.n_bins))
-        if not len(self.n_bins) == len(self.missing) == len(self.modal_first):
+        for name in ("modal_first", "categorical"):
+            object.__setattr__(self, name, getattr(self, name) or (False,) * len(self.n_bins))
+        if not len(self.n_bins) == len(self.missing) == len(self.modal_first) == len(self.categorical):
             raise UsageError(
                 f"{len(self.n_bins)} features, but {len(self.missing)} flags for missing values "
                 f"and {len(self.modal_first)} for the first bin"
@@ -50,12 +54,13 @@ class FeatureLayout:
                 raise UsageError(f"feature {feature} has {bins} bins, {'missing values among them' if missing else ''}")
 
     @classmethod
-    def of(cls, mappers: Sequence[BinMapper]) -> FeatureLayout:
+    def of(cls, mappers: Sequence[Mapper]) -> FeatureLayout:
         """The layout of features binned by `mappers`."""
         return cls(
             tuple(mapper.n_bins for mapper in mappers),
             tuple(mapper.has_missing for mapper in mappers),
             tuple(mapper.modal_first for mapper in mappers),
+            tuple(isinstance(mapper, CategoryMapper) for mapper in mappers),
         )
 
     @cached_property

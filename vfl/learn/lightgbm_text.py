@@ -22,7 +22,7 @@ from vfl.learn.tree import Cover, SplitRecord, Tree
 
 OBJECTIVES = {"binary": "binary sigmoid:1", "regression": "regression", "multiclass": "multiclass num_class:{outputs}"}
 """Our objectives in LightGBM's words."""
-_DEFAULT_LEFT, _MISSING_IS_NAN = 2, 2 << 2  # bits of decision_type
+_CATEGORICAL, _DEFAULT_LEFT, _MISSING_IS_NAN = 1, 2, 2 << 2  # bits of decision_type
 _NOT_IN_NAMES = re.compile(r'[\s"\[\]{},:]')  # LightGBM separates names by spaces and refuses what JSON uses
 _Split = tuple[int, SplitRecord]  # the pooled column, and the owner's record
 
@@ -97,13 +97,15 @@ def _tree(number: int, tree: Tree, splits: Sequence[_Split], bias: float, shrink
     cover = cover_of(tree)
     weight = node_sums(tree, cover.weight)
     inner = node_sums(tree, tree.leaf_value * cover.weight) / np.where(weight > 0, weight, 1.0)
+    sets = [record.categories for _, record in splits if record.categories]
+    place = iter(range(len(sets)))
     body = {
         "num_leaves": [tree.n_leaves],
-        "num_cat": [0],
+        "num_cat": [len(sets)],
         "split_feature": [column for column, _ in splits],
         "split_gain": cover.gain.tolist(),
-        "threshold": [record.threshold for _, record in splits],
-        "decision_type": [_MISSING_IS_NAN + _DEFAULT_LEFT * record.default_left for _, record in splits],
+        "threshold": [next(place) if record.categories else record.threshold for _, record in splits],
+        "decision_type": [_decision_type(record) for _, record in splits],
         "left_child": tree.left.tolist(),
         "right_child": tree.right.tolist(),
         "leaf_value": (bias + tree.leaf_value).tolist(),
@@ -112,6 +114,7 @@ def _tree(number: int, tree: Tree, splits: Sequence[_Split], bias: float, shrink
         "internal_value": (bias + inner).tolist(),
         "internal_weight": weight.tolist(),
         "internal_count": node_sums(tree, cover.count).tolist(),
+        **_bitsets(sets),
         "is_linear": [0],
         "shrinkage": [shrinkage],
     }
@@ -119,9 +122,28 @@ def _tree(number: int, tree: Tree, splits: Sequence[_Split], bias: float, shrink
     return f"Tree={number}\n{_lines({key: ' '.join(map(repr, values)) for key, values in body.items()})}\n\n"
 
 
+def _decision_type(record: SplitRecord) -> int:
+    return _MISSING_IS_NAN + (_CATEGORICAL if record.categories else _DEFAULT_LEFT * record.default_left)
+
+
+def _bitsets(sets: Sequence[Sequence[int]]) -> dict[str, list[int]]:
+    """Sets of categories as bits of words of 32: where each begins, and all of them one after the other."""
+    if not sets:
+        return {}
+    words = [[0] * (max(categories) // 32 + 1) for categories in sets]
+    for bits, categories in zip(words, sets, strict=True):
+        for category in categories:
+            bits[category // 32] |= 1 << category % 32
+    ends = np.cumsum([0, *map(len, words)]).tolist()
+    return {"cat_boundaries": ends, "cat_threshold": [word for bits in words for word in bits]}
+
+
 def _range(column: int, splits: Iterable[_Split]) -> str:
-    """The lowest and the highest threshold of a column."""
-    found = [record.threshold for at, record in splits if at == column]
+    """The lowest and the highest threshold of a column; of a categorical one the categories."""
+    its = [record for at, record in splits if at == column]
+    if categories := sorted({one for record in its for one in record.categories}):
+        return ":".join(map(str, categories))
+    found = [record.threshold for record in its]
     return f"[{min(found)!r}:{max(found)!r}]" if found else "none"
 
 

@@ -113,6 +113,15 @@ class GBDTParameters(Options):
         aliases=("sub_feature", "colsample_bytree"),
     )
     feature_fraction_seed: int = option(2, "chooses the features of each tree", low=0, high=_MAX_SEED)
+    max_cat_to_onehot: int = option(
+        4, "categorical features with so many bins or fewer: one category goes left", low=1, high=65_535
+    )
+    max_cat_threshold: int = option(32, "categories that go left at most", low=1, high=65_535)
+    cat_smooth: float = option(
+        10.0, "smooths the order of categories; those with fewer rows in a node stay right", low=0.0, high=1e9
+    )
+    cat_l2: float = option(10.0, "L2 penalty of splits of many categories, beside lambda_l2", low=0.0, high=1e9)
+    min_data_per_group: int = option(100, "rows of categories that join the left side together", low=1, high=_MAX_SEED)
     is_unbalance: bool = option(
         False, "weigh the rarer label up to equal sums", aliases=("unbalance", "unbalanced_sets")
     )

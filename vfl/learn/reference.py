@@ -9,7 +9,7 @@ Source: LightGBM 4.x, src/treelearner/serial_tree_learner.cpp (`Train`, `BeforeF
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -17,7 +17,8 @@ import numpy.typing as npt
 
 from vfl.errors import UsageError
 from vfl.learn.binning import BinMapper
-from vfl.learn.histogram import FeatureLayout, build
+from vfl.learn.categories import CategoryMapper
+from vfl.learn.histogram import FeatureLayout, Mapper, build
 from vfl.learn.monotone import FREE, Bounds, Directions
 from vfl.learn.objective import checked_labels, checked_weights, predictions, validation_rows
 from vfl.learn.parameters import GBDTParameters
@@ -41,7 +42,7 @@ class ReferenceModel:
     starts: tuple[float, ...]
     trees: tuple[Tree, ...]
     records: tuple[SplitRecord, ...]
-    mappers: tuple[BinMapper, ...]
+    mappers: tuple[Mapper, ...]
     validation_losses: tuple[float, ...] = ()
 
     @property
@@ -89,6 +90,7 @@ class _Leaf:
     depth: int
     found: Search
     bounds: Bounds
+    l2: float
 
 
 class _Grower:
@@ -97,7 +99,7 @@ class _Grower:
     def __init__(
         self,
         codes: npt.NDArray[np.unsignedinteger],
-        mappers: Sequence[BinMapper],
+        mappers: Sequence[Mapper],
         params: GBDTParameters,
         monotone: Directions | None,
     ):
@@ -122,11 +124,11 @@ class _Grower:
             leaves.append(right)
         if len(leaves) == 1:
             return shape.tree([0.0])
-        return shape.tree([leaf_output(leaf.total, self.params, self.scale, leaf.bounds) for leaf in leaves])
+        return shape.tree([leaf_output(leaf.total, self.params, self.scale, leaf.bounds, leaf.l2) for leaf in leaves])
 
     def _root(self, g: Integers, h: Integers, rows: Integers, usable: npt.NDArray[np.bool_]) -> _Leaf:
         total = NodeSum(int(g[rows].sum()), int(h[rows].sum()), len(rows))
-        return self._leaf(rows, total, build(self.codes, self.layout, g, h, rows), 0, usable, FREE)
+        return self._leaf(rows, total, build(self.codes, self.layout, g, h, rows), 0, usable, FREE, 0.0)
 
     def _divide(self, leaf: _Leaf, g: Integers, h: Integers) -> tuple[_Leaf, _Leaf]:
         """The two children of a leaf split by its best split, whose record is kept."""
@@ -143,10 +145,10 @@ class _Grower:
         totals = (replace(split.left, count=len(rows[0])), replace(split.right, count=len(rows[1])))
         within = leaf.bounds, leaf.bounds
         if self.monotone is not None:
-            values = [leaf.bounds.clip(leaf_value(total, self.params, self.scale)) for total in totals]
+            values = [leaf.bounds.clip(leaf_value(total, self.params, self.scale, split.l2)) for total in totals]
             within = leaf.bounds.divide(int(self.monotone[split.feature]), *values)
         left, right = (
-            self._leaf(its, total, histogram, leaf.depth + 1, leaf.found.splittable, bounds)
+            self._leaf(its, total, histogram, leaf.depth + 1, leaf.found.splittable, bounds, split.l2)
             for its, total, histogram, bounds in zip(rows, totals, histograms, within, strict=True)
         )
         return left, right
@@ -159,6 +161,7 @@ class _Grower:
         depth: int,
         usable: npt.NDArray[np.bool_],
         bounds: Bounds,
+        l2: float,
     ) -> _Leaf:
         """A leaf with its best split, unless it is as deep as allowed."""
         found = Search(None, usable)
@@ -167,7 +170,7 @@ class _Grower:
                 histogram, self.layout, total, self.params, self.scale,
                 usable=usable, monotone=self.monotone, bounds=bounds,
             )  # fmt: skip
-        return _Leaf(rows, total, histogram, depth, found, bounds)
+        return _Leaf(rows, total, histogram, depth, found, bounds, l2)
 
 
 def train_reference(
@@ -175,9 +178,10 @@ def train_reference(
     y: npt.ArrayLike,
     params: GBDTParameters,
     valid: tuple[npt.ArrayLike, npt.ArrayLike] | None = None,
-    mappers: Sequence[BinMapper] | None = None,
+    mappers: Sequence[Mapper] | None = None,
     weights: npt.ArrayLike | None = None,
     monotone: Directions | None = None,
+    categorical: Collection[int] = (),
 ) -> ReferenceModel:
     """Train on pooled columns.
 
@@ -185,6 +189,7 @@ def train_reference(
     valid: columns and labels to watch; when absent, `params.validation_fraction` of the rows is kept aside
     (`validation_rows`).   mappers: bins to use instead of fitting them on the training rows, one per feature.
     weights: what each row counts; of the rows in `valid` after the others.   monotone: directions of the columns.
+    categorical: columns whose values are categories.
 
     Raises UsageError for labels that the objective cannot learn from, shapes that do not fit, and early stopping
     without validation rows.
@@ -200,7 +205,11 @@ def train_reference(
     elif params.early_stopping_round and not params.validation_fraction:
         raise UsageError("early stopping needs validation rows", remedy="Give them, or set 'validation_fraction'.")
     if mappers is None:
-        mappers = [BinMapper.fit(column, params.max_bin, params.min_data_in_bin) for column in table[~aside].T]
+        sizes = params.max_bin, params.min_data_in_bin
+        mappers = [
+            CategoryMapper.fit(column, *sizes) if number in categorical else BinMapper.fit(column, *sizes)
+            for number, column in enumerate(table[~aside].T)
+        ]
     codes = np.empty(table.shape, dtype=np.uint16, order="F")
     for feature, mapper in enumerate(mappers):
         codes[:, feature] = mapper.transform(table[:, feature])

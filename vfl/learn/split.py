@@ -22,6 +22,7 @@ from typing import TypeVar
 import numpy as np
 import numpy.typing as npt
 
+from vfl.learn.categories import Subset, best_subset
 from vfl.learn.fixed_point import Scale
 from vfl.learn.histogram import FeatureLayout
 from vfl.learn.monotone import FREE, Bounds, Directions
@@ -50,6 +51,8 @@ class Split:
 
     gain: improvement of the regularised loss, above `min_gain_to_split`.
     left, right: exact G and H of the children; their counts are estimates until the rows are counted.
+    subset: of a categorical feature, the codes that go left, in place of `bin` and `default_left`.
+    l2: penalty on the children's values beside lambda_l2.
     """
 
     gain: float
@@ -58,6 +61,8 @@ class Split:
     default_left: bool
     left: NodeSum
     right: NodeSum
+    subset: tuple[int, ...] = ()
+    l2: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -93,24 +98,36 @@ def search(
     if not layout.n_bins:
         return Search(None, usable)
     scan = _Scan.of(histogram, layout, node, params, scale, monotone, bounds)
-    gain, bin_ = scan.from_right(usable)
+    numeric = usable & ~np.array(layout.categorical)
+    gain, bin_ = scan.from_right(numeric)
     default_left = ~(np.array(layout.missing) & ~scan.two_ways)
     if scan.two_ways.any():
-        other_gain, other_bin = scan.from_left(usable)
+        other_gain, other_bin = scan.from_left(numeric)
         better = other_gain > gain
         gain, bin_ = np.where(better, other_gain, gain), np.where(better, other_bin, bin_)
         default_left = default_left & ~better
+    subsets = {int(f): scan.best_subset(int(f)) for f in np.flatnonzero(usable & layout.categorical)}
+    for number, found in subsets.items():
+        gain[number] = -np.inf if found is None else found.gain
     splittable = gain > -np.inf
     gain = gain - scan.shift
     feature = int(np.argmax(gain))
     if not gain[feature] > 0.0:
         return Search(None, splittable)
-    left = _left_sum(histogram, layout, feature, int(bin_[feature]), bool(default_left[feature]))
-    rows = round(node.count * left[1] / max(node.H, 1))
-    children = NodeSum(left[0], left[1], rows), NodeSum(node.G - left[0], node.H - left[1], node.count - rows)
-    return Search(
-        Split(float(gain[feature]), feature, int(bin_[feature]), bool(default_left[feature]), *children), splittable
-    )
+    subset = subsets.get(feature)
+    if subset is not None:
+        sums = histogram[layout.cells_of(feature)][list(subset.bins)].sum(axis=0).tolist()
+        children = _children(node, sums[0], sums[1])
+        return Search(Split(float(gain[feature]), feature, 0, False, *children, subset.bins, subset.l2), splittable)
+    at, missing_left = int(bin_[feature]), bool(default_left[feature])
+    children = _children(node, *_left_sum(histogram, layout, feature, at, missing_left))
+    return Search(Split(float(gain[feature]), feature, at, missing_left, *children), splittable)
+
+
+def _children(node: NodeSum, g: int, h: int) -> tuple[NodeSum, NodeSum]:
+    """Sums of both sides from those of the left one."""
+    rows = round(node.count * h / max(node.H, 1))
+    return NodeSum(g, h, rows), NodeSum(node.G - g, node.H - h, node.count - rows)
 
 
 def best_split(
@@ -134,24 +151,24 @@ def best_of(candidates: Iterable[tuple[int, Split] | None]) -> int | None:
     return min(ranked)[3] if ranked else None
 
 
-def leaf_gain(g: Sums, h: Sums, params: GBDTParameters) -> Sums:
-    """L(G, H) of real sums (not fixed-point), one or many."""
+def leaf_gain(g: Sums, h: Sums, params: GBDTParameters, l2: float | None = None) -> Sums:
+    """L(G, H) of real sums (not fixed-point), one or many. `l2`: in place of lambda_l2."""
     if params.lambda_l1 > 0.0:
         g = np.maximum(np.abs(g) - params.lambda_l1, 0.0)
-    return g * g / (h + params.lambda_l2)
+    return g * g / (h + (params.lambda_l2 if l2 is None else l2))
 
 
-def leaf_output(node: NodeSum, params: GBDTParameters, scale: Scale, bounds: Bounds = FREE) -> float:
+def leaf_output(node: NodeSum, params: GBDTParameters, scale: Scale, bounds: Bounds = FREE, l2: float = 0.0) -> float:
     """Value a leaf adds to the raw score: its value within bounds, times learning_rate."""
-    return bounds.clip(leaf_value(node, params, scale)) * params.learning_rate
+    return bounds.clip(leaf_value(node, params, scale, l2)) * params.learning_rate
 
 
-def leaf_value(node: NodeSum, params: GBDTParameters, scale: Scale) -> float:
-    """Value of a leaf before shrinkage: -soft(G, lambda_l1) / (H + lambda_l2)."""
+def leaf_value(node: NodeSum, params: GBDTParameters, scale: Scale, l2: float = 0.0) -> float:
+    """Value of a leaf before shrinkage: -soft(G, lambda_l1) / (H + lambda_l2 + l2), `l2` of the split it comes from."""
     g, h = node.G / scale.g, node.H / scale.h + _EPSILON
     if params.lambda_l1 > 0.0:
         g = math.copysign(max(abs(g) - params.lambda_l1, 0.0), g)
-    return -g / (h + params.lambda_l2)
+    return -g / (h + (params.lambda_l2 + l2))
 
 
 @dataclass(frozen=True)
@@ -233,20 +250,37 @@ class _Scan:
             gains[at] = leaf_gain(*near, self.params) + leaf_gain(*far, self.params)
         else:
             left, right = (near, far) if from_left else (far, near)
-            gains[at] = self._constrained(left, right, self.monotone[np.nonzero(at)[0]])
+            gains[at] = self._constrained(left, right, self.monotone[np.nonzero(at)[0]], self.params.lambda_l2)
         return np.where(gains > self.shift, gains, -np.inf)
 
-    def _constrained(self, left: tuple[Reals, Reals], right: tuple[Reals, Reals], monotone: Directions) -> Reals:
+    def best_subset(self, feature: int) -> Subset | None:
+        """The best split of a categorical feature."""
+        bins = int(self.scanned[feature])
+        node = self.node_h + 2 * _EPSILON
+
+        def gain(g: float, h: float, l2: float) -> float:
+            near, far = (g, h + _EPSILON), (self.node_g - g, node - (h + _EPSILON))
+            if self.monotone is None:
+                return leaf_gain(*near, self.params, l2) + leaf_gain(*far, self.params, l2)
+            sides = [(np.array([one[0]]), np.array([one[1]])) for one in (near, far)]
+            return float(self._constrained(sides[0], sides[1], np.zeros(1, np.int8), l2)[0])
+
+        sums = self.g[feature, :bins], self.h[feature, :bins], self.counts[feature, :bins]
+        return best_subset(*sums, (self.node_h, self.node_rows), self.params, gain, self.shift)
+
+    def _constrained(
+        self, left: tuple[Reals, Reals], right: tuple[Reals, Reals], monotone: Directions, l2: float
+    ) -> Reals:
         """Gain of children whose values stay within bounds; 0 where they are in the wrong order."""
-        (left_value, left_gain), (right_value, right_gain) = (self._bounded(*side) for side in (left, right))
+        (left_value, left_gain), (right_value, right_gain) = (self._bounded(*side, l2) for side in (left, right))
         wrong = ((monotone > 0) & (left_value > right_value)) | ((monotone < 0) & (left_value < right_value))
         return np.where(wrong, 0.0, left_gain + right_gain)
 
-    def _bounded(self, g: Reals, h: Reals) -> tuple[Reals, Reals]:
+    def _bounded(self, g: Reals, h: Reals, l2: float) -> tuple[Reals, Reals]:
         """Values within bounds, and what they gain."""
         if self.params.lambda_l1 > 0.0:
             g = np.copysign(np.maximum(np.abs(g) - self.params.lambda_l1, 0.0), g)
-        weight = h + self.params.lambda_l2
+        weight = h + l2
         value = np.clip(-g / weight, self.bounds.low, self.bounds.high)
         return value, -(2.0 * g * value + weight * value * value)
 

@@ -13,7 +13,9 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from vfl.learn.binning import BinMapper, Codes
+from vfl.learn.binning import Codes
+from vfl.learn.categories import CategoryMapper
+from vfl.learn.histogram import Mapper
 from vfl.learn.split import Split
 
 Flags = npt.NDArray[np.bool_]
@@ -25,19 +27,26 @@ class SplitRecord:
     """One split in its owner's share: values of column `feature` <= `threshold` go left, NaN left if `default_left`.
 
     bin: the code the threshold stands for at training.
+    categories: of a categorical column, those that go left, ascending, in place of all that; everything else goes
+    right.   bins: their codes at training.
     """
 
     feature: int
     threshold: float
     bin: int
     default_left: bool
+    categories: tuple[int, ...] = ()
+    bins: tuple[int, ...] = ()
 
     @classmethod
-    def of(cls, split: Split, mapper: BinMapper) -> SplitRecord:
+    def of(cls, split: Split, mapper: Mapper) -> SplitRecord:
         """The record of a split of a feature binned by `mapper`.
 
         Where training saw no missing value, NaN goes where 0.0 goes, as in LightGBM; `default_left` says so.
         """
+        if isinstance(mapper, CategoryMapper):
+            pairs = sorted((mapper.categories[code - 1], code) for code in split.subset)
+            return cls(split.feature, 0.0, 0, False, tuple(c for c, _ in pairs), tuple(code for _, code in pairs))
         threshold = mapper.threshold(split.bin)
         default_left = split.default_left if mapper.has_missing else threshold >= 0.0
         return cls(split.feature, threshold, split.bin, default_left)
@@ -45,11 +54,15 @@ class SplitRecord:
 
 def go_left(values: npt.NDArray[np.float64], record: SplitRecord) -> Flags:
     """Which rows go left by the real values of the record's column: float64[n] -> bool[n]."""
+    if record.categories:
+        return np.isin(values, record.categories)
     return np.where(np.isnan(values), record.default_left, values <= record.threshold)
 
 
 def go_left_codes(codes: Codes, record: SplitRecord, missing_bin: int | None) -> Flags:
     """Which rows go left by the codes of the record's column: uint8 or uint16 [n] -> bool[n]; equals `go_left`."""
+    if record.bins:
+        return np.isin(codes, record.bins)
     left: Flags = codes <= record.bin
     if missing_bin is not None and record.default_left:
         left = left | (codes == missing_bin)

@@ -36,8 +36,9 @@ node, so that sums and model are those of the real rows alone; bins are fitted o
 Source: SecureBoost (Cheng et al. 2021, IEEE Intelligent Systems 36(6), arXiv:1901.08755), algorithms 1 and 2; leaf-wise
 growth and the split rule of LightGBM (Ke et al. 2017).
 
-Learns:  active  -> bins per feature and which have a bin for missing values; G_fb and H_fb of every node asked for;
-                    left or right at every split the passive owns, of the node's rows (`disclosed`) or of all (`hidden`)
+Learns:  active  -> bins per feature, which have a bin for missing values and which are categories; G_fb and H_fb of
+                    every node asked for; left or right at every split the passive owns, of the node's rows
+                    (`disclosed`) or of all (`hidden`)
          passive -> which aligned rows train and which validate; whether its hint was kept from before; its own chosen
                     splits (f, b) and how many nodes were asked for; with `disclosed` also their rows, and so the
                     tree's shape
@@ -48,7 +49,7 @@ Cost:    paillier, per tree: one encryption a row; per node: one addition a row 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import Annotated
 
 import msgspec
@@ -79,6 +80,7 @@ EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
 MAX_FEATURES = 1 << 16
 MAX_LEAVES = 1 << 17
+MAX_BINS = 1 << 16
 
 
 class TrainingRows(Message, frozen=True):
@@ -97,6 +99,7 @@ class FeatureBins(Message, frozen=True):
     bins: Annotated[list[int], Meta(max_length=MAX_FEATURES)]
     missing: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]
     zero_rest: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]  # LightGBM derives bin 0 from the total
+    categorical: Annotated[list[bool], Meta(max_length=MAX_FEATURES)]  # bins from 1 on are categories
     hint: Annotated[bytes, Meta(max_length=32)]  # its name; empty where the scheme has none
 
 
@@ -144,11 +147,12 @@ class NodeHistograms(Message, frozen=True):
 
 
 class ChosenSplit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Split on this feature of yours: bins up to `bin` go left."""
+    """Split on this feature of yours: bins up to `bin` go left, of a categorical one those in `subset`."""
 
     feature: int
     bin: int
     default_left: bool
+    subset: Annotated[list[int], Meta(max_length=MAX_BINS)]  # ascending
     rows: bytes  # bits over the aligned rows: whom to decide; empty where the scheme hides them
 
 
@@ -182,15 +186,17 @@ async def active(
     *,
     shown: Shown | None = None,
     monotone: Sequence[Directions] | None = None,
+    init: Ensemble | None = None,
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
 
     `mine`: the active party's columns, `target`: labels and weights, both over our rows, as `parts`. `shown`: the
     agreed rows, where there are decoys among them. `monotone`: agreed directions of each party's features, own first.
+    `init`: the model to go on from; `target` has its raw scores.
     """
     shown = shown or Shown.plain(parts)
     layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
-    booster = Booster(target, parts, parameters, monotone)
+    booster = Booster(target, parts, parameters, monotone, init)
     grower = _Grower(passives, mine, booster, key, layouts, shown)
     trees = parameters.num_iterations * parameters.outputs
     for number in range(trees):
@@ -218,10 +224,12 @@ async def _introduce(
     layouts = []
     for passive, agreed in zip(passives, features, strict=True):
         told = await passive.recv(FeatureBins)
-        sizes = {len(told.bins), len(told.missing), len(told.zero_rest)}
+        sizes = {len(told.bins), len(told.missing), len(told.zero_rest), len(told.categorical)}
         require(sizes == {agreed}, f"one entry for each of the {agreed} features agreed on")
         pairs, most = zip(told.bins, told.missing, strict=True), parameters.max_bin
         require(all(1 + missing <= bins <= most for bins, missing in pairs), f"a feature has 1 to {most} bins")
+        apart = zip(told.categorical, told.missing, told.zero_rest, strict=True)
+        require(not any(named and (a or b) for named, a, b in apart), "categories have no bin of missing values apart")
         require(sum(told.bins) <= MAX_CELLS, f"all features together have at most {MAX_CELLS} bins")
         blocks = key.expect_hint(passive.peer, CellLayout(tuple(told.bins)), told.hint)
         await passive.send(HintWanted(blocks > 0))
@@ -229,7 +237,8 @@ async def _introduce(
             block = await passive.recv(HintBlock)
             require(block.index == index, f"block {index} of the hint")
             key.accept_hint(passive.peer, block.hint)
-        layouts.append(FeatureLayout(tuple(told.bins), tuple(told.missing), tuple(told.zero_rest)))
+        flags = (tuple(one) for one in (told.missing, told.zero_rest, told.categorical))
+        layouts.append(FeatureLayout(tuple(told.bins), *flags))
     for passive in passives:
         await passive.checkpoint()
     return layouts
@@ -255,6 +264,9 @@ class _Grower:
         self._drawn = FeatureSampler(self.parameters, [bins for layout in layouts for bins in layout.n_bins])
         self.records: list[SplitRecord] = []
         self.features: list[list[int]] = [[] for _ in layouts]  # of each party's split records so far
+        if booster.init is not None:
+            self.records = list(booster.init.records)
+            self.features = [[one.feature for one in self.records], *map(list, booster.init.passive_features)]
         self._asked = 0  # nodes of the tree whose sums were asked for
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
@@ -396,7 +408,7 @@ class _Grower:
         assert leaf.best is not None
         _, split = leaf.best
         named = pack_bits(self._shown_rows(leaf)) if self.key.discloses_membership else b""
-        return ChosenSplit(split.feature, split.bin, split.default_left, named)
+        return ChosenSplit(split.feature, split.bin, split.default_left, sorted(split.subset), named)
 
     def _shown_rows(self, leaf: Leaf) -> Mask:
         """The agreed rows that a passive party is to decide."""
@@ -431,27 +443,30 @@ async def passive(
     rng: Randomness,
     *,
     hints: Randomness | None = None,
+    categorical: Collection[str] = (),
+    init: Sequence[SplitRecord] = (),
 ) -> tuple[Columns, list[SplitRecord]]:
     """Sum, seal and split until the active party closes the last tree. `values`: float64[n, n_features], aligned rows.
 
-    `hints`: what hints are drawn from, where they are to be those of an earlier training.
+    `hints`: what hints are drawn from, where they are to be those of an earlier training. `categorical`: names of the
+    features whose values are categories. `init`: own records of the model to go on from.
     Returns the binned columns and the own split records, in the order the model numbers them.
     """
     active.enter("bins")
     told = await active.recv(TrainingRows)
     parts = _checked_parts(told, len(values))
     evaluator = evaluators(told.scheme, told.key, int(parts.train.sum()))
-    mine = Columns.fit(names, values, parts.train, parameters, min_bin_population)
+    mine = Columns.fit(names, values, parts.train, parameters, min_bin_population, categorical)
     layout = mine.layout
     hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), hints or rng.child("hint"))
-    told_bins = list(layout.n_bins), list(layout.missing), list(layout.modal_first)
-    await active.send(FeatureBins(*told_bins, evaluator.hint_name))
+    missing, zero_rest, named = map(list, (layout.missing, layout.modal_first, layout.categorical))
+    await active.send(FeatureBins(list(layout.n_bins), missing, zero_rest, named, evaluator.hint_name))
     wanted = (await active.recv(HintWanted)).wanted
     for index, block in enumerate(hint if wanted else ()):
         await active.send(HintBlock(index, block))
     active.meanwhile(evaluator.idle)
     await active.checkpoint()
-    records: list[SplitRecord] = []
+    records = list(init)
     trees = parameters.num_iterations * parameters.outputs
     for number in range(trees):
         active.enter("train", number)
@@ -537,6 +552,10 @@ def _decide(order: ChosenSplit, mine: Columns, parts: Parts, evaluator: Evaluato
     require(0 <= order.feature < len(layout.n_bins), "the split names one of our features")
     cells = layout.n_bins[order.feature] - layout.missing[order.feature]
     require(0 <= order.bin < cells, "the split names one of the feature's bins")
+    subset = tuple(order.subset)
+    require(bool(subset) == layout.categorical[order.feature], "a split names categories where there are some")
+    require(sorted(set(order.subset)) == order.subset, "categories are named once, in their order")
+    require(all(0 < code < cells for code in subset), "the split names categories of the feature")
     asked = parts.fit
     if evaluator.discloses_membership:
         asked = unpack_bits(order.rows, len(parts.fit))
@@ -544,5 +563,6 @@ def _decide(order: ChosenSplit, mine: Columns, parts: Parts, evaluator: Evaluato
         require(order.rows == b"", "a hidden node names no rows")
     require(not (asked & ~parts.fit).any(), "only rows that train or validate are asked for")
     nothing = NodeSum(0, 0, 0)
-    records.append(mine.record(Split(0.0, order.feature, order.bin, order.default_left, nothing, nothing)))
+    chosen = Split(0.0, order.feature, order.bin, order.default_left, nothing, nothing, subset)
+    records.append(mine.record(chosen))
     return mine.left_codes(records[-1])[asked]
