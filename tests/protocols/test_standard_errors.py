@@ -123,7 +123,7 @@ def test_any_peer_at_all_ends_in_known_errors(hidden: dict[str, Tape], victim: s
     assert kinds
     assert_harmless(tape, role)
 
-    @settings(deadline=None, max_examples=12)
+    @settings(deadline=None, max_examples=8)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)
