@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+import statsmodels.api as sm
 from run_kit import TOML, apart, command, essence, frames, parties, scenario, tallystick, verify
 
 from vfl.card_models import read_card
 from vfl.learn.logistic import Logistic
 from vfl.learn.objective import sigmoid
 from vfl.learn.woe import woe_matrix
+from vfl.seat import RunFile, read_own_holding
 
 MODEL = TOML.index("[model]"), TOML.index("[privacy]")
 CARD = TOML[: MODEL[0]] + '[model]\nkind = "scorecard"\nmax_bins = 3\nmin_iv = 0.0\n' + TOML[MODEL[1] :]
@@ -95,6 +97,17 @@ def test_every_party_has_the_points_of_its_own_attributes(run: Path) -> None:
         )
 
 
+def test_the_bank_has_verdicts_on_all_features(run: Path) -> None:
+    rows = list(csv.DictReader(io.StringIO((run / "bank" / "features.csv").read_text())))
+    assert {(row["party"], row["feature"]) for row in rows} == {
+        (name, feature) for name, share in shares(run).items() for feature in share["features"]
+    }
+    on_cards = {(name, line["feature"]) for name, share in shares(run).items() for line in share["lines"]}
+    assert {(row["party"], row["feature"]) for row in rows if row["kept"] == "yes"} == on_cards
+    assert all(float(row["vif"]) >= 1.0 for row in rows if row["kept"] == "yes")
+    assert not any((run / name / "features.csv").exists() for name in parties(run) if name != "bank")
+
+
 def test_summary_and_scores(run: Path) -> None:
     body = json.loads((run / "summary.json").read_text())
     assert body["model"] == "scorecard"
@@ -113,12 +126,36 @@ def test_it_verifies_and_every_party_replays(run: Path, capfd: Any) -> None:
         assert tallystick(capfd, "replay", run, "--party", name).code == 0, name
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["pos-loan", "card-limit"])
+def test_shipped_scenarios_have_the_maximum_likelihood_solution(tmp_path: Path, capfd: Any, name: str) -> None:
+    """Real data and encryption, three partners, against statsmodels on everybody's weights of evidence."""
+    run = tmp_path / "run"
+    assert tallystick(capfd, "run", name, "--model", "scorecard", "--out", run).code == 0
+    agreement, parts = RunFile.read(run).agreement, np.load(run / "bank" / "parts.npy")
+    blocks, lines, labels = [], [], np.zeros(0)
+    for member in (agreement.active, *agreement.passives):
+        holding, rows = read_own_holding(run / member.name, agreement), np.load(run / member.name / "rows.npy")
+        card = read_card((run / member.name / "share.json").read_bytes())
+        places = [holding.names.index(feature.name) for feature in card.features]
+        blocks.append(woe_matrix(card.features, holding.values[rows][:, places]))
+        lines += shares(run)[member.name]["lines"]
+        labels = labels if holding.labels is None else holding.labels[rows]
+    due = sm.Logit(labels[parts == 0], sm.add_constant(np.hstack(blocks)[parts == 0])).fit(disp=0, tol=1e-12)
+    assert shares(run)["bank"]["intercept"] == pytest.approx(due.params[0], abs=1e-4)
+    np.testing.assert_allclose([line["coefficient"] for line in lines], due.params[1:], atol=1e-4)
+    np.testing.assert_allclose([line["standard_error"] for line in lines], due.bse[1:], rtol=1e-4)
+    np.testing.assert_allclose([line["p_value"] for line in lines], due.pvalues[1:], atol=1e-4)
+
+
+@pytest.mark.slow
 def test_processes_say_the_same_bytes(run: Path, tmp_path: Path) -> None:
     ended = apart("run", scenario(tmp_path, CARD), "--out", tmp_path / "run", "--seed", "card", "--processes")
     assert ended.returncode == 0, ended.stderr
     assert essence(tmp_path / "run") == essence(run)
 
 
+@pytest.mark.slow
 def test_killed_in_the_fit_and_resumed(run: Path, tmp_path: Path, capfd: Any) -> None:
     """Killed for real as soon as coefficients are told; nothing is different at the end."""
     words = ("run", scenario(tmp_path, CARD), "--out", tmp_path / "run", "--seed", "card")

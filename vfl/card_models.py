@@ -54,17 +54,37 @@ def card_share(
 
 
 def verdict_lines(owners: Sequence[str], verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
-    """Verdicts on all features, ready for JSON. `owners`: names of the parties by number."""
+    """Verdicts on all features, ready for JSON. `owners`: names of the parties by number.
+
+    `psi` and `vif` are null where nobody told or looked.
+    """
     return [
         {
             "party": owners[one.candidate.party],
             "feature": one.candidate.name,
+            "bins": one.candidate.bins,
             "iv": one.candidate.iv,
+            "psi": _finite(one.candidate.psi),
+            "vif": _finite(one.vif),
             "kept": one.kept,
             "reason": one.reason,
         }
         for one in verdicts
     ]
+
+
+def verdict_table(lines: Sequence[Mapping[str, Any]]) -> bytes:
+    """Lines of `verdict_lines` as CSV, a row for each feature of every party."""
+    text = io.StringIO()
+    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows({**line, "kept": "yes" if line["kept"] else "no"} for line in lines)
+    return text.getvalue().encode()
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON knows no infinity."""
+    return None if value is None or not math.isfinite(value) else value
 
 
 def card_table(card: Card, tests: Inference | None, base: tuple[float, int, Inference | None] | None = None) -> bytes:

@@ -46,12 +46,18 @@ def show_card(body: Mapping[str, Any], console: Console) -> None:
         for one in line["attributes"]:
             made.add_row(f"  {one['attribute']}", f"{one['woe']:+.3f}", f"{one['points']:+d}", "", "")
     show(console, "Scorecard: points add up, more are better; standard errors in brackets", made)
-    looked = table("feature", "IV", "verdict")
+    looked = table("feature", "IV", "PSI", "VIF", "verdict")
     looked.columns[-1].justify, looked.columns[-1].no_wrap = "left", False
     for verdict in sorted(body["verdicts"], key=lambda one: (not one["kept"], -one["iv"])):
         said = "on the card" if verdict["kept"] else f"left out: {verdict['reason']}"
-        looked.add_row(f"{verdict['party']}: {verdict['feature']}", f"{verdict['iv']:.3f}", said)
+        told = (f"{verdict['iv']:.3f}", _known(verdict["psi"], ".3f"), _known(verdict["vif"], ".1f"))
+        looked.add_row(f"{verdict['party']}: {verdict['feature']}", *told, said)
     show(console, "Features that were looked at", looked)
+    say(console, "PSI: training against all other rows; -: not told, or not looked at")
+
+
+def _known(value: float | None, form: str) -> str:
+    return "-" if value is None else format(value, form)
 
 
 def _waterfall(body: Mapping[str, Any]) -> Table:

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from vfl import features
 from vfl.bits import Mask
-from vfl.card_models import card_share, card_table, verdict_lines
+from vfl.card_models import card_share, card_table, verdict_lines, verdict_table
 from vfl.channel import Channel
 from vfl.coded import Coded
 from vfl.errors import UsageError
@@ -35,6 +35,8 @@ Int64s = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
 TABLE = "scorecard.csv"
 """The party's own lines, for people."""
+VERDICTS = "features.csv"
+"""At the active party: all features, and why they are on the card or not."""
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -127,7 +129,7 @@ async def _scored(
         pd=sigmoid(score),
         points=total,
         share=card_share(task.terms.agreement, task.mine.name, card, own, more),
-        files={TABLE: card_table(card, own, base)},
+        files={TABLE: card_table(card, own, base), VERDICTS: verdict_table(more["verdicts"])},
         card=card,
         fit=fit,
         tests=tests,

@@ -106,6 +106,20 @@ def test_the_solution_of_the_pooled_columns(owned: tuple[int, ...], number: int,
     assert loss(talk.joint.predictor(), labels) == pytest.approx(loss(due.predictor(matrix), labels), abs=1e-6)
 
 
+@settings(deadline=None, max_examples=25)
+@given(st.integers(0, 10**6), st.sampled_from([0.5, 5.0, 50.0]), st.sampled_from(["free", "positive"]))
+def test_a_penalty_above_all_that_a_column_says(number: int, l1: float, signs: str) -> None:
+    """Columns of hardly any variance: the penalty would drive them past 0 without end."""
+    rng = np.random.default_rng(number)
+    values = rng.normal(size=(300, 6))
+    labels = (values[:, 0] + values[:, 3] + rng.logistic(size=300) > 0.5).astype(np.int8)
+    matrix = np.ldexp(np.rint(np.ldexp(values * [1.0, 0.02, 1.0, 1.0, 0.02, 0.05], 12)), -12)
+    parameters = ScorecardParameters(l1=l1, signs=signs)
+    talk = Talk(matrix, labels, (2, 2, 2), parameters)
+    talk.settle()
+    np.testing.assert_allclose(talk.coefficients, reference(matrix, labels, parameters).coefficients, atol=1e-4)
+
+
 def test_few_numbers_are_enough() -> None:
     """No more than the block has features, and one, where nothing is penalised."""
     matrix, labels = columns(4000, 14, 5, 0.15)

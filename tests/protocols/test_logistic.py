@@ -51,7 +51,7 @@ def assert_as_pooled(case: Regression, tapes: dict[str, Tape]) -> None:
     assert loss(found.joint.predictor()) == pytest.approx(loss(due.predictor(case.pooled)), abs=1e-6)
 
 
-@settings(deadline=None, max_examples=30)
+@settings(deadline=None, max_examples=15)
 @given(
     st.lists(st.integers(1, 4), min_size=2, max_size=4).map(tuple), st.integers(0, 10**6), st.sampled_from(AGREED),
     st.booleans(),
@@ -260,7 +260,7 @@ def test_any_peer_at_all_ends_in_known_errors(victim: str, named: bool, case: Re
     tape, role = fit(case, ClearShares(named))[victim], role_of(victim, named, case)
     assert_harmless(tape, role)
 
-    @settings(deadline=None, max_examples=60)
+    @settings(deadline=None, max_examples=15)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)

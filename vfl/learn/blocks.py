@@ -37,6 +37,11 @@ _DAMPING = 1e-4
 """What holds a block back, as a share of the curvature of a column of variance 1: an L1 penalty is a slope that some
 combinations of columns hardly resist, as long as none has come to 0. At the solution it is nothing.
 """
+_HARDER = 100.0
+_LEASH = 10.0
+"""A block whose coefficients move farther at once is held back so many times harder: where the penalty outweighs what
+columns say, the slope has no end but the 0 that coefficients are put to once they have crossed it.
+"""
 _STILL = 30.0
 """A move of so many tolerances is held back by less than one of them."""
 _NEW = 1e-3
@@ -84,6 +89,7 @@ class JointFit:
         self._labels, self._parameters = labels, parameters
         rate = labels.mean()
         self._damping = _DAMPING * len(labels) * float(rate * (1.0 - rate)) if parameters.bounded else 0.0
+        self._most_damping = self._damping / _DAMPING if parameters.l1 else 0.0
         self._own = np.concatenate([[np.log(rate / (1.0 - rate))], naive_bayes(columns)])
         self._blocks = [_Block() for _ in range(blocks)]
 
@@ -118,15 +124,24 @@ class JointFit:
         """
         sizes = [len(self._own), *(len(block.told) for block in self._blocks)]
         start = np.concatenate([self._own, *(block.coefficients for block in self._blocks)])
-        end = minimise(self._problem(sizes), start)
+        end, damping = minimise(self._problem(sizes, self._damping), start), self._damping
+        while damping and damping < self._most_damping and self._strays(end - start, sizes):
+            damping *= _HARDER
+            end = minimise(self._problem(sizes, damping), start)
         found = np.split(end, np.cumsum(sizes)[:-1])
         self._own = found[0]
         for block, coefficients in zip(self._blocks, found[1:], strict=True):
             block.coefficients = coefficients
         require_finite(self.predictor())
-        return not self._damping or bool(np.abs(end - start).max() <= _STILL * self._parameters.tolerance)
+        still = bool(np.abs(end - start).max() <= _STILL * self._parameters.tolerance)
+        return damping == self._damping and (still or not damping)
 
-    def _problem(self, sizes: Sequence[int]) -> Problem:
+    def _strays(self, moved: Reals, sizes: Sequence[int]) -> bool:
+        """Whether a block's coefficients run past 0 as if the L1 penalty went on to be less and less."""
+        steps = np.split(moved, np.cumsum(sizes)[:-1])[1:]
+        return any(step @ block.gram() @ step > _LEASH**2 for block, step in zip(self._blocks, steps, strict=True))
+
+    def _problem(self, sizes: Sequence[int], damping: float) -> Problem:
         parameters, own, total = self._parameters, sizes[0], sum(sizes)
         told = [one for block in self._blocks for one in block.told]
         quadratic, linear = np.zeros((total, total)), np.zeros(total)
@@ -139,8 +154,8 @@ class JointFit:
         start = own
         for block in self._blocks:
             stop, gram = start + len(block.told), block.gram()
-            quadratic[start:stop, start:stop] = (parameters.l2 + self._damping) * gram
-            linear[start:stop] -= self._damping * gram @ block.coefficients
+            quadratic[start:stop, start:stop] = (parameters.l2 + damping) * gram
+            linear[start:stop] -= damping * gram @ block.coefficients
             start = stop
         design = np.column_stack([self._design, *(one.predictor for one in told)])
         return Problem(design, self._labels, quadratic, linear, l1, lower)

@@ -34,9 +34,11 @@ Learns:  active  -> X b and X d: a number for each row the passive is shown, `it
                     many combinations of the passive's columns: customers with equal bins show equal numbers, and as
                     many of them as the passive has features span all of its columns. The largest change of a
                     coefficient; with penalties or forced signs also lengths of directions and angles between them.
-                    With what `correlate` tells, coefficients can be solved for if the active has as many columns
+                    With what `correlate` tells, coefficients can be solved for if the active has as many columns.
+                    If dishonest, it chooses those combinations
          passive -> which aligned rows train; X' r of its own features, a number each and no residual; the average
-                    p (1 - p); how its directions combine
+                    p (1 - p); how its directions combine. If dishonest, it sums over rows of its choice: as many
+                    residuals a step as it has features, so those customers' labels
 Cost:    for every step 4 bytes a row back, and: paillier, one encryption a row, one addition a row and feature, one
          ciphertext a feature; lattice, 28 bytes a row and 115 KB out, 28 bytes a bin back. 32 KB a bin once (lattice)
 """

@@ -11,7 +11,7 @@
 
 The inverse information matrix is that of the pooled columns, whatever the number of parties (`vfl.learn.joint_errors`).
 A passive party that would have to tell more numbers of a row than were agreed on in all says so, and there are no
-standard errors for anybody.
+standard errors for anybody; nor are there where coefficients have not settled.
 
 Source: Wald tests (McCullagh and Nelder, Generalized Linear Models, 1989, chapter 4), in other coordinates.
 
@@ -60,11 +60,14 @@ class Covariance(Message, frozen=True):
 
 
 async def active(passives: Sequence[Channel], fit: ActiveFit, parameters: ScorecardParameters) -> Inference | None:
-    """Tests of the intercept and the own coefficients; None where a party kept numbers to itself or columns repeat."""
+    """Tests of the intercept and the own coefficients.
+
+    None where coefficients have not settled, a party kept numbers to itself, or columns repeat each other.
+    """
     spans = [await _span(passive, known, fit, parameters) for passive, known in zip(passives, fit.known, strict=True)]
     own, blocks = None, None
     known = [span for span in spans if span is not None]
-    if len(known) == len(spans):
+    if len(known) == len(spans) and fit.converged:
         try:
             own, blocks = joint_covariances(fit.joint, known)
         except UsageError:  # columns that repeat each other, in this party's words: nothing to test
