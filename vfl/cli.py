@@ -87,6 +87,31 @@ def scenarios(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] 
 
 
 @app.command()
+def tune(
+    scenario: Annotated[str, typer.Argument(metavar="SCENARIO", help="A shipped scenario, or a .toml file.")],
+    trials: Annotated[int, typer.Option(min=1, max=100_000, help="Trials in all, also after --resume.")] = 30,
+    metric: Annotated[str, typer.Option(metavar="NAME", help="auc or ks, of customers kept aside.")] = "auc",
+    out: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where trials are kept.  [default: runs/SCENARIO-tune]")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in DIR.")] = False,
+    model: Annotated[
+        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Search for model parameters with the real joint training; the hold-out is never looked at.
+
+    What is looked through stands in the file under [tune]; without it, usual ranges. The best parameters are written
+    as a scenario file.
+    """
+    from vfl import commands, tune_commands
+
+    name, load = commands.loader(scenario, None, model)
+    tune_commands.tune(name, load, out, trials, metric, resume, as_json)
+
+
+@app.command()
 def replay(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
     party: Annotated[str, typer.Option(metavar="NAME", help="Whose part to run again.")],

@@ -26,6 +26,7 @@
     [privacy]
     [psi]
     [holdout]
+    [tune]                       # what `tallystick tune` looks through; see `vfl.tuning_space`
 
 Every default is written once, in the dataclasses below. What the file may hold is what they name: an unknown table or
 key, a wrong type or a value out of range is refused with a `UsageError` naming file, table, key and value.
@@ -50,6 +51,7 @@ from vfl.learn.parameters import GBDTParameters
 from vfl.learn.scorecard_parameters import ScorecardModel
 from vfl.table import shown
 from vfl.toml_table import TomlTable
+from vfl.tuning_space import Space, read_space
 
 ROLES = ("active", "passive")
 MODELS = ("gbdt", "scorecard")
@@ -137,6 +139,7 @@ class Scenario:
     psi: PsiConfig
     holdout: HoldoutConfig
     source: Path
+    tune: Space = field(default_factory=dict)
 
     @property
     def kind(self) -> str:
@@ -199,14 +202,15 @@ def load_scenario(path: str | Path) -> Scenario:
 def scenario_from_mapping(raw: Mapping[str, Any], source: Path) -> Scenario:
     """The scenario in a parsed TOML document; `source` is the file it came from, to which paths are relative."""
     top = TomlTable(raw, source.name)
-    top.only("scenario", "party", "model", "privacy", "psi", "holdout")
+    top.only("scenario", "party", "model", "privacy", "psi", "holdout", "tune")
     head = top.table("scenario", required=True)
     head.only("name")
     name = head.text("name", required=True, pattern=_TITLE)
     parties = _parties(top.table("party", required=True), source.parent)
     privacy, psi, holdout = _privacy(top.table("privacy")), _psi(top.table("psi")), _holdout(top.table("holdout"))
     model = _model(top.table("model"))
-    scenario = Scenario(name, parties, model, privacy, psi, holdout, source)
+    tune = read_space(top.table("tune"), model)
+    scenario = Scenario(name, parties, model, privacy, psi, holdout, source, tune)
     _check_together(scenario)
     return scenario
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import secrets
 from typing import NoReturn
 
 import numpy as np
@@ -87,3 +88,8 @@ class Randomness:
 
     def __deepcopy__(self, memo: object) -> NoReturn:
         raise TypeError("a random stream cannot be copied: derive a child instead")
+
+
+def fresh_seed() -> bytes:
+    """32 bytes from the operating system."""
+    return secrets.token_bytes(SEED_BYTES)

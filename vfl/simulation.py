@@ -144,7 +144,7 @@ def agree(
     holdout: dict[str, Scalar] = (
         {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}
     )
-    model: dict[str, Scalar] = {"kind": scenario.kind, **_parameters(scenario), **(starting_from or {})}
+    model: dict[str, Scalar] = {**model_clauses(scenario), **(starting_from or {})}
     members = []
     for party in (scenario.active, *scenario.passive):
         holding = read_holding(party, psi, holdout, LabelKind.of(model))
@@ -154,13 +154,13 @@ def agree(
     return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
 
 
-def _parameters(scenario: Scenario) -> dict[str, Scalar]:
+def model_clauses(scenario: Scenario) -> dict[str, Scalar]:
     """What is agreed about the model, every default written out."""
     if isinstance(scenario.model, ScorecardModel):
-        return scenario.model.as_dict()
+        return {"kind": scenario.kind, **scenario.model.as_dict()}
     # A bin that privacy would join afterwards is better not made: LightGBM's own minimum makes balanced bins.
     least = max(scenario.model.min_data_in_bin, scenario.privacy.min_bin_population)
-    return replace(scenario.model, min_data_in_bin=least).as_dict()
+    return {"kind": scenario.kind, **replace(scenario.model, min_data_in_bin=least).as_dict()}
 
 
 def _require_features(scenario: Scenario, party: PartyConfig, features: Sequence[str]) -> None:

@@ -20,14 +20,14 @@ from scipy.sparse import issparse
 from sklearn.base import BaseEstimator
 from sklearn.utils.validation import check_is_fitted, validate_data
 
+from vfl import in_process
 from vfl.agreement import Agreement, Member, Scalar
 from vfl.config import PrivacyConfig, PsiConfig
 from vfl.crypto.schemes import LEVELS
 from vfl.errors import AgreementError, UsageError
-from vfl.estimators import federation
-from vfl.estimators.federation import Trained
 from vfl.estimators.tables import RULE, PartyTable, ids_of
 from vfl.holding import Holding
+from vfl.in_process import Trained
 from vfl.learn.options import Options
 from vfl.table import closest, shown
 
@@ -96,7 +96,7 @@ class Vertical(BaseEstimator):  # type: ignore[misc]
         try:
             holdings = {tables[0].name: tables[0].holding(labels, weights)[0]}
             holdings |= {one.name: one.holding()[0] for one in tables[1:]}
-            trained = federation.train(holdings, self._agreement(holdings, minima), _seed(self.random_state))
+            trained = in_process.train(holdings, self._agreement(holdings, minima), _seed(self.random_state))
         except (UsageError, AgreementError) as error:
             raise BadInput(str(error), remedy=error.remedy) from None
         self.parties_ = list(holdings)
@@ -158,7 +158,7 @@ class Vertical(BaseEstimator):  # type: ignore[misc]
             tables = self._one_table(checked, self._shared)
         found = {one.name: one.holding() for one in tables}
         holdings = {name: holding for name, (holding, _) in found.items()}
-        rows, scores, total = federation.joint_scores(holdings, self._trained, _seed(self.random_state))
+        rows, scores, total = in_process.joint_scores(holdings, self._trained, _seed(self.random_state))
         of_table = found[self.parties_[0]][1][rows]
         count = len(tables[0].values_of(tables[0].id))
         every = np.full((count, *scores.shape[1:]), np.nan)

@@ -6,7 +6,6 @@ Every party has a desk of its own and talks through links in memory; nothing is 
 from __future__ import annotations
 
 import hashlib
-import secrets
 from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -19,17 +18,19 @@ from vfl import run as running
 from vfl.agreement import Agreement
 from vfl.card_models import read_card, read_share
 from vfl.channel import Channel, lockstep
+from vfl.crypto.scheme import NoHints
 from vfl.desk import Desk, MemoryTranscript, NoNotary, memory_links
 from vfl.holding import Holding
 from vfl.learn.columns import left_values
 from vfl.models import read_ensemble, read_records
 from vfl.protocols import handshake, intersect, points, score
-from vfl.randomness import Randomness
-from vfl.terms import SCORECARD, Terms
+from vfl.randomness import Randomness, fresh_seed
+from vfl.terms import SCORECARD, Kept, Terms
 
 Int64s = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
-Roles = Mapping[str, Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]]
+Role = Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]
+Roles = Mapping[str, Role]
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,15 +43,47 @@ class Trained:
     outcomes: Mapping[str, Any]
 
 
-def train(holdings: Mapping[str, Holding], agreement: Agreement, seed: int | None) -> Trained:
-    """Train jointly. `holdings`: by party. `seed`: all randomness follows from it; None draws fresh."""
-    terms = Terms(f"notebook-{secrets.token_hex(4) if seed is None else seed}", agreement)
+def align(holdings: Mapping[str, Holding], agreement: Agreement, seed: int | None) -> dict[str, Int64s]:
+    """The common customers by the real intersection: each party's rows, index into its tokens, in the agreed order."""
+    terms, active = Terms(_name("align", seed), agreement), agreement.active.name
+
+    async def ask(peers: Mapping[str, Channel], rng: Randomness) -> Int64s:
+        ordered = {member.name: peers[member.name] for member in agreement.passives}
+        rows, _, _ = await intersect.active(ordered, holdings[active].tokens, terms.psi, rng)
+        return rows
+
+    def answer(name: str) -> Role:
+        async def role(peers: Mapping[str, Channel], rng: Randomness) -> Int64s:
+            rows, _ = await intersect.passive(peers[active], holdings[name].tokens, terms.psi, rng)
+            return rows
+
+        return role
+
+    roles: dict[str, Role] = {name: answer(name) for name in holdings if name != active}
+    found, _ = _drive({active: ask, **roles}, active, seed)
+    return found
+
+
+def train(
+    holdings: Mapping[str, Holding],
+    agreement: Agreement,
+    seed: int | None,
+    rows: Mapping[str, Int64s] | None = None,
+) -> Trained:
+    """Train jointly. `holdings`: by party. `seed`: all randomness follows from it; None draws fresh.
+
+    `rows`: of each party, where the customers are aligned already.
+    """
+    terms = Terms(_name("notebook", seed), agreement)
     active = agreement.active.name
 
-    def role(name: str) -> Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]:
+    def role(name: str) -> Role:
+        def kept(rng: Randomness) -> Kept:
+            return Kept(NoHints(), rng, None if rows is None else rows[name])
+
         if name == active:
-            return lambda peers, rng: running.active(holdings[name], terms, peers, rng, _commit)
-        return lambda peers, rng: running.passive(holdings[name], terms, peers[active], rng, _commit)
+            return lambda peers, rng: running.active(holdings[name], terms, peers, rng, _commit, kept(rng))
+        return lambda peers, rng: running.passive(holdings[name], terms, peers[active], rng, _commit, kept(rng))
 
     outcomes, desks = _drive({name: role(name) for name in holdings}, active, seed)
     traffic = {phase: sum(asdict(count).values()) for phase, count in desks[active].traffic.items()}
@@ -65,7 +98,7 @@ def joint_scores(holdings: Mapping[str, Holding], trained: Trained, seed: int | 
     terms, active = trained.terms, trained.terms.agreement.active.name
     card = terms.kind == SCORECARD
 
-    def passive(name: str) -> Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]:
+    def passive(name: str) -> Role:
         return lambda peers, rng: _answer(holdings[name], trained.shares[name], terms, peers[active], rng)
 
     roles = {name: passive(name) for name in holdings if name != active}
@@ -131,10 +164,15 @@ def _drive(roles: Roles, active: str, seed: int | None) -> tuple[dict[str, Any],
     desks = {name: Desk(name, MemoryTranscript(), NoNotary()) for name in roles}
     running_roles = {}
     for name, role in roles.items():
-        own = secrets.token_bytes(32) if seed is None else hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        own = fresh_seed() if seed is None else hashlib.sha256(f"{seed}/{name}".encode()).digest()
         channels = {peer: desks[name].channel(peer, link) for peer, link in links[name].items()}
         running_roles[name] = desks[name].run(role(channels, Randomness(own)))
     return lockstep(running_roles), desks
+
+
+def _name(what: str, seed: int | None) -> str:
+    """A name for a run: as fresh as its randomness."""
+    return f"{what}-{fresh_seed().hex()[:8] if seed is None else seed}"
 
 
 def _commit(step: str, digests: Mapping[str, bytes]) -> None:
