@@ -5,14 +5,15 @@ folder = materialise("pos-loan", Path("demo"))        # bank.csv, bureau.csv, ..
 
 from __future__ import annotations
 
+from importlib import resources
 from pathlib import Path
 
-from scenarios import card_limit, pos_loan
+from scenarios import card_limit, pos_loan, thin_file
 from scenarios.split import Story, write
 from vfl.errors import UsageError
 from vfl.table import closest, shown
 
-_STORIES = {story.name: story for story in (pos_loan.STORY, card_limit.STORY)}
+_STORIES = {story.name: story for story in (pos_loan.STORY, card_limit.STORY, thin_file.STORY)}
 
 
 def scenario_names() -> list[str]:
@@ -30,6 +31,11 @@ def describe(name: str) -> str:
         if part.kept_out:
             lines.append(f"    in its table, not in the model: {', '.join(part.kept_out)}")
     return "\n".join(lines)
+
+
+def readme(name: str) -> str:
+    """The story of the scenario, as Markdown: the business, what to look at, what it costs in privacy."""
+    return (resources.files("scenarios") / "stories" / f"{_story(name).name}.md").read_text(encoding="utf-8")
 
 
 def materialise(name: str, folder: Path, parties: list[str] | None = None, kind: str = "gbdt") -> Path:

@@ -13,6 +13,7 @@ import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
+from itertools import compress
 from pathlib import Path
 
 import numpy as np
@@ -39,6 +40,7 @@ class Part:
     others: float = 0.0  # customers the bank does not have, as a share of the bank's
     suffix: str = ".csv"
     reasons: Mapping[str, str] = field(default_factory=dict)  # own name -> what a customer reads
+    thin: float = 0.0  # share of its customers that it knows since lately: only the first of its columns have values
 
     @property
     def features(self) -> list[str]:
@@ -62,6 +64,7 @@ class Story:
     parts: tuple[Part, ...]
     duplicates: int  # rows that appear twice in each table; then the first counts
     model: Mapping[str, int | float] = field(default_factory=dict)
+    where: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # column -> range of the rows that take part
 
 
 Rows = list[list[str]]
@@ -90,6 +93,9 @@ def read_source(story: Story) -> dict[str, list[str]]:
     columns = {name: list(cells) for name, cells in zip(header, zip(*records, strict=True), strict=True)}
     for name, codes in story.codes.items():
         columns[name] = [codes[cell] if cell else "" for cell in columns[name]]
+    for name, (low, high) in story.where.items():
+        inside = [low <= float(cell) <= high for cell in columns[name]]
+        columns = {of: list(compress(cells, inside)) for of, cells in columns.items()}
     return columns
 
 
@@ -103,6 +109,7 @@ def party_rows(story: Story, part: Part, source: Mapping[str, list[str]]) -> tup
     known = sorted(rng.child("coverage").permutation(people)[: round(part.coverage * people)].tolist())
     style = _Style(story, part.style, rng.child("dirt"))
     rows = [[style(numbers[person]), *(column[person] for column in cells)] for person in known]
+    _shorten(rows, part, rng.child("thin"))
     drawn = [_resample(column, len(strangers), rng.child(f"others/{at}")) for at, column in enumerate(cells)]
     rows += [[style(number), *values] for number, *values in zip(strangers, *drawn, strict=True)]
     if strangers:
@@ -112,6 +119,14 @@ def party_rows(story: Story, part: Part, source: Mapping[str, list[str]]) -> tup
     rows += [[style.dirty(numbers[known[at]]), *rows[at][1:]] for at in twice]
     order = rng.child("order").permutation(len(rows)).tolist()
     return list(wanted), [rows[at] for at in order]
+
+
+def _shorten(rows: Rows, part: Part, rng: Randomness) -> None:
+    """Empty the later columns of those customers that the party knows since lately; columns go back in time."""
+    for row in rows:
+        if rng.bits(32) < part.thin * 2**32:
+            known = 1 + rng.below(len(part.columns) - 1)
+            row[1 + known :] = [""] * (len(row) - 1 - known)
 
 
 def scenario_toml(story: Story, parts: Sequence[Part], kind: str = "gbdt") -> str:

@@ -75,15 +75,22 @@ def run(
 
 
 @app.command()
-def scenarios(as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False) -> None:
-    """List the scenarios that ship."""
-    from scenarios import describe, scenario_names
+def scenarios(
+    name: Annotated[str | None, typer.Argument(metavar="NAME", help="One of them: its whole story.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """List the scenarios that ship, or tell the story of one."""
+    from scenarios import describe, readme, scenario_names
 
+    if name is not None:
+        told = readme(name)
+        typer.echo(json.dumps({"name": name, "about": describe(name), "story": told}) if as_json else told, nl=as_json)
+        return
     found = {name: describe(name) for name in scenario_names()}
     if as_json:
         typer.echo(json.dumps(found, indent=2))
         return
-    typer.echo("\n\n".join(found.values()))
+    typer.echo("\n\n".join([*found.values(), "The whole story of one: tallystick scenarios NAME"]))
 
 
 @app.command()
@@ -100,8 +107,9 @@ def tune(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Search for model parameters with the real joint training; the hold-out is never looked at.
+    """Search for better parameters of a model.
 
+    Every trial is a real joint training; the hold-out is never looked at.
     What is looked through stands in the file under [tune]; without it, usual ranges. The best parameters are written
     as a scenario file.
     """
