@@ -191,7 +191,7 @@ def test_a_run_outlives_whoever_watched_its_progress(own: Path, tmp_path: Path) 
     assert json.loads(ended.stdout)["scenario"] == "my-bank"
 
 
-@pytest.mark.parametrize("processes", [(), ("--processes",)])
+@pytest.mark.parametrize("processes", [(), pytest.param(("--processes",), marks=pytest.mark.slow)])
 def test_ctrl_c_ends_with_a_sentence_and_the_run_can_go_on(
     own: Path, tmp_path: Path, processes: tuple[str, ...]
 ) -> None:

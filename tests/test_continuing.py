@@ -57,6 +57,7 @@ def test_a_second_training_aligns_nobody_sends_no_hint_and_gives_the_same_model(
     assert verify(tmp_path / "run").returncode == 0
 
 
+@pytest.mark.slow
 def test_a_third_training_with_other_trees_and_bins_makes_the_hints_it_lacks(own, first, tmp_path):
     agreement = json.loads(json.loads((first / "run.json").read_text())["agreement"])
     edited = changed_file(own, {"num_leaves = 4": "num_leaves = 6", "max_bin = 16": "max_bin = 12"})

@@ -98,7 +98,9 @@ def test_classes_of_any_name_weights_and_categories() -> None:
 def test_regression() -> None:
     data = tables()
     data["bank"]["loss"] = 100 * data["bank"]["income"].fillna(0) + data["bank"].pop("default")
-    model = VerticalGBDTRegressor(num_iterations=30, min_bin_population=1).fit(data, label="loss", id=IDS)
+    model = VerticalGBDTRegressor(num_iterations=10, learning_rate=0.3, num_leaves=12, min_bin_population=1).fit(
+        data, label="loss", id=IDS
+    )
     assert model.score(data) > 0.8
     assert np.isnan(model.predict(data)[:20]).all()
 

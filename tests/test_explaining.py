@@ -105,6 +105,7 @@ def test_decoys_change_neither(tmp_path: Path, capfd: Any) -> None:
     require_parity(tmp_path / "run", tmp_path, capfd)
 
 
+@pytest.mark.slow
 def test_the_shipped_loans_explain_and_export_as_lightgbm_does(tmp_path: Path, capfd: Any) -> None:
     path = materialise("pos-loan", tmp_path / "tables")
     path.write_text(path.read_text() + "\n[privacy]\nmerge_models = true\n")

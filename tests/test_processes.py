@@ -62,7 +62,9 @@ def test_processes_leave_the_same_bytes_as_lockstep(own: Path, tmp_path: Path) -
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
-@pytest.mark.parametrize("victim", ["bank", "telecom", pytest.param("payroll", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "victim", ["bank", *(pytest.param(name, marks=pytest.mark.slow) for name in ("telecom", "payroll"))]
+)
 def test_a_killed_party_is_named_and_nobody_waits_for_it(own: Path, tmp_path: Path, victim: str) -> None:
     out = tmp_path / "out"
     words = command("run", own, "--out", out, "--seed", SEED, "--processes")

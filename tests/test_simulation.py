@@ -230,7 +230,7 @@ def check_as_undisturbed(out: Path, done: Path) -> None:
     assert {name: summary(out)[name] for name in timeless} == {name: summary(done)[name] for name in timeless}
 
 
-@pytest.mark.parametrize("share", [pytest.param(0.0, marks=pytest.mark.slow), 0.5, 0.85, 1.1])
+@pytest.mark.parametrize("share", [0.5, *(pytest.param(share, marks=pytest.mark.slow) for share in (0.0, 0.85, 1.1))])
 def test_a_killed_run_goes_on_to_the_same_model(own: Path, done: Path, tmp_path: Path, share: float) -> None:
     out = tmp_path / "run"
     killed_at(own, out, done, share)

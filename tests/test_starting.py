@@ -64,6 +64,7 @@ def test_three_rounds_and_two_more_are_five(own: Path, first: Path, tmp_path: Pa
     assert apart("explain", tmp_path / "more").returncode == 0
 
 
+@pytest.mark.slow
 def test_on_the_same_customers_and_again(own: Path, first: Path, tmp_path: Path) -> None:
     words = ("--init-model", first, "--aligned", first)
     second = run(own, tmp_path / "second", *words, changes={ROUNDS: "num_iterations = 1"})

@@ -19,7 +19,7 @@ import numpy as np
 import numpy.typing as npt
 import optuna
 from optuna.storages import JournalStorage
-from optuna.storages.journal import JournalFileBackend
+from optuna.storages.journal import JournalFileBackend, JournalFileSymlinkLock
 from optuna.trial import Trial, TrialState
 
 from vfl import in_process
@@ -40,6 +40,7 @@ SHARE = 0.25
 """Of the customers that may train, those that judge."""
 _SEED = 11
 _STUDY = "tune"
+_STALE = 3  # seconds
 Told = Callable[[int, int, float, float], None]
 """Trials done, trials wanted, the value of the last, the best."""
 
@@ -93,7 +94,7 @@ def search(found: Search, folder: Path, trials: int, told: Told) -> optuna.Study
     """Run trials until so many are done; the journal in `folder` has them all."""
     optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(
-        storage=JournalStorage(JournalFileBackend(str(folder / JOURNAL))),
+        storage=_journal(folder),
         study_name=_STUDY,
         direction="maximize",
         load_if_exists=True,
@@ -117,6 +118,12 @@ def search(found: Search, folder: Path, trials: int, told: Told) -> optuna.Study
         study.tell(trial, value)
         told(done + 1, trials, value, study.best_value)
     return study
+
+
+def _journal(folder: Path) -> JournalStorage:
+    """One search at a time writes it: a lock that is older than seconds is of one that was killed."""
+    path = str(folder / JOURNAL)
+    return JournalStorage(JournalFileBackend(path, JournalFileSymlinkLock(path, grace_period=_STALE)))
 
 
 def finished(study: optuna.Study) -> list[optuna.trial.FrozenTrial]:

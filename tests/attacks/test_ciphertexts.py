@@ -58,7 +58,7 @@ def test_unsealed_answers_are_linked_to_their_rows_and_sealed_ones_are_not() -> 
     assert sealed == 0
 
 
-@pytest.mark.parametrize("rate", RATES)
+@pytest.mark.parametrize("rate", [RATES[0], *(pytest.param(rate, marks=pytest.mark.slow) for rate in RATES[1:])])
 def test_metadata_says_nothing_of_labels(rate: float) -> None:
     """80,000 rows in Paillier ciphertexts and in lattice queries: one length, and no trait of the label."""
     count = 4000

@@ -50,6 +50,7 @@ def require_true(name: str, kind: str, folder: Path) -> None:
     joint = found["federated"]
     due = [joint["auc"], joint["ks"], found["bank_only"]["auc"], found[pooled]["auc"]]
     assert figures(name)[kind] == [round(figure, 3) for figure in due]
+    assert abs(joint["auc"] - found[pooled]["auc"]) <= 0.001
     common = body["rows"]["intersection"]
     assert f"{common:,}" in readme(name)
 
