@@ -23,12 +23,14 @@ class Coded:
 
     weights: of each bin, feature by feature, in units of 2**-woe_bits, int64[cells].   weight: no less than the average
     absolute weight of the training rows, by any of the features; at whoever has no counts, the largest of all.
+    counts: goods and bads of each bin, int64[cells, 2], at the party with the labels.
     """
 
     layout: CellLayout
     weights: Int64s
     weight: int
     woe_bits: int
+    counts: Int64s | None = None
 
     @classmethod
     def of(cls, features: Sequence[WoeFeature], woe_bits: int) -> Coded:
@@ -44,7 +46,7 @@ class Coded:
     @classmethod
     def told(cls, tables: Sequence[BinTable], woe_bits: int) -> Coded:
         """Of the party with the labels."""
-        return cls._made([one.woe for one in tables], [one.counts.sum(axis=1) for one in tables], woe_bits)
+        return cls._made([one.woe for one in tables], [one.counts for one in tables], woe_bits)
 
     @classmethod
     def _made(cls, woe: Sequence[Reals], counts: Sequence[Int64s] | None, woe_bits: int) -> Coded:
@@ -52,9 +54,10 @@ class Coded:
         if counts is None:
             largest = max(int(np.abs(one).max()) for one in units)
         else:
-            pairs = zip(units, counts, strict=True)
+            pairs = zip(units, (one.sum(axis=1) for one in counts), strict=True)
             largest = max(math.ceil(np.abs(one) @ rows / rows.sum()) for one, rows in pairs)
-        return cls(CellLayout(tuple(map(len, units))), np.concatenate(units), max(1, largest), woe_bits)
+        known = None if counts is None else np.concatenate(counts)
+        return cls(CellLayout(tuple(map(len, units))), np.concatenate(units), max(1, largest), woe_bits, known)
 
     @property
     def farthest(self) -> float:

@@ -101,7 +101,7 @@ ROWS_SENT: dict[ModuleType, dict[str, tuple[str, ...]]] = {
     woe: {"lattice": ("PreBinHint", "LabelQuery"), "paillier": ("LabelBlock",)},
     correlate: {"lattice": ("CandidateHint", "ColumnQuery"), "paillier": ("ColumnBlock",)},
     correlate_partners: {"lattice": ("PartnerHint", "PartnerQuery"), "paillier": ("PartnerRows",)},
-    logistic: {"lattice": ("FitHint", "ResidualQuery"), "paillier": ("ResidualBlock",)},
+    logistic: {"lattice": ("FitHint", "CountQuery", "CountSums", "ResidualQuery"), "paillier": ("ResidualBlock",)},
 }
 """Messages that only one of the schemes says."""
 

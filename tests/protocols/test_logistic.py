@@ -17,6 +17,7 @@ from vfl.decoys import Shown
 from vfl.errors import BrokenPromise, UsageError, VflError
 from vfl.protocols.logistic import (
     Combination,
+    CountSums,
     Direction,
     FitHint,
     FitRows,
@@ -185,6 +186,7 @@ LIES: list[tuple[str, type[Message], Change, str]] = [
     ("bank", Standing, changed(slope=float("inf")), "directions have entries up to 1"),
     ("bank", Standing, changed(scale=0.0), "coefficients have a scale"),
     ("bank", Standing, changed(scale=float("nan")), "coefficients have a scale"),
+    ("bank", CountSums, shorter("sums"), "has"),
     ("bank", MaskedSums, shorter("sums"), "an answer of another size"),
     ("bank", Direction, changed(step=-1.0), "a step is a number, 0 or more"),
     ("bank", Direction, changed(step=float("nan")), "a step is a number, 0 or more"),

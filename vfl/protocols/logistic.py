@@ -7,6 +7,8 @@
                                                       <-- FitHint         preprocessed bins (lattice)
                                                           b = 1 for each feature
                                                       <-- Standing        X b, every row
+    CountQuery      [[y_i, 1]], every row (lattice)   -->
+                                                      <-- CountSums       their sums by bin, sealed (lattice)
     until no step is large, or all the numbers agreed on are told
     intercept, own coefficients, c: the best over all directions told
     Combination     c                                 -->
@@ -25,7 +27,7 @@
 The joint model is that of the pooled columns, maximum likelihood or with the agreed penalties: `vfl.learn.blocks` has
 the method, `vfl.crypto.weighted` the sums. A partner's coefficients, directions and gradient stay with the partner.
 
-Decoys (`vfl.decoys`) have a residual of 0.
+Decoys (`vfl.decoys`) have a residual of 0 and count for nothing.
 
 Source: subspace optimisation over blocks of columns (Narkiss and Zibulevsky 2005); gradients from encrypted residuals
 after Hardy et al. 2017 (arXiv:1711.10677), without their third party.
@@ -37,8 +39,9 @@ Learns:  active  -> X b and X d: a number for each row the passive is shown, `it
                     With what `correlate` tells, coefficients can be solved for if the active has as many columns.
                     If dishonest, it chooses those combinations
          passive -> which aligned rows train; X' r of its own features, a number each and no residual; the average
-                    p (1 - p); how its directions combine. If dishonest, it sums over rows of its choice: as many
-                    residuals a step as it has features, so those customers' labels
+                    p (1 - p); how its directions combine. If dishonest and with `paillier`, it sums over rows of its
+                    choice: as many residuals a step as it has features, so those customers' labels. With `lattice` its
+                    bins are fixed by the hint, and their goods and bads must be those counted before
 Cost:    for every step 4 bytes a row back, and: paillier, one encryption a row, one addition a row and feature, one
          ciphertext a feature; lattice, 28 bytes a row and 115 KB out, 28 bytes a bin back. 32 KB a bin once (lattice)
 """
@@ -53,7 +56,7 @@ import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
-from vfl.all_rows import HintPart, QueryPart, RowsBlock, send_hint, send_rows, take_hint, take_rows
+from vfl.all_rows import HintPart, QueryPart, RowsBlock, send_hint, send_rows, sum_rows, take_hint, take_rows
 from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.coded import Coded, codes_of
@@ -111,6 +114,16 @@ class Combination(Message, frozen=True):
 
     coefficients: Annotated[list[float], Meta(min_length=1, max_length=MAX_TOLD)]
     closed: bool
+
+
+class CountQuery(QueryPart, frozen=True):
+    """A part of the encrypted labels, and a one for each, of all training rows."""
+
+
+class CountSums(Message, frozen=True):
+    """Their sums by bin: those that were counted when weights of evidence were made."""
+
+    sums: Sealed
 
 
 class ResidualBlock(RowsBlock, frozen=True):
@@ -198,6 +211,12 @@ async def active(
         await partner.open(shown, holder, room)
     for partner in partners:
         await partner.hear_start(holder)
+    if not holder.key.discloses_membership:
+        ones = _over(parts, np.ones(int(parts.train.sum()), np.int64))
+        y, one = (shown.spread(values)[shown.train] for values in (ones * (labels == 1), ones))
+        await send_rows(passives, y, one, holder.key, ResidualBlock, CountQuery, rng.child("counts"))
+        for partner in partners:
+            await partner.prove_bins(holder)
     converged = False
     for step in range(parameters.iterations):
         settled = fit.solve()
@@ -228,7 +247,7 @@ def _room(rows: int, coded: Sequence[Coded], parameters: ScorecardParameters) ->
     """What bounds the sums of all parties."""
     weight = max((one.weight for one in coded), default=1)
     cells = max((one.layout.cells for one in coded), default=1)
-    return Room(rows, weight, cells, parameters.iterations)
+    return Room(rows, weight, cells, parameters.iterations + 1)
 
 
 def _ours(shown: Shown, parts: Parts) -> Int64s:
@@ -295,6 +314,14 @@ class _Partner:
         require(said.predictor, "the start is told")
         self._restart(said)
 
+    async def prove_bins(self, holder: ShareHolder) -> None:
+        """Hear that the bins of the hint, which all sums to come are by, are those that were counted before."""
+        said, coded = await self.channel.recv(CountSums), self.known.coded
+        [found] = holder.key.decrypt(self.channel.peer, [said.sums], coded.layout)
+        assert coded.counts is not None
+        due = np.column_stack([coded.counts[:, 1], coded.counts.sum(axis=1)])
+        require(np.array_equal(found, due), "bins have the goods and bads that were counted before")
+
     async def move(self, step: int, closed: bool) -> bool:
         """Tell the best combination; False if a coefficient came to 0, so that it is another."""
         self.channel.enter("fit", step)
@@ -342,11 +369,15 @@ async def passive(
     rows, codes = int(train.sum()), codes_of(features, values[train])
     coded = Coded.of(features, woe_bits)
     require(coded.layout.cells <= said.cells, f"there are {coded.layout.cells} bins here")
-    room = Room(rows, said.weight, said.cells, parameters.iterations)
+    room = Room(rows, said.weight, said.cells, parameters.iterations + 1)
     evaluator = shares.evaluator(said.scheme, said.key, room)
     await send_hint(active, evaluator.evaluator, codes, coded.layout, FitHint, rng.child("hint"))
     owner = Owner(OwnBlock(coded.columns(codes), parameters), parameters)
     await active.send(owner.stand())
+    if not evaluator.evaluator.discloses_membership:
+        stream = rng.child("counts")
+        counted = await sum_rows(active, evaluator.evaluator, rows, ResidualBlock, CountQuery, stream)
+        await active.send(CountSums(counted))
     for step in range(parameters.iterations):
         active.enter("fit", step)
         asked = await active.recv(Combination)
