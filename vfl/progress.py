@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
+import os
 import sys
 import time
 from collections.abc import Iterator
@@ -70,8 +70,11 @@ class Plain:
         self._shown = self._began = time.monotonic()
 
     def enter(self, phase: str, round: int, rounds: int = 1) -> None:
-        with contextlib.suppress(BrokenPipeError):  # that nobody listens any more is no reason to stop the run
+        try:
             self._tell(phase, round, rounds)
+        except BrokenPipeError:  # that nobody listens any more is no reason to stop the run
+            with open(os.devnull, "w") as nowhere:  # nor to end with 120, as Python does where its last flush fails
+                os.dup2(nowhere.fileno(), self._out.fileno())
 
     def _tell(self, phase: str, round: int, rounds: int) -> None:
         now = time.monotonic()
