@@ -161,6 +161,17 @@ def test_features_that_had_no_split_are_left_alone() -> None:
     assert not search(histogram, layout, node, strict, UNITS).splittable.any()
 
 
+def test_rounding_sends_nobody_to_a_leaf_of_its_own() -> None:
+    # Estimates of rows in bins add up to two of three, so a bin for missing values that is empty seems to have one.
+    layout, params = FeatureLayout((4,), (True,)), GBDTParameters(min_data_in_leaf=1, min_sum_hessian_in_leaf=0.0)
+    for each in range(1, 200):
+        h = np.array([4, 13, 13, 0]) * 3
+        cells = np.column_stack([h * each, h]) << 20
+        node = NodeSum(int(cells[:, 0].sum()), int(cells[:, 1].sum()), 3)
+        split = best_split(cells, layout, node, params, UNITS)
+        assert split is None or min(split.left.H, split.right.H) > 0
+
+
 def test_no_features_no_split() -> None:
     assert (
         best_split(np.zeros((0, 2), np.int64), FeatureLayout((), ()), NodeSum(0, 1, 1), GBDTParameters(), UNITS) is None

@@ -118,10 +118,14 @@ def search(
     if subset is not None:
         sums = histogram[layout.cells_of(feature)][list(subset.bins)].sum(axis=0).tolist()
         children = _children(node, sums[0], sums[1])
-        return Search(Split(float(gain[feature]), feature, 0, False, *children, subset.bins, subset.l2), splittable)
-    at, missing_left = int(bin_[feature]), bool(default_left[feature])
-    children = _children(node, *_left_sum(histogram, layout, feature, at, missing_left))
-    return Search(Split(float(gain[feature]), feature, at, missing_left, *children), splittable)
+        split = Split(float(gain[feature]), feature, 0, False, *children, subset.bins, subset.l2)
+    else:
+        at, missing_left = int(bin_[feature]), bool(default_left[feature])
+        children = _children(node, *_left_sum(histogram, layout, feature, at, missing_left))
+        split = Split(float(gain[feature]), feature, at, missing_left, *children)
+    # A side without g and h adds nothing: such a gain is rounding, and as a rule no row is there.
+    void = any(child.G == child.H == 0 for child in children)
+    return Search(None if void else split, splittable)
 
 
 def _children(node: NodeSum, g: int, h: int) -> tuple[NodeSum, NodeSum]:
