@@ -146,8 +146,8 @@ def test_bins_joined_for_privacy() -> None:
 
 
 @FLAVOURS
-def test_a_split_that_leaves_one_child_without_training_rows_is_grown_all_the_same(named: bool) -> None:
-    """With `min_sum_hessian_in_leaf` 0, rounding can make such a split the best one, as it can in LightGBM."""
+def test_no_split_leaves_a_child_without_training_rows(named: bool) -> None:
+    """With `min_sum_hessian_in_leaf` 0, rounding alone would make such a split the best one of several nodes here."""
     case = credit(
         80, (1, 2), num_iterations=6, num_leaves=10, min_data_in_leaf=1, min_sum_hessian_in_leaf=0.0,
         learning_rate=2.0, gradient_bits=8,
@@ -158,8 +158,8 @@ def test_a_split_that_leaves_one_child_without_training_rows_is_grown_all_the_sa
     else:
         blocks = [np.frombuffer(block.rows[NONCE:], "<i8").any() for block in heard(tapes["telecom"], QueryBlock)]
         some = np.reshape(blocks, (-1, QUERY_BLOCKS)).any(axis=1).tolist()
-    assert any(some)
-    assert not all(some)
+    assert some
+    assert all(some)
     assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
 
 
