@@ -17,12 +17,11 @@ from ledger.errors import StoreDamaged, StoreError
 
 
 class Row(NamedTuple):
-    """A stored entry: position, canonical bytes, leaf hash (32 bytes), entry signature (64 bytes)."""
+    """A stored entry: position, canonical bytes, leaf hash (32 bytes)."""
 
     seq: int
     body: bytes
     leaf: bytes
-    sig: bytes
 
 
 class Head(NamedTuple):
@@ -33,11 +32,29 @@ class Head(NamedTuple):
     note: str
 
 
+class PeerAdvance(NamedTuple):
+    """A newer head of another log, to be kept only where `expected` is the newest so far."""
+
+    origin: str
+    expected: Head | None
+    head: Head
+
+
 class Store(Protocol):
     """What a log and a witness ask of their store. Every method raises StoreError when the database refuses."""
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Keep all rows durably or none; positions must continue the log."""
+    def write(
+        self,
+        rows: Sequence[Row] = (),
+        checkpoint: Head | None = None,
+        cosignatures: Sequence[tuple[int, str]] = (),
+        peer: PeerAdvance | None = None,
+    ) -> bool:
+        """Keep all of it durably or nothing, in one transaction; False, and nothing, where `peer` expects another head.
+
+        Rows must continue the log; at most one own checkpoint per size. A cosignature is the size of a checkpoint and
+        a signature line; lines already there are left alone.
+        """
         ...
 
     def rows(self, start: int = 0) -> Iterator[Row]:
@@ -48,16 +65,8 @@ class Store(Protocol):
         """The entry at one position."""
         ...
 
-    def put_checkpoint(self, head: Head) -> None:
-        """Keep a checkpoint of the own log; at most one per size."""
-        ...
-
     def checkpoints(self) -> list[Head]:
         """The own checkpoints by size, as the log signed them."""
-        ...
-
-    def put_cosignatures(self, size: int, lines: Sequence[str]) -> None:
-        """Keep signature lines for the checkpoint of `size`; lines already there are left alone."""
         ...
 
     def cosignatures(self, size: int) -> list[str]:
@@ -68,10 +77,6 @@ class Store(Protocol):
         """The newest head cosigned for another log."""
         ...
 
-    def advance_peer_head(self, origin: str, expected: Head | None, head: Head) -> bool:
-        """Replace `expected` by `head` in one step; False when another head is there now."""
-        ...
-
     def close(self) -> None:
         """Release the file."""
         ...
@@ -79,7 +84,7 @@ class Store(Protocol):
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS entry (
-    seq INTEGER PRIMARY KEY, body BLOB NOT NULL, leaf BLOB NOT NULL, sig BLOB NOT NULL) STRICT;
+    seq INTEGER PRIMARY KEY, body BLOB NOT NULL, leaf BLOB NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS checkpoint (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
 CREATE TABLE IF NOT EXISTS cosignature (
     id INTEGER PRIMARY KEY, size INTEGER NOT NULL REFERENCES checkpoint(size), line TEXT NOT NULL,
@@ -99,7 +104,7 @@ _APPEND_ONLY = """
 CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
     BEGIN SELECT raise(ABORT, '{table} is append-only'); END;
 """
-_FORMAT = 1
+_FORMAT = 2
 
 
 class SQLiteStore:
@@ -141,28 +146,51 @@ class SQLiteStore:
             kind = StoreDamaged if "malformed" in text or "not a database" in text else StoreError
             raise kind(f"could not {verb} {self.path}: {text}", remedy=_remedy(text)) from error
 
-    @contextmanager
-    def _transaction(self, verb: str) -> Iterator[None]:
-        with self._lock, self._speaking(verb):
+    def write(
+        self,
+        rows: Sequence[Row] = (),
+        checkpoint: Head | None = None,
+        cosignatures: Sequence[tuple[int, str]] = (),
+        peer: PeerAdvance | None = None,
+    ) -> bool:
+        """One transaction, one fsync. `peer` is compared and set under its write lock, as c2sp.org/tlog-witness asks."""
+        with self._lock, self._speaking("write to"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                yield
-                self._db.execute("COMMIT")
+                if kept := peer is None or self.peer_head(peer.origin) == peer.expected:
+                    self._insert(rows, checkpoint, cosignatures, peer)
+                self._db.execute("COMMIT" if kept else "ROLLBACK")
             except BaseException:
                 if self._db.in_transaction:
                     self._db.execute("ROLLBACK")
                 raise
+            return kept
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Insert all rows and fsync, or raise StoreError with none kept."""
-        with self._transaction("append to"):
-            self._db.executemany("INSERT INTO entry VALUES (?, ?, ?, ?)", rows)
+    def _insert(
+        self,
+        rows: Sequence[Row],
+        checkpoint: Head | None,
+        cosignatures: Sequence[tuple[int, str]],
+        peer: PeerAdvance | None,
+    ) -> None:
+        self._db.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
+        if checkpoint is not None:
+            self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", checkpoint)
+        if cosignatures:
+            query = "INSERT INTO cosignature (size, line) VALUES (?, ?) ON CONFLICT (size, line) DO NOTHING"
+            self._db.executemany(query, cosignatures)
+        if peer is not None:
+            query = (
+                "INSERT INTO peer_head VALUES (?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE "
+                "SET size = excluded.size, root = excluded.root, note = excluded.note"
+            )
+            self._db.execute(query, (peer.origin, *peer.head))
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Entries from `start` on, read in slices so that a long log needs little memory."""
         while True:
             with self._lock, self._speaking("read"):
-                query = "SELECT seq, body, leaf, sig FROM entry WHERE seq >= ? ORDER BY seq LIMIT 1000"
+                query = "SELECT seq, body, leaf FROM entry WHERE seq >= ? ORDER BY seq LIMIT 1000"
                 part = self._db.execute(query, (start,)).fetchall()
             yield from map(Row._make, part)
             if len(part) < 1000:
@@ -172,26 +200,15 @@ class SQLiteStore:
     def row(self, seq: int) -> Row:
         """One entry; raises StoreError when it is not there."""
         with self._lock, self._speaking("read"):
-            found = self._db.execute("SELECT seq, body, leaf, sig FROM entry WHERE seq = ?", (seq,)).fetchone()
+            found = self._db.execute("SELECT seq, body, leaf FROM entry WHERE seq = ?", (seq,)).fetchone()
         if found is None:
             raise StoreError(f"{self.path} holds no entry {seq}")
         return Row._make(found)
-
-    def put_checkpoint(self, head: Head) -> None:
-        """Insert one checkpoint and fsync."""
-        with self._transaction("keep a checkpoint in"):
-            self._db.execute("INSERT INTO checkpoint VALUES (?, ?, ?)", head)
 
     def checkpoints(self) -> list[Head]:
         """All own checkpoints by size."""
         with self._lock, self._speaking("read"):
             return [Head._make(r) for r in self._db.execute("SELECT size, root, note FROM checkpoint ORDER BY size")]
-
-    def put_cosignatures(self, size: int, lines: Sequence[str]) -> None:
-        """Insert lines and fsync; repeated lines are skipped."""
-        with self._transaction("keep cosignatures in"):
-            query = "INSERT INTO cosignature (size, line) VALUES (?, ?) ON CONFLICT (size, line) DO NOTHING"
-            self._db.executemany(query, [(size, line) for line in lines])
 
     def cosignatures(self, size: int) -> list[str]:
         """Lines for one checkpoint in order of arrival."""
@@ -205,18 +222,6 @@ class SQLiteStore:
             query = "SELECT size, root, note FROM peer_head WHERE origin = ?"
             found = self._db.execute(query, (origin,)).fetchone()
         return None if found is None else Head._make(found)
-
-    def advance_peer_head(self, origin: str, expected: Head | None, head: Head) -> bool:
-        """Compare and set under one write lock, as c2sp.org/tlog-witness demands."""
-        with self._transaction("keep a peer's head in"):
-            if self.peer_head(origin) != expected:
-                return False
-            query = (
-                "INSERT INTO peer_head VALUES (?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE "
-                "SET size = excluded.size, root = excluded.root, note = excluded.note"
-            )
-            self._db.execute(query, (origin, *head))
-        return True
 
     def close(self) -> None:
         """Close the file; a second call does nothing."""
@@ -243,13 +248,33 @@ class MemoryStore:
         self._heads: dict[str, Head] = {}
         self._lock = threading.RLock()
 
-    def append(self, rows: Sequence[Row]) -> None:
-        """Keep all rows or none; positions must continue the log."""
+    def write(
+        self,
+        rows: Sequence[Row] = (),
+        checkpoint: Head | None = None,
+        cosignatures: Sequence[tuple[int, str]] = (),
+        peer: PeerAdvance | None = None,
+    ) -> bool:
+        """Check everything, then keep it."""
         with self._lock:
+            if peer is not None and self._heads.get(peer.origin) != peer.expected:
+                return False
             for offset, row in enumerate(rows):
                 if row.seq != len(self._rows) + offset:
                     raise StoreError(f"entry {row.seq} does not continue a log of {len(self._rows)}")
+            if checkpoint is not None and checkpoint.size in self._checkpoints:
+                raise StoreError(f"there is a checkpoint of size {checkpoint.size} already")
+            sizes = {*self._checkpoints, *([checkpoint.size] if checkpoint else [])}
+            if missing := [size for size, _ in cosignatures if size not in sizes]:
+                raise StoreError(f"there is no checkpoint of size {missing[0]}")
             self._rows.extend(rows)
+            if checkpoint is not None:
+                self._checkpoints[checkpoint.size] = checkpoint
+            for size, line in cosignatures:
+                self._lines.setdefault(size, {})[line] = None
+            if peer is not None:
+                self._heads[peer.origin] = peer.head
+            return True
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Entries from `start` on."""
@@ -261,20 +286,9 @@ class MemoryStore:
             raise StoreError(f"the memory store holds no entry {seq}")
         return self._rows[seq]
 
-    def put_checkpoint(self, head: Head) -> None:
-        """Keep one checkpoint; raises StoreError for a second one of the same size."""
-        if self._checkpoints.setdefault(head.size, head) is not head:
-            raise StoreError(f"there is a checkpoint of size {head.size} already")
-
     def checkpoints(self) -> list[Head]:
         """All own checkpoints by size."""
         return [self._checkpoints[size] for size in sorted(self._checkpoints)]
-
-    def put_cosignatures(self, size: int, lines: Sequence[str]) -> None:
-        """Keep lines; raises StoreError without a checkpoint of that size."""
-        if size not in self._checkpoints:
-            raise StoreError(f"there is no checkpoint of size {size}")
-        self._lines.setdefault(size, {}).update(dict.fromkeys(lines))
 
     def cosignatures(self, size: int) -> list[str]:
         """Lines for one checkpoint in order of arrival."""
@@ -283,14 +297,6 @@ class MemoryStore:
     def peer_head(self, origin: str) -> Head | None:
         """The newest head cosigned for `origin`."""
         return self._heads.get(origin)
-
-    def advance_peer_head(self, origin: str, expected: Head | None, head: Head) -> bool:
-        """Compare and set."""
-        with self._lock:
-            if self._heads.get(origin) != expected:
-                return False
-            self._heads[origin] = head
-            return True
 
     def close(self) -> None:
         """Nothing to release."""
