@@ -5,6 +5,7 @@
 Needs the standard library and `cryptography` only, and knows nothing about learning. Formats: docs/spec/ledger.md.
 """
 
+from ledger.account import Account, account_of
 from ledger.bundle import Bundle, read_bundle, write_bundle
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosigners, open_checkpoint, verify_cosignature
 from ledger.clock import Clock
@@ -16,7 +17,6 @@ from ledger.entry import (
     Payload,
     sign_envelope,
     slot_name,
-    verify_entry,
     verify_envelope,
 )
 from ledger.errors import (
@@ -51,11 +51,12 @@ from ledger.log import Log
 from ledger.merkle import Tree, leaf_hash, verify_consistency, verify_inclusion
 from ledger.note import Note
 from ledger.policy import Policy
-from ledger.store import MemoryStore, SQLiteStore, Store
+from ledger.store import MemoryStore, PeerAdvance, SQLiteStore, Store
 from ledger.verify import verify_bundle, verify_bytes
 from ledger.witness import Witness
 
 __all__ = [
+    "Account",
     "BadBundle",
     "BadEntry",
     "BadKey",
@@ -83,6 +84,7 @@ __all__ = [
     "NotConsistent",
     "Note",
     "Payload",
+    "PeerAdvance",
     "Policy",
     "PublicIdentity",
     "Result",
@@ -97,6 +99,7 @@ __all__ = [
     "Tree",
     "VerifyingKey",
     "Witness",
+    "account_of",
     "cosigners",
     "fork_evidence",
     "issue_certificate",
@@ -110,7 +113,6 @@ __all__ = [
     "verify_bytes",
     "verify_consistency",
     "verify_cosignature",
-    "verify_entry",
     "verify_envelope",
     "verify_inclusion",
     "write_bundle",

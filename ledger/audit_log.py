@@ -2,61 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 from ledger.bundle import LogFiles
 from ledger.canonical import MAX_INT
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosigners, open_checkpoint
-from ledger.entry import ENTRY_LABEL, Entry
+from ledger.entry import Entry
 from ledger.errors import BadNote, BadSignature, LedgerError
 from ledger.findings import Code, Finding
-from ledger.keys import SIGNATURE_BYTES, Certificate, VerifyingKey, verify_signature
+from ledger.keys import Certificate, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.policy import Policy
-
-SignatureCheck = Callable[[bytes, bytes, bytes], bool]
 
 
 @dataclass(slots=True)
 class LogAudit:
     """One party's log while it is checked. `entries[i]` is None where position i holds no readable entry.
 
-    `signed[i]` says whether entry i carries a valid signature by the certified key; `intact` whether all entries are
-    readable, chained and signed, so that what contradicts them is the party's own doing.
+    `proven` entries lie under a head that the party signed and that fits them: what contradicts those is its own doing.
     """
 
     party: str
     run: str
     policy: Policy
     bodies: list[bytes]
-    sigs: list[bytes]
     checkpoints: dict[int, bytes]
-    check: SignatureCheck = verify_signature
     entries: list[Entry | None] = field(default_factory=list)
-    signed: list[bool] = field(default_factory=list)
     tree: Tree = field(default_factory=Tree)
     heads: list[SignedCheckpoint] = field(default_factory=list)
+    cosigned: dict[int, list[VerifyingKey]] = field(default_factory=dict)
     findings: list[Finding] = field(default_factory=list)
-    intact: bool = True
+    proven: int = 0
     certificate: Certificate | None = None
 
     @classmethod
     def of(cls, party: str, run: str, policy: Policy, files: LogFiles) -> LogAudit:
-        """Cut a log's files into entries and signatures; nothing is checked yet."""
+        """Cut a log's file into entries; nothing is checked yet."""
         bodies = files.entries.split(b"\n")
         tail = bodies.pop()
-        sigs = [files.sigs[i : i + SIGNATURE_BYTES] for i in range(0, len(files.sigs), SIGNATURE_BYTES)]
-        audit = cls(
-            party, run, policy, bodies + ([tail] if tail else []), sigs, dict(sorted(files.checkpoints.items()))
-        )
+        audit = cls(party, run, policy, bodies + ([tail] if tail else []), dict(sorted(files.checkpoints.items())))
         if tail:
             audit.fault(3, "the last entry does not end in a newline", seq=len(bodies))
-        if len(files.sigs) != SIGNATURE_BYTES * len(audit.bodies):
-            audit.fault(
-                5, f"sigs.bin has {len(files.sigs)} bytes for {len(audit.bodies)} entries of {SIGNATURE_BYTES} each"
-            )
         return audit
 
     @property
@@ -74,8 +62,7 @@ class LogAudit:
         self.findings.append(Finding(code, step, text, self.party, entry.slot if entry else "", seq))
 
     def fault(self, step: int, text: str, seq: int | None = None) -> None:
-        """Add an INVALID finding; one of the steps (3) to (5) ends the log's intactness."""
-        self.intact = self.intact and step > 5
+        """Add an INVALID finding."""
         self.add(Code.INVALID, step, text, seq)
 
 
@@ -84,7 +71,7 @@ def audit_log(log: LogAudit, agreement: str) -> None:
     _read_entries(log, agreement)
     _follow_chain(log)
     _check_certificate(log)
-    _check_signatures(log)
+    _check_validity(log)
     _check_heads(log)
     _check_cosignatures(log)
     _check_coverage(log)
@@ -126,7 +113,6 @@ def _check_certificate(log: LogAudit) -> None:
     # (5) Entry 0 binds the run's entry key to the identity key of the policy ...
     if log.key is None:
         log.add(Code.POLICY, 5, f"the policy has no log key for {log.party}, so nothing it signed can be checked")
-        log.intact = False
         return
     first = log.entries[0] if log.entries else None
     if first is None:
@@ -144,26 +130,19 @@ def _check_certificate(log: LogAudit) -> None:
     log.certificate = certificate
 
 
-def _check_signatures(log: LogAudit) -> None:
-    # (5) ... and each entry is signed with that key within the certificate's validity.
+def _check_validity(log: LogAudit) -> None:
+    # (5) ... and each entry is dated within the certificate's validity.
     certificate = log.certificate
-    for seq, body in enumerate(log.bodies):
-        signature = log.sigs[seq] if seq < len(log.sigs) else b""
-        fits = certificate is not None and log.check(certificate.key, signature, ENTRY_LABEL + body)
-        log.signed.append(fits)
-        entry = log.entries[seq]
-        if certificate is None:
-            continue
-        if not fits:
-            log.fault(5, f"the signature of entry {seq} does not fit: the entry or its signature was changed", seq)
-        elif entry is not None and not certificate.covers(entry.ts):
+    for seq, entry in log.found() if certificate else ():
+        if certificate and not certificate.covers(entry.ts):
             validity = f"{certificate.not_before} to {certificate.not_after}"
             log.fault(5, f"entry {seq} is dated {entry.ts}, outside the certificate's validity {validity}", seq)
 
 
 def _check_heads(log: LogAudit) -> None:
     # (6) Checkpoints: signed by the identity key, and their roots are those of the entries at that size. All heads of
-    #     one log are thereby consistent with each other: each is a prefix of the same list of leaves.
+    #     one log are thereby consistent with each other: each is a prefix of the same list of leaves. They are what
+    #     makes entries authentic: those up to the largest head that fits are the party's own word.
     for size, data in log.checkpoints.items() if log.key else ():
         try:
             signed = open_checkpoint(data, log.key) if log.key else None
@@ -174,7 +153,14 @@ def _check_heads(log: LogAudit) -> None:
             log.fault(6, f"checkpoint {size} is that of another log or size")
             continue
         log.heads.append(signed)
+    fitting = [at.size for one in log.heads if (at := one.head).size <= len(log.bodies) and _fits(log, at)]
+    log.proven = max(fitting, default=0)
+    for signed in log.heads:
         _compare_root(log, signed.head)
+
+
+def _fits(log: LogAudit, head: Checkpoint) -> bool:
+    return head.root == log.tree.root(head.size)
 
 
 def _compare_root(log: LogAudit, head: Checkpoint) -> None:
@@ -182,24 +168,24 @@ def _compare_root(log: LogAudit, head: Checkpoint) -> None:
         text = f"checkpoint {head.size} covers more entries than the {len(log.bodies)} in the bundle"
         log.add(Code.INCOMPLETE, 6, text)
     elif contradicts(log, head):
-        text = f"checkpoint {head.size} and the entries, both validly signed, tell two histories: the log was forked"
+        text = f"checkpoint {head.size} and checkpoint {log.proven}, both validly signed, tell two histories: forked"
         log.add(Code.MISBEHAVIOUR, 6, text, head.size - 1)
-    elif head.root != log.tree.root(head.size):
+    elif not _fits(log, head):
         log.fault(
             6, f"checkpoint {head.size} has root {head.root.hex()}, the entries give {log.tree.root(head.size).hex()}"
         )
 
 
 def contradicts(log: LogAudit, head: Checkpoint) -> bool:
-    """Whether a validly signed head of an intact log has another root than its validly signed entries."""
-    return log.intact and 0 < head.size <= len(log.bodies) and head.root != log.tree.root(head.size)
+    """Whether a validly signed head has another root than the entries that the party's later head vouches for."""
+    return 0 < head.size <= log.proven and not _fits(log, head)
 
 
 def _check_cosignatures(log: LogAudit) -> None:
     # (7) The newest checkpoint meets the policy's quorum; each round of messages with a peer lies under a checkpoint
     #     that the peer cosigned before the next round began. A checkpoint whose cosignature was lost in a crash is no
     #     fault: a later one covers the same entries, and (6) showed that their roots agree.
-    cosigned: dict[int, list[VerifyingKey]] = {}
+    cosigned = log.cosigned
     for signed in log.heads:
         size = signed.head.size
         try:
@@ -264,10 +250,9 @@ def _check_order(log: LogAudit) -> None:
 
 def _double_slot(log: LogAudit, before: int, seq: int) -> None:
     first, second = log.entries[before], log.entries[seq]
-    proven = log.signed[before] and log.signed[seq] and first and second and first.content() != second.content()
     text = f"the slot is used by entry {before} and entry {seq}"
-    if proven and first and second:
-        text += f", both validly signed, with digests {first.content()} and {second.content()}"
+    if first and second and seq < log.proven and first.content() != second.content():
+        text += f", both under a validly signed head, with digests {first.content()} and {second.content()}"
         log.add(Code.MISBEHAVIOUR, 9, text, seq)
     else:
         log.fault(9, text, seq)

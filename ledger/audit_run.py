@@ -5,23 +5,25 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
 
-from ledger.audit_log import LogAudit, SignatureCheck, certificates, contradicts
+from ledger.audit_accounts import confirmed_messages
+from ledger.audit_log import LogAudit, certificates, contradicts
 from ledger.bundle import EVIDENCE, Bundle
 from ledger.entry import Entry
 from ledger.errors import LedgerError
 from ledger.evidence import check_evidence, signed_heads
 from ledger.findings import Code, Finding
+from ledger.keys import verify_signature
 from ledger.policy import Policy
 
 
 class RunAudit:
     """The logs of one run, each already checked by itself."""
 
-    def __init__(self, logs: Mapping[str, LogAudit], policy: Policy, run: str, check: SignatureCheck) -> None:
-        self._logs, self._policy, self._run, self._check = logs, policy, run, check
+    def __init__(self, logs: Mapping[str, LogAudit], policy: Policy, run: str) -> None:
+        self._logs, self._policy, self._run = logs, policy, run
         self._keys: dict[str, set[str]] = defaultdict(set)
-        # (sender, slot) -> statement bytes -> (log, seq) where it is recorded with a valid signature.
-        self._statements: dict[tuple[str, str], dict[bytes, tuple[str, int]]] = defaultdict(dict)
+        # (sender, slot) -> statement bytes -> the entries that record it.
+        self._statements: dict[tuple[str, str], dict[bytes, list[tuple[LogAudit, int]]]] = defaultdict(dict)
         self.findings: list[Finding] = []
 
     def audit(self, bundle: Bundle) -> None:
@@ -29,8 +31,11 @@ class RunAudit:
         for log in self._logs.values():
             for certificate in certificates(log):
                 self._keys[certificate.party].add(certificate.key.hex())
-        for log, seq, entry in self._messages():
-            self._check_envelope(log, seq, entry)
+        for log in self._logs.values():
+            confirmed = confirmed_messages(log)
+            for seq, entry in log.found():
+                if entry.peer is not None:
+                    self._check_envelope(log, seq, entry, seq in confirmed)
         self._match_messages()
         self._compare_statements()
         self._check_evidence(bundle)
@@ -38,28 +43,30 @@ class RunAudit:
     def _messages(self) -> Iterator[tuple[LogAudit, int, Entry]]:
         return ((log, seq, e) for log in self._logs.values() for seq, e in log.found() if e.peer is not None)
 
-    def _check_envelope(self, log: LogAudit, seq: int, entry: Entry) -> None:
-        # (10) The sender's envelope, on `send` and on `recv`, by a key that the sender's certificate names.
+    def _check_envelope(self, log: LogAudit, seq: int, entry: Entry, confirmed: bool) -> None:
+        # (10) What the peer confirmed needs no more; else the sender's envelope, by a key that its certificate names.
+        sender = entry.envelope().sender
+        if sender not in self._keys:
+            self._unknown_key(log, seq, sender)
+        elif not confirmed and not self._signed(entry):
+            log.fault(10, f"the envelope signature of {sender} in entry {seq} does not fit", seq)
+        else:
+            self._statements[sender, entry.slot].setdefault(entry.envelope().message(), []).append((log, seq))
+
+    def _signed(self, entry: Entry) -> bool:
         envelope, env = entry.envelope(), entry.env
         if env is None or env.key not in self._keys[envelope.sender]:
-            self._unknown_key(log, seq, envelope.sender)
-            return
-        message = envelope.message()
-        if not self._check(bytes.fromhex(env.key), bytes.fromhex(env.sig), message):
-            log.fault(10, f"the envelope signature of {envelope.sender} in entry {seq} does not fit", seq)
-            return
-        self._statements[envelope.sender, entry.slot].setdefault(message, (log.party, seq))
+            return False
+        return verify_signature(bytes.fromhex(env.key), bytes.fromhex(env.sig), envelope.message())
 
     def _unknown_key(self, log: LogAudit, seq: int, sender: str) -> None:
         if self._policy.log_key(sender) is None:
             self.findings.append(
                 Finding(Code.POLICY, 10, "the policy has no log key, so its messages prove nothing", sender)
             )
-        elif not self._keys[sender]:
+        else:
             text = "no certificate of its entry key is in the bundle, so its messages cannot be checked"
             self.findings.append(Finding(Code.INCOMPLETE, 10, text, sender))
-        else:
-            log.fault(10, f"the envelope in entry {seq} is by a key that {sender} did not certify", seq)
 
     def _match_messages(self) -> None:
         # (11) Each send has its recv in the peer's log, with the same digest, and the other way round.
@@ -80,13 +87,25 @@ class RunAudit:
                 log.fault(11, text, seq)
 
     def _compare_statements(self) -> None:
-        # (12) Two validly signed statements of one sender for one slot.
+        # (12) Two statements of one sender for one slot: its own word where its envelope or its own signed log says so.
         for (sender, slot), statements in self._statements.items():
-            if len(statements) > 1:
-                where = " and ".join(f"entry {seq} of {party}" for party, seq in statements.values())
-                text = f"signed {len(statements)} different envelopes for one slot, recorded in {where}"
-                seq = next((seq for party, seq in statements.values() if party == sender), None)
+            if len(statements) < 2:
+                continue
+            places = [self._own_word(sender, where) for where in statements.values()]
+            proven = [place for place in places if place is not None]
+            if len(proven) > 1:
+                where = " and ".join(f"entry {seq} of {log.party}" for log, seq in proven)
+                text = f"signed {len(proven)} different statements for one slot, recorded in {where}"
+                seq = next((seq for log, seq in proven if log.party == sender), None)
                 self.findings.append(Finding(Code.MISBEHAVIOUR, 12, text, sender, slot, seq))
+
+    def _own_word(self, sender: str, places: list[tuple[LogAudit, int]]) -> tuple[LogAudit, int] | None:
+        """A place where the statement is proven to be the sender's."""
+        for log, seq in places:
+            entry = log.entries[seq]
+            if entry is not None and ((log.party == sender and seq < log.proven) or self._signed(entry)):
+                return log, seq
+        return None
 
     def _check_evidence(self, bundle: Bundle) -> None:
         # (12) Evidence files: checked from their own bytes, or against the log they speak of.

@@ -5,7 +5,6 @@ SHA256SUMS.note                     signed note over the digest of SHA256SUMS, b
 artefacts/<path>                    what the run produced; artefacts/evidence/*.json are claims of misbehaviour
 logs/<party>/checkpoints/<n>.note   the log's signed heads with cosignatures
 logs/<party>/entries.jsonl          canonical entries, one per line
-logs/<party>/sigs.bin               64 bytes per entry, in order
 manifest.json                       canonical JSON: format, run, agreement, counts
 policy.txt                          the producer's policy, for information; a verifier brings its own
 """
@@ -33,7 +32,7 @@ FORMAT = "tallystick-bundle"
 FORMAT_VERSION = 1
 SUMS, SUMS_NOTE, MANIFEST, POLICY = "SHA256SUMS", "SHA256SUMS.note", "manifest.json", "policy.txt"
 EVIDENCE = "artefacts/evidence/"
-_LOG_FILE = re.compile(r"logs/([^/]+)/(entries\.jsonl|sigs\.bin|checkpoints/(0|[1-9][0-9]{0,15})\.note)", re.ASCII)
+_LOG_FILE = re.compile(r"logs/([^/]+)/(entries\.jsonl|checkpoints/(0|[1-9][0-9]{0,15})\.note)", re.ASCII)
 
 
 class LogSource(Protocol):
@@ -61,7 +60,6 @@ class LogFiles:
     """One party's part of a bundle: bytes as found, nothing checked."""
 
     entries: bytes = b""
-    sigs: bytes = b""
     checkpoints: dict[int, bytes] = field(default_factory=dict)
 
 
@@ -81,8 +79,6 @@ class Bundle:
                 files = found.setdefault(match[1], LogFiles())
                 if match[3]:
                     files.checkpoints[int(match[3])] = data
-                elif match[2] == "sigs.bin":
-                    files.sigs = data
                 else:
                     files.entries = data
         return found
@@ -153,9 +149,8 @@ def _log_members(logs: Sequence[LogSource]) -> dict[str, bytes]:
     members: dict[str, bytes] = {}
     for log in logs:
         log.commit()
-        rows, folder = list(log.rows()), f"logs/{log.party}"
-        members[f"{folder}/entries.jsonl"] = b"".join(row.body + b"\n" for row in rows)
-        members[f"{folder}/sigs.bin"] = b"".join(row.sig for row in rows)
+        folder = f"logs/{log.party}"
+        members[f"{folder}/entries.jsonl"] = b"".join(row.body + b"\n" for row in log.rows())
         for head in log.checkpoints():
             members[f"{folder}/checkpoints/{head.size}.note"] = head.note.encode()
     return members

@@ -6,14 +6,16 @@
  "step":"hist","ts":"2026-01-31T10:00:00.000001Z","v":1}
 
 leaf      = SHA-256(0x00 || bytes)
-signature = Ed25519(entry key, "tallystick-entry-v1" || 0x0A || bytes)          kept beside the bytes, not in the leaf
 envelope  = Ed25519(entry key, "tallystick-envelope-v1" || 0x0A || canonical {run, slot, from, to, kind, digest, bytes})
+
+An entry is authentic because it lies under its log's signed head. `env` is what came with the message; it is checked
+where no account of the conversation (`ledger.account`) covers the message yet, and where somebody is accused.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, TypeAlias, cast, get_args
@@ -25,7 +27,6 @@ from ledger.keys import SigningKey, check_party, verify_signature
 from ledger.merkle import leaf_hash
 
 ENTRY_VERSION = 1
-ENTRY_LABEL = b"tallystick-entry-v1\n"
 ENVELOPE_LABEL = b"tallystick-envelope-v1\n"
 
 Direction: TypeAlias = Literal["send", "recv", "local"]
@@ -33,7 +34,9 @@ Direction: TypeAlias = Literal["send", "recv", "local"]
 _HEX32 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEX64 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 _DIGEST = re.compile(r"(?:[0-9a-f]{2}){16,64}", re.ASCII)
-_WORD = re.compile(r"[!-~]{1,200}", re.ASCII)
+_WORD_CLASS = r"[!#-\[\]-~]{1,200}"  # printable, without space and without what JSON would have to escape
+_WORD = re.compile(_WORD_CLASS, re.ASCII)
+_FIVE_WORDS = re.compile(" ".join([_WORD_CLASS] * 5), re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +123,16 @@ class Envelope:
         )
 
     def message(self) -> bytes:
-        """The bytes that are signed."""
-        return ENVELOPE_LABEL + encode(self.to_json())
+        """The bytes that are signed. Raises BadEntry for a field that no reader would take."""
+        if not _FIVE_WORDS.fullmatch(f"{self.run} {self.slot} {self.sender} {self.receiver} {self.kind}"):
+            raise BadEntry(f"an envelope holds a word of the wrong form: {self!r:.300}")
+        _match(_DIGEST, self.digest, "digest")
+        # Written out, for this is made three times a message; words need no escapes, so it is what `encode` gives.
+        text = (
+            f'{{"bytes":{self.size},"digest":"{self.digest}","from":"{self.sender}","kind":"{self.kind}",'
+            f'"run":"{self.run}","slot":"{self.slot}","to":"{self.receiver}"}}'
+        )
+        return ENVELOPE_LABEL + text.encode("ascii")
 
 
 def sign_envelope(key: SigningKey, envelope: Envelope) -> Env:
@@ -251,15 +262,36 @@ class Entry:
         elif self.peer == self.actor:
             raise BadEntry(f"slot {self.slot}: {self.actor} exchanges a message with itself; use a local entry")
 
+    def message_bytes(self) -> bytes:
+        """The canonical bytes of a `send` or `recv` without refs, commitments and parameters; what `to_bytes` gives.
+
+        Written out for the log's busiest path: every field is checked, and none needs escapes. Raises BadEntry.
+        """
+        self.check()
+        p, env = self.payload, self.env
+        assert p is not None
+        assert env is not None
+        if not _FIVE_WORDS.fullmatch(f"{self.phase} {self.step} {self.slot} {p.alg} {p.schema}"):
+            raise BadEntry(f"slot {self.slot!a:.200}: a word of the wrong form in {self!r:.600}")
+        for pattern, text in ((_DIGEST, p.digest), (_HEX32, env.key), (_HEX64, env.sig)):
+            _match(pattern, text, f"a digest or signature of slot {self.slot}")
+        _number(self.round, "round")
+        _number(p.size, "payload.bytes")
+        return (
+            f'{{"actor":"{self.actor}","agreement":"{self.agreement}","commit":[],"dir":"{self.dir}",'
+            f'"env":{{"key":"{env.key}","sig":"{env.sig}"}},"job":"{self.job}","log":"{self.log}","mono":{self.mono},'
+            f'"params":{{}},"payload":{{"alg":"{p.alg}","bytes":{p.size},"digest":"{p.digest}","schema":"{p.schema}"}},'
+            f'"peer":"{self.peer}","phase":"{self.phase}","prev":"{self.prev}","refs":[],"round":{self.round},'
+            f'"seq":{self.seq},"slot":"{self.slot}","step":"{self.step}","ts":"{self.ts}","v":{self.v}}}'
+        ).encode("ascii")
+
     def leaf(self) -> bytes:
         """SHA-256(0x00 || bytes): the entry's place in the Merkle tree."""
         return leaf_hash(self.to_bytes())
 
     def content(self) -> str:
-        """The hex digest that is unique per slot: the payload's, or that of `commit` and `params` without a payload."""
-        if self.payload is not None:
-            return self.payload.digest
-        return sha256(encode({"commit": [dict(c) for c in self.commit], "params": dict(self.params)})).hexdigest()
+        """The hex digest that is unique per slot: see `content_of`."""
+        return content_of(self.payload, self.commit, self.params)
 
     def envelope(self) -> Envelope:
         """The statement the sender signed for this message; raises BadEntry for a local entry."""
@@ -270,15 +302,11 @@ class Entry:
         return Envelope(self.job, self.slot, sender, receiver, p.schema, p.digest, p.size)
 
 
-def sign_entry(key: SigningKey, body: bytes) -> bytes:
-    """The detached 64-byte signature over an entry's canonical bytes."""
-    return key.sign(ENTRY_LABEL + body)
-
-
-def verify_entry(public: bytes, body: bytes, signature: bytes) -> None:
-    """Raise BadSignature unless the entry key `public` signed these canonical bytes."""
-    if not verify_signature(public, signature, ENTRY_LABEL + body):
-        raise BadSignature(f"the entry signature does not fit key {public.hex():.16}..")
+def content_of(payload: Payload | None, commit: Sequence[Mapping[str, object]], params: Mapping[str, object]) -> str:
+    """What an entry says, as the hex digest of its payload, or without one that of `commit` and `params`."""
+    if payload is not None:
+        return payload.digest
+    return sha256(encode({"commit": [dict(item) for item in commit], "params": dict(params)})).hexdigest()
 
 
 _ENTRY_FIELDS = set(Entry.__dataclass_fields__)

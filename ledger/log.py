@@ -3,7 +3,7 @@
     log = Log(store, identity, "bank", "run-7", clock, entry_key=key, certificate=certificate, agreement=digest)
     entry = log.append(phase="train", round=4, step="hist", slot=slot, dir="send", peer="telecom", payload=payload)
     log.commit()                       # durable; at once for a party that could not say the same bytes again
-    note = log.checkpoint()            # at the end of a round, commits; peers cosign it before the next one begins
+    note = log.checkpoint()            # at the end of a round: entries and signed head in one transaction
 
 Opening an existing store continues the log. A role that runs again after a crash repeats its appends; a slot that is
 there already with the same content gives back the entry that is there, another content raises SlotTaken.
@@ -12,20 +12,27 @@ there already with the same content gives back the entry that is there, another 
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple, cast
 
 from ledger.canonical import Json
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint, verify_cosignature
 from ledger.clock import Clock, format_time
-from ledger.entry import Direction, Entry, Env, Payload, sign_entry, sign_envelope, slot_name
-from ledger.errors import BadEntry, BadKey, BadNote, BadSignature, BrokenChain, LedgerError, SlotTaken, StoreDamaged
+from ledger.entry import Direction, Entry, Env, Envelope, Payload, content_of, sign_envelope, slot_name
+from ledger.errors import (
+    BadEntry,
+    BadKey,
+    BadNote,
+    BadProof,
+    BadSignature,
+    BrokenChain,
+    LedgerError,
+    SlotTaken,
+    StoreDamaged,
+)
 from ledger.keys import Certificate, Identity, SigningKey, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
-from ledger.note import Note, SignatureLine
+from ledger.note import SignatureLine
 from ledger.store import Head, Row, Store
 
 
@@ -38,10 +45,6 @@ class _Said(NamedTuple):
     payload: Payload | None
     digest: str
 
-    @classmethod
-    def of(cls, entry: Entry, seq: int) -> _Said:
-        return cls(seq, entry.dir, entry.peer, entry.payload, entry.content())
-
     def __str__(self) -> str:
         return " ".join([self.dir, *([self.peer] if self.peer else []), self.digest])
 
@@ -49,8 +52,7 @@ class _Said(NamedTuple):
 class Log:
     """One party's append-only log of one run; the only writer of its store.
 
-    `origin` is `party/run`. `cpu_seconds` is the CPU time of the calling threads spent in here, `wall_seconds`
-    the elapsed time, waiting for the disk included.
+    `origin` is `party/run`.
     """
 
     def __init__(
@@ -75,20 +77,21 @@ class Log:
         self.party, self.run, self.origin = party, run, f"{party}/{run}"
         self.agreement = agreement
         self.certificate = certificate
-        self.cpu_seconds = self.wall_seconds = 0.0
-        self._measuring = False
         self._store, self._identity, self._clock, self._key = store, identity, clock, entry_key
         self._tree = Tree()
         self._slots: dict[str, _Said] = {}
         self._pending: list[tuple[Entry, bytes]] = []
+        self._heads: list[Head] = []
+        self._lines: dict[int, dict[str, None]] = {}  # cosignatures by size
+        self._fresh: list[tuple[int, str]] = []  # those not yet in the store
+        self._newest_by: dict[tuple[str, bytes], int] = {}  # size of the newest head that a key cosigned
         self._mono = 0
         self._lock = threading.RLock()
-        with self._measured():
-            self._reload()
-            self._check_checkpoints()
-            self._mono_zero = clock.monotonic_ns() - self._mono
-            if not len(self._tree):
-                self._begin()
+        self._reload()
+        self._check_checkpoints()
+        self._mono_zero = clock.monotonic_ns() - self._mono
+        if not len(self._tree):
+            self._begin()
 
     # -- reading ------------------------------------------------------------------------------------------------
 
@@ -116,7 +119,13 @@ class Log:
 
     def checkpoints(self) -> list[Head]:
         """All checkpoints by size, each note with the cosignatures collected so far."""
-        return [head._replace(note=self._cosigned(head)) for head in self._store.checkpoints()]
+        return [head._replace(note=self._cosigned(head)) for head in self._heads]
+
+    def last_cosigned_by(self, key: VerifyingKey) -> Head | None:
+        """The newest checkpoint with a line by `key`, its note with all cosignatures collected so far."""
+        size = self._newest_by.get((key.name, key.id))
+        head = next((head for head in reversed(self._heads) if head.size == size), None)
+        return head and head._replace(note=self._cosigned(head))
 
     def root(self, size: int | None = None) -> bytes:
         """The RFC 6962 root of the first `size` entries (all by default)."""
@@ -153,8 +162,14 @@ class Log:
         twice for one slot, and found in the returned entry. `refs` are earlier positions or slots of this log.
         Raises SlotTaken, BadEntry or NotCanonical; the log is then unchanged.
         """
-        with self._lock, self._measured():
+        with self._lock:
+            digest = content_of(payload, commit, params or {})
+            if (held := self._slots.get(slot)) is not None:
+                return self._again(slot, held, _Said(held.seq, dir, peer, payload, digest))
             seq = len(self._tree)
+            if dir == "send" and env is None and peer is not None and payload is not None:
+                p = payload
+                env = sign_envelope(self._key, Envelope(self.run, slot, self.party, peer, p.schema, p.digest, p.size))
             entry = Entry(
                 log=self.origin,
                 seq=seq,
@@ -176,48 +191,46 @@ class Log:
                 params=_mapping(params or {}, "params"),
                 env=env,
             )
-            return self._held(entry) or self._add(self._enveloped(entry))
+            return self._add(entry, digest)
 
     def commit(self) -> None:
-        """Sign and keep everything appended so far, in one transaction; raises StoreError and keeps the buffer."""
-        with self._lock, self._measured():
-            if not self._pending:
-                return
-            rows = [Row(entry.seq, body, leaf_hash(body), sign_entry(self._key, body)) for entry, body in self._pending]
-            self._store.append(rows)
-            self._pending.clear()
+        """Keep everything appended so far, in one transaction; raises StoreError and keeps the buffer."""
+        with self._lock:
+            self._write(None)
 
     def checkpoint(self) -> str:
-        """Commit, then return the signed note of the current head; the stored one when nothing was added since.
+        """Commit, and return the signed note of the current head; the stored one when nothing was added since.
 
-        What was added since the last checkpoint is read back and hashed again first: a bit that flipped on its way to
-        the disk must not be signed. Raises StoreDamaged in that case.
+        What was added since the last checkpoint is read back and hashed again before the note is given out: a bit that
+        flipped on its way to the disk must not be vouched for. Raises StoreDamaged in that case.
         """
-        with self._lock, self._measured():
-            self.commit()
-            heads, size = self._store.checkpoints(), len(self._tree)
-            if heads and heads[-1].size == size:
-                return self._cosigned(heads[-1])
-            self._read_back(heads[-1].size if heads else 0)
+        with self._lock:
+            size = len(self._tree)
+            if self._heads and self._heads[-1].size == size:
+                return self._cosigned(self._heads[-1])
             head = Checkpoint(self.origin, size, self._tree.root())
             note = str(sign_checkpoint(head, self._identity.identity))
-            self._store.put_checkpoint(Head(size, head.root, note))
+            self._write(Head(size, head.root, note))
             return note
 
     def add_cosignatures(self, size: int, lines: Sequence[str], keys: Sequence[VerifyingKey] = ()) -> None:
-        """Keep signature lines of witnesses for the checkpoint of `size`.
+        """Keep signature lines of witnesses for the checkpoint of `size`; durable with what is written next.
 
         With `keys`, each line must be a valid cosignature by one of them (BadSignature); else only the form is checked
-        (BadNote). Raises StoreError when there is no such checkpoint.
+        (BadNote). Raises BadProof when there is no such checkpoint.
         """
-        with self._lock, self._measured():
+        with self._lock:
             parsed = [SignatureLine.parse(line) for line in lines]
+            if all(head.size != size for head in reversed(self._heads)):
+                raise BadProof(f"{self.origin}: there is no checkpoint of size {size} to cosign")
             for line in parsed if keys else ():
                 key = next((key for key in keys if line.by(key)), None)
                 if key is None:
                     raise BadSignature(f"{self.origin}: {line.name} is none of the expected witnesses")
                 verify_cosignature(Checkpoint(self.origin, size, self._tree.root(size)).text, line, key)
-            self._store.put_cosignatures(size, [str(line) for line in parsed])
+            held = self._lines.get(size, {})
+            self._fresh += [(size, text) for line in parsed if (text := str(line)) not in held]
+            self._hold(size, parsed)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
@@ -230,6 +243,17 @@ class Log:
         self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params)
         self.commit()
 
+    def _write(self, head: Head | None) -> None:
+        rows = [Row(entry.seq, body, self._tree.leaf(entry.seq)) for entry, body in self._pending]
+        if not (rows or head or self._fresh):
+            return
+        self._store.write(rows, head, self._fresh)
+        self._pending.clear()
+        self._fresh = []
+        if head is not None:
+            self._read_back(self._heads[-1].size if self._heads else 0)
+            self._heads.append(head)
+
     def _read_back(self, start: int) -> None:
         rows = self._store.rows(start)
         for seq in range(start, len(self._tree)):
@@ -237,31 +261,29 @@ class Log:
             if row is None or row.seq != seq or leaf_hash(row.body) != self._tree.leaf(seq):
                 raise StoreDamaged(f"{self.origin}: entry {seq} was read back differently from how it was kept")
 
-    def _held(self, entry: Entry) -> Entry | None:
-        held = self._slots.get(entry.slot)
-        if held is None:
-            return None
-        seq = held.seq
-        if held != (said := _Said.of(entry, seq)):
+    def _again(self, slot: str, held: _Said, said: _Said) -> Entry:
+        if held != said:
             raise SlotTaken(
-                f"{self.origin}: slot {entry.slot} holds {held} at seq {seq}; {said} is not signed",
+                f"{self.origin}: slot {slot} holds {held} at seq {held.seq}; {said} is not signed",
                 remedy="A role that runs again must say the same; give a new statement a slot of its own.",
             )
         first = len(self._tree) - len(self._pending)
-        return self._pending[seq - first][0] if seq >= first else Entry.from_bytes(self._store.row(seq).body)
+        return self._pending[held.seq - first][0] if held.seq >= first else self._stored(held.seq)
 
-    def _enveloped(self, entry: Entry) -> Entry:
-        if entry.dir != "send" or entry.env is not None or entry.peer is None or entry.payload is None:
-            return entry
-        return replace(entry, env=sign_envelope(self._key, entry.envelope()))
+    def _stored(self, seq: int) -> Entry:
+        return Entry.from_bytes(self._store.row(seq).body)
 
-    def _add(self, entry: Entry) -> Entry:
-        entry = Entry.from_json(entry.to_json())  # nothing is added that a verifier would refuse to read
-        body = entry.to_bytes()
+    def _add(self, entry: Entry, digest: str) -> Entry:
+        # Nothing is added that a verifier would refuse to read.
+        if entry.dir == "local" or entry.refs or entry.commit or entry.params:
+            entry = Entry.from_json(entry.to_json())
+            body = entry.to_bytes()
+        else:
+            body = entry.message_bytes()
         self._check_refs(entry)
         self._tree.append(leaf_hash(body))
         self._pending.append((entry, body))
-        self._slots[entry.slot] = _Said.of(entry, entry.seq)
+        self._slots[entry.slot] = _Said(entry.seq, entry.dir, entry.peer, entry.payload, digest)
         self._mono = entry.mono
         return entry
 
@@ -284,7 +306,7 @@ class Log:
             if expected == 0:
                 self._resume(entry)
             self._tree.append(row.leaf)
-            self._slots[entry.slot] = _Said.of(entry, entry.seq)
+            self._slots[entry.slot] = _Said(entry.seq, entry.dir, entry.peer, entry.payload, entry.content())
             self._mono, previous = entry.mono, row.leaf
 
     def _resume(self, opening: Entry) -> None:
@@ -299,7 +321,8 @@ class Log:
         self.certificate = stored
 
     def _check_checkpoints(self) -> None:
-        for head in self._store.checkpoints():
+        self._heads = self._store.checkpoints()
+        for head in self._heads:
             try:
                 signed = open_checkpoint(head.note, self.key).head
             except (BadNote, BadSignature) as error:
@@ -313,24 +336,16 @@ class Log:
             expected = Checkpoint(self.origin, head.size, self._tree.root(head.size))
             if not signed == expected == Checkpoint(self.origin, head.size, head.root):
                 raise StoreDamaged(f"{self.origin}: the stored entries do not give the signed root of size {head.size}")
+            self._hold(head.size, map(SignatureLine.parse, self._store.cosignatures(head.size)))
+
+    def _hold(self, size: int, lines: Iterable[SignatureLine]) -> None:
+        for line in lines:
+            self._lines.setdefault(size, {})[str(line)] = None
+            by = (line.name, line.key_id)
+            self._newest_by[by] = max(size, self._newest_by.get(by, 0))
 
     def _cosigned(self, head: Head) -> str:
-        lines = [SignatureLine.parse(line) for line in self._store.cosignatures(head.size)]
-        return str(Note.parse(head.note).with_lines(lines))
-
-    @contextmanager
-    def _measured(self) -> Iterator[None]:
-        # Nested calls (checkpoint -> commit) must count once; the inner block sees the marker and adds nothing.
-        if self._measuring:
-            yield
-            return
-        self._measuring, cpu, wall = True, time.thread_time(), time.perf_counter()
-        try:
-            yield
-        finally:
-            self._measuring = False
-            self.cpu_seconds += time.thread_time() - cpu
-            self.wall_seconds += time.perf_counter() - wall
+        return head.note + "".join(self._lines.get(head.size, ()))
 
 
 def _mapping(value: Mapping[str, object], what: str) -> Mapping[str, Json]:

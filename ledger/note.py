@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import base64
 import binascii
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -21,6 +22,7 @@ from ledger.keys import KeyType, Signer, VerifyingKey, check_key_name
 MAX_NOTE_BYTES = 1_000_000
 MAX_SIGNATURES = 100
 _DASH = "— "
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +117,6 @@ def _decode(data: str | bytes) -> str:
         raise BadNote("a note must be UTF-8") from None
     if len(raw) > MAX_NOTE_BYTES:
         raise BadNote(f"the note has {len(raw)} bytes, the limit is {MAX_NOTE_BYTES}")
-    if any(c < " " and c != "\n" for c in text):
+    if _CONTROL.search(text):
         raise BadNote("a note must not hold control characters other than the newline")
     return text

@@ -153,7 +153,7 @@ class SQLiteStore:
         cosignatures: Sequence[tuple[int, str]] = (),
         peer: PeerAdvance | None = None,
     ) -> bool:
-        """One transaction, one fsync. `peer` is compared and set under its write lock, as c2sp.org/tlog-witness asks."""
+        """One transaction and fsync; `peer` is compared and set under its lock, as c2sp.org/tlog-witness asks."""
         with self._lock, self._speaking("write to"):
             self._db.execute("BEGIN IMMEDIATE")
             try:

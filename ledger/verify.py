@@ -7,12 +7,12 @@ The steps, in order; the code below and in `audit_log.py` and `audit_run.py` car
 (2)  sums           every member is listed and fits; every party of the bundle signed the list; the manifest agrees
 (3)  entries        canonical bytes, fields, this log, run and agreement
 (4)  chain          positions without gaps, each entry names the leaf before it
-(5)  signatures     policy key -> certificate in entry 0 -> every entry, within the validity
-(6)  checkpoints    signed; root recomputed from the entries at every size
+(5)  certificate    policy key -> certificate in entry 0; every entry is dated within its validity
+(6)  checkpoints    signed; root recomputed from the entries at every size: that makes the entries the party's word
 (7)  cosignatures   quorum; each round of messages with a peer under a checkpoint that peer cosigned before the next
 (8)  coverage       the last checkpoint covers all entries
 (9)  order          one statement per slot, references backwards, clock forwards
-(10) envelopes      the sender's signature on every sent and received message
+(10) messages       accounts of conversations recomputed and confirmed by the peer; the sender's signature elsewhere
 (11) both ends      each send has its recv with the same digest, and the other way round
 (12) contradictions two validly signed statements of one party that exclude each other
 
@@ -25,7 +25,7 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from ledger.audit_log import LogAudit, SignatureCheck, audit_log
+from ledger.audit_log import LogAudit, audit_log
 from ledger.audit_run import RunAudit
 from ledger.bundle import (
     FORMAT,
@@ -43,7 +43,6 @@ from ledger.canonical import Json, decode
 from ledger.entry import Entry
 from ledger.errors import BadBundle, BadNote, BadPolicy, BadSignature, LedgerError, NotCanonical
 from ledger.findings import Code, Finding, LogSummary, Result, sort_findings
-from ledger.keys import verify_signature
 from ledger.note import Note
 from ledger.policy import Policy
 
@@ -79,14 +78,12 @@ def _verify(bundle: Bundle, policy: str | bytes | Policy) -> Result:
     _check_sums(bundle, findings)
     _check_sums_note(bundle, rules, run, findings)
     # (3) to (9) Each log by itself.
-    check = _remembering()
     logs = {party: LogAudit.of(party, run, rules, files) for party, files in sorted(bundle.logs().items())}
     for log in logs.values():
-        log.check = check
         audit_log(log, agreement)
     findings += _count_logs(manifest, logs, bundle)
     # (10) to (12) The logs against each other.
-    both = RunAudit(logs, rules, run, check)
+    both = RunAudit(logs, rules, run)
     both.audit(bundle)
     findings += [*both.findings, *(finding for log in logs.values() for finding in log.findings)]
     summaries = [LogSummary(p, len(a.bodies), len(a.heads), a.tree.root().hex()) for p, a in logs.items()]
@@ -182,16 +179,3 @@ def _count_logs(manifest: Mapping[str, Json], logs: Mapping[str, LogAudit], bund
             Finding(Code.INVALID, 2, f"the bundle holds {artefacts} artefacts, the manifest says otherwise")
         )
     return findings
-
-
-def _remembering() -> SignatureCheck:
-    # A message's envelope is recorded at both ends; checking the same signature twice is the verifier's main cost.
-    known: dict[tuple[bytes, bytes, bytes], bool] = {}
-
-    def check(public: bytes, signature: bytes, message: bytes) -> bool:
-        asked = (public, signature, message)
-        if asked not in known:
-            known[asked] = verify_signature(*asked)
-        return known[asked]
-
-    return check

@@ -12,7 +12,7 @@ from ledger.clock import Clock
 from ledger.errors import BadProof, BadSignature, NotConsistent, StoreError
 from ledger.keys import Identity, VerifyingKey
 from ledger.merkle import EMPTY_ROOT, verify_consistency
-from ledger.store import Head, Store
+from ledger.store import Head, PeerAdvance, Store
 
 MAX_PROOF_HASHES = 63
 
@@ -41,10 +41,14 @@ class Witness:
         with both notes when two signed heads contradict each other.
         """
         signed = open_checkpoint(note_text, log_key)
-        head = signed.head
-        party, _, run = head.origin.partition("/")
+        party, _, run = signed.head.origin.partition("/")
         if party != log_key.name or not run:
-            raise BadSignature(f"{log_key.name} signs heads of {log_key.name}/<run>, not of {head.origin}")
+            raise BadSignature(f"{log_key.name} signs heads of {log_key.name}/<run>, not of {signed.head.origin}")
+        return self.cosign_opened(signed, proof)
+
+    def cosign_opened(self, signed: SignedCheckpoint, proof: Sequence[bytes]) -> str:
+        """The same for a head whose signature was checked already, by the key that may sign it."""
+        head = signed.head
         if len(proof) > MAX_PROOF_HASHES:
             raise BadProof(
                 f"{head.origin}: a consistency proof has at most {MAX_PROOF_HASHES} hashes, not {len(proof)}"
@@ -54,7 +58,8 @@ class Witness:
         _check_continues(before, signed, proof)
         line = cosign(head, self._signer, moment)
         # The check above and this write must be one step, or two requests could roll the head back (tlog-witness).
-        if not self._store.advance_peer_head(head.origin, before, Head(head.size, head.root, note_text)):
+        advance = PeerAdvance(head.origin, before, Head(head.size, head.root, str(signed)))
+        if not self._store.write(peer=advance):
             raise StoreError(
                 f"{head.origin}: another head was cosigned while {head.size} was being checked",
                 remedy="Ask for the new size and send the head again with a proof from there.",

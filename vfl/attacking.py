@@ -17,7 +17,7 @@ from vfl.bits import unpack_bits
 from vfl.crypto.ring import ELEMENT_BYTES
 from vfl.crypto.scheme import BLOCK_ROWS
 from vfl.errors import UsageError
-from vfl.protocols.boost import NodeQuery, QueryBlock, SplitsChosen, TrainingRows, TreeBlock
+from vfl.protocols.boost import NodeQuery, SplitsChosen, TrainingRows, TreeBlock
 from vfl.randomness import Randomness
 from vfl.seat import RunFile, read_own_holding
 from vfl.terms import BINARY, GBDT
@@ -63,7 +63,7 @@ def measure(folder: Path, file: RunFile, times: int = 1) -> dict[str, Any]:
 
 def _metadata(folder: Path, file: RunFile, party: str, truth: Labels) -> float | None:
     """AUC of guessing labels from what the ciphertexts of the first encrypted rows show without a key."""
-    kinds = [kind.__name__ for kind in (TrainingRows, TreeBlock, QueryBlock)]
+    kinds = [kind.__name__ for kind in (TrainingRows, TreeBlock, NodeQuery)]
     train: npt.NDArray[np.bool_] | None = None
     for record in pick_received(folder / party / "transcript.bin", kinds):
         kind = record.slot.split("/")[2]
@@ -71,8 +71,8 @@ def _metadata(folder: Path, file: RunFile, party: str, truth: Labels) -> float |
             train = unpack_bits(unpack(TrainingRows, record.body).train, len(truth))
         elif train is not None:
             count = min(int(train.sum()), BLOCK_ROWS)
-            if kind == QueryBlock.__name__:
-                rows, width = unpack(QueryBlock, record.body).rows, 2 * ELEMENT_BYTES
+            if kind == NodeQuery.__name__:
+                rows, width = unpack(NodeQuery, record.body).block, 2 * ELEMENT_BYTES
             else:
                 rows = unpack(TreeBlock, record.body).rows
                 width = len(rows) // count

@@ -94,15 +94,25 @@ class Notary(Protocol):
         ...
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
-        """Check the peer's signature and record its message. Raises ProtocolError if the signature is false."""
+        """Record the peer's message with its signature, which is checked when it matters: see `refused`."""
+        ...
+
+    def refused(self, peer: str) -> None:
+        """The latest message of `peer` is refused: check its signature. Raises ProtocolError if it is false.
+
+        For all messages together the peer signs its account at the next checkpoint.
+        """
         ...
 
     def head(self, peer: str) -> bytes:
-        """Our newest signed checkpoint, with what `peer` needs to check it against the last one it saw."""
+        """Our newest signed checkpoint, with what `peer` needs to check it.
+
+        That is a proof from the last one it saw, our account of the messages between us, and what others cosigned.
+        """
         ...
 
     def countersign(self, peer: str, head: bytes) -> bytes:
-        """Check the head of `peer` and cosign it. Raises ProtocolError if it contradicts an earlier one."""
+        """Check the head of `peer` and cosign it. Raises ProtocolError where it contradicts what we know."""
         ...
 
     def countersigned(self, peer: str, cosignature: bytes) -> None:

@@ -114,6 +114,8 @@ class _Blaming(Coroutine[int, None, R]):
             peer, step = self._desk.last_heard
             if not error.step and error.peer in ("", peer):
                 error.peer, error.step = peer, step
+            if error.peer == peer:
+                self._desk.notary.refused(peer)
             raise
 
     def throw(self, *reason: Any) -> int:
@@ -252,6 +254,8 @@ class NoNotary:
         return b""
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None: ...
+
+    def refused(self, peer: str) -> None: ...
 
     def head(self, peer: str) -> bytes:
         return b""

@@ -7,19 +7,21 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
+from ledger.account import STEP, Account, account_of
 from ledger.canonical import decode, encode
-from ledger.checkpoint import open_checkpoint
-from ledger.entry import Env, Payload, slot_name, verify_envelope
-from ledger.entry import Envelope as Statement
-from ledger.errors import LedgerError, SlotTaken, StoreError
+from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
+from ledger.entry import Entry, Env, Payload, slot_name, verify_envelope
+from ledger.errors import LedgerError, NotConsistent, SlotTaken, StoreError
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
+from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.note import Note
 from ledger.store import SQLiteStore, Store
 from ledger.witness import Witness
 from vfl.channel import Step
@@ -43,8 +45,12 @@ def own_ledger() -> Iterator[None]:
     try:
         yield
     except LedgerError as error:
-        remedy = error.remedy or "see whether the disk is full, or the file damaged"
-        raise UsageError(f"the ledger refuses: {error}", remedy=remedy) from error
+        raise _refusal(error) from error
+
+
+def _refusal(error: LedgerError) -> UsageError:
+    remedy = error.remedy or "see whether the disk is full, or the file damaged"
+    return UsageError(f"the ledger refuses: {error}", remedy=remedy)
 
 
 def open_store(path: Path) -> SQLiteStore:
@@ -53,17 +59,39 @@ def open_store(path: Path) -> SQLiteStore:
         return SQLiteStore(path)
 
 
+@dataclass
+class _Peer:
+    """What the notary knows of one peer: its key of this run, and where the conversation with it stands."""
+
+    account: Account
+    key: bytes = b""
+    shown: int | None = None  # size of the head it saw last
+    seen: int = 0  # size of its head that we cosigned at the checkpoint before the last
+    entered: Entry | None = None  # our latest account entry
+    accounts: int = 0
+    latest: Entry | None = None  # of its messages
+
+
 class LedgerNotary:
     """Keeps one party's log of one run, and witnesses the logs of its peers (`vfl.channel.Notary`)."""
 
     def __init__(
-        self, store: Store, identity: Identity, run: str, agreement: str, peers: Mapping[str, PeerKeys], clock: Clock
+        self,
+        store: Store,
+        identity: Identity,
+        run: str,
+        agreement: str,
+        peers: Mapping[str, PeerKeys],
+        clock: Clock,
+        others: Mapping[str, PeerKeys] | None = None,
     ) -> None:
-        """Open or begin the log of `identity` for `run`. `agreement`: its digest, hex."""
+        """Open or begin the log of `identity` for `run`. `agreement`: its digest, hex.
+
+        `peers`: those we talk to; `others`: parties of the run that our peers talk to and we do not.
+        """
         self.cpu_seconds = 0.0
-        self._run, self._peers = run, peers
-        self._keys: dict[str, bytes] = {}  # of this run, by peer
-        self._shown: dict[str, int] = {}  # size of the head each peer saw last
+        self._run, self._keys, self._others = run, peers, others or {}
+        self._peers = {name: _Peer(Account(name)) for name in peers}
         with self._measured():
             now = clock.now()
             certificate = identity.certify(run, now - timedelta(minutes=5), now + CERTIFIED_FOR)
@@ -79,10 +107,10 @@ class LedgerNotary:
     def introduce(self, peer: str, credential: bytes) -> None:
         with self._measured(), _blame(peer):
             certificate = Certificate.from_json(decode(credential))
-            certificate.verify(self._peers[peer].identity)
+            certificate.verify(self._keys[peer].identity)
             if certificate.run != self._run:
                 raise BrokenPromise(f"shows a credential for the run {certificate.run}", peer=peer)
-            self._keys[peer] = certificate.key
+            self._peers[peer].key = certificate.key
             slot = slot_name("open", 0, "introduce", peer, self.log.party)
             shown = {"certificate": certificate.to_json()}  # so that this log can be checked without the peer's
             self.log.append(phase="open", round=0, step="introduce", slot=slot, dir="local", params=shown)
@@ -93,19 +121,27 @@ class LedgerNotary:
                 phase=step.phase, round=step.round, step=step.kind, slot=step.slot, dir="send", peer=step.receiver,
                 payload=Payload("sha256", digest.hex(), size, step.kind),
             )  # fmt: skip
+            peer = self._peers[step.receiver]
+            peer.account = peer.account.with_message(entry.envelope())
         assert entry.env is not None
         return bytes.fromhex(entry.env.sig)
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
         with self._measured(), _blame(step.sender, step.slot):
-            key = self._keys[step.sender]
-            env = Env(key.hex(), signature.hex())
-            statement = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
-            verify_envelope(key, statement, env)
-            self.log.append(
+            peer = self._peers[step.sender]
+            if not peer.key:
+                raise BrokenPromise("speaks before it showed its credential", peer=step.sender, step=step.slot)
+            peer.latest = self.log.append(
                 phase=step.phase, round=step.round, step=step.kind, slot=step.slot, dir="recv", peer=step.sender,
-                payload=Payload("sha256", digest.hex(), size, step.kind), env=env,
+                payload=Payload("sha256", digest.hex(), size, step.kind), env=Env(peer.key.hex(), signature.hex()),
             )  # fmt: skip
+            peer.account = peer.account.with_message(peer.latest.envelope())
+
+    def refused(self, peer: str) -> None:
+        latest = self._peers[peer].latest if peer in self._peers else None
+        if latest is not None and latest.env is not None:
+            with self._measured(), _blame(peer, latest.slot):
+                verify_envelope(self._peers[peer].key, latest.envelope(), latest.env)
 
     def commit(self, phase: str, step: str, digests: Mapping[str, bytes]) -> None:
         """Put named salted digests on record, outside any message."""
@@ -125,25 +161,89 @@ class LedgerNotary:
 
     def head(self, peer: str) -> bytes:
         with self._measured():
-            # After a restart nobody knows which of the earlier heads the peer kept, so it gets a proof from each.
-            earlier = [head.size for head in self.log.checkpoints()] if peer not in self._shown else [self._shown[peer]]
+            self._enter_accounts()
+            entry, shown = self._peers[peer].entered, self._peers[peer].shown
             note, size = self.log.checkpoint(), len(self.log)
-            proofs = {str(old): [n.hex() for n in self.log.consistency_proof(old, size)] for old in {*earlier, size}}
-            self._shown[peer] = size
-        return json.dumps({"note": note, "proofs": proofs}).encode()
+            # After a restart nobody knows which of the earlier heads the peer kept, so it gets a proof from each.
+            earlier = [head.size for head in self.log.checkpoints()] if shown is None else [shown]
+            proofs = {str(old): _hex(self.log.consistency_proof(old, size)) for old in {*earlier, size}}
+            self._peers[peer].shown = size
+            shows: dict[str, object] = {"note": note, "proofs": proofs, "gossip": self._gossip(peer)}
+            if entry is not None:
+                path = _hex(self.log.inclusion_proof(entry.seq, size))
+                shows["account"] = {"entry": entry.to_bytes().decode(), "proof": path}
+        return json.dumps(shows).encode()
+
+    def _enter_accounts(self) -> None:
+        """Enter the account with every peer that said or heard something since the last one."""
+        me = self.log.party
+        for name, peer in self._peers.items():
+            if peer.entered is None or account_of(peer.entered) != peer.account:
+                slot = slot_name(STEP, peer.accounts, STEP, me, name)
+                peer.entered = self.log.append(
+                    phase=STEP, round=peer.accounts, step=STEP, slot=slot, dir="local", params=peer.account.to_json()
+                )
+                peer.accounts += 1
+
+    def _gossip(self, peer: str) -> dict[str, object]:
+        """What the other peers cosigned of our log last, each with a proof to our newest head."""
+        found: dict[str, object] = {}
+        for name, keys in self._keys.items():
+            if name != peer and (head := self.log.last_cosigned_by(keys.witness)) is not None:
+                found[name] = {"note": head.note, "proof": _hex(self.log.consistency_proof(head.size))}
+        return found
 
     def countersign(self, peer: str, head: bytes) -> bytes:
         with self._measured(), _blame(peer, "checkpoint"):
-            note, proofs = _read_head(head)
-            key = self._peers[peer].identity
-            origin = open_checkpoint(note, key).head.origin
+            shown = _Shown.read(head)
+            signed = open_checkpoint(shown.note, self._keys[peer].identity)
+            origin = signed.head.origin
             if origin != f"{peer}/{self._run}":
                 raise BrokenPromise(f"shows the head of another log, {origin[:80]}", peer=peer, step="checkpoint")
-            return self._witness.cosign(note, proofs.get(str(self._witness.size(origin)), []), key).encode()
+            self._require_same_account(peer, shown, signed.head)
+            self._hear_others(peer, shown, signed.head, str(signed))
+            before = self._witness.size(origin)
+            line = self._witness.cosign_opened(signed, shown.proofs.get(str(before), []))
+            self._peers[peer].seen = before
+            return line.encode()
+
+    def _require_same_account(self, peer: str, shown: _Shown, head: Checkpoint) -> None:
+        """The peer's signed head must tell our conversation as we do."""
+        mine = self._peers[peer].account
+        if not shown.account:
+            if mine != Account(peer):
+                raise BrokenPromise("shows no account of our messages", peer=peer, step="checkpoint")
+            return
+        entry = Entry.from_bytes(shown.account.encode())
+        verify_inclusion(leaf_hash(shown.account.encode()), entry.seq, head.size, shown.path, head.root)
+        told = account_of(entry)
+        if told != mine.as_told_by_peer(self.log.party):
+            raise BrokenPromise(f"tells our messages otherwise: {told}; we have {mine}", peer=peer, step="checkpoint")
+
+    def _hear_others(self, peer: str, shown: _Shown, head: Checkpoint, note: str) -> None:
+        """Whether the peer shows the others the same log: what they cosigned must lead to what it shows us."""
+        for name, keys in self._others.items():
+            if name not in shown.gossip:
+                if self._peers[peer].seen:
+                    raise BrokenPromise(f"does not show what {name} cosigned of its log", peer=peer, step="checkpoint")
+                continue
+            said, proof = shown.gossip[name]
+            theirs = Note.parse(said)
+            at = Checkpoint.parse(theirs.text)
+            if at.origin != head.origin or not cosigners(theirs, [keys.witness]):
+                raise BrokenPromise(f"shows a head of its log that {name} did not cosign", peer=peer, step="checkpoint")
+            if at.size < self._peers[peer].seen:
+                raise BrokenPromise(f"shows an old head of its log for that of {name}", peer=peer, step="checkpoint")
+            try:
+                verify_consistency(at.size, head.size, at.root, head.root, proof)
+            except LedgerError as error:
+                raise NotConsistent(
+                    f"{head.origin}: shows {name} another log than us: {error}", first=said, second=note
+                ) from error
 
     def countersigned(self, peer: str, cosignature: bytes) -> None:
         with self._measured(), _blame(peer, "checkpoint"):
-            self.log.add_cosignatures(len(self.log), [cosignature.decode()], [self._peers[peer].witness])
+            self.log.add_cosignatures(len(self.log), [cosignature.decode()], [self._keys[peer].witness])
 
     def finish(self) -> None:
         """Make everything durable."""
@@ -154,16 +254,43 @@ class LedgerNotary:
     def _measured(self) -> Iterator[None]:
         start = time.thread_time()
         try:
-            with own_ledger():
-                yield
+            yield
+        except LedgerError as error:
+            raise _refusal(error) from error
         finally:
             self.cpu_seconds += time.thread_time() - start
 
 
-def _read_head(head: bytes) -> tuple[str, dict[str, list[bytes]]]:
-    body = json.loads(head)
-    proofs = {str(size): [bytes.fromhex(node) for node in nodes] for size, nodes in body["proofs"].items()}
-    return str(body["note"]), proofs
+@dataclass(frozen=True)
+class _Shown:
+    """A head as a peer shows it."""
+
+    note: str
+    proofs: Mapping[str, Sequence[bytes]]
+    account: str
+    path: Sequence[bytes]
+    gossip: Mapping[str, tuple[str, Sequence[bytes]]]
+
+    @classmethod
+    def read(cls, head: bytes) -> _Shown:
+        """Raises one of the errors that `_blame` takes for the peer's fault."""
+        body = json.loads(head)
+        account = body.get("account", {"entry": "", "proof": []})
+        return cls(
+            str(body["note"]),
+            {str(size): _unhex(nodes) for size, nodes in body["proofs"].items()},
+            str(account["entry"]),
+            _unhex(account["proof"]),
+            {str(name): (str(said["note"]), _unhex(said["proof"])) for name, said in body["gossip"].items()},
+        )
+
+
+def _hex(nodes: Sequence[bytes]) -> list[str]:
+    return [node.hex() for node in nodes]
+
+
+def _unhex(nodes: Sequence[str]) -> list[bytes]:
+    return [bytes.fromhex(node) for node in nodes]
 
 
 @contextmanager

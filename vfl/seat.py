@@ -189,9 +189,11 @@ class Seat:
         self._rng = protocol_randomness(seed)
         self._transcript = FileTranscript(self.folder / "transcript.bin")
         self._store = open_store(self.folder / "ledger.sqlite")
-        peers = {member.name: self.file.keys[member.name] for member in peers_of(self.file.agreement, name)}
+        keys, talking = self.file.keys, [member.name for member in peers_of(self.file.agreement, name)]
+        peers = {peer: keys[peer] for peer in talking}
+        others = {other: pair for other, pair in keys.items() if other not in (name, *talking)}
         identity, digest = identity_of(name, seed), self.file.agreement.digest
-        self.notary = LedgerNotary(self._store, identity, self.file.run, digest, peers, clock)
+        self.notary = LedgerNotary(self._store, identity, self.file.run, digest, peers, clock, others)
         self.desk = Desk(name, self._transcript, self.notary)
 
     def follow(self, progress: Progress) -> None:

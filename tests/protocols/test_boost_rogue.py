@@ -131,7 +131,8 @@ DEMANDS: dict[str, tuple[Script, str]] = {
     "a node before the first": (say(lambda c: NodeQuery(-1, 1, [root(c)])), "the sums of node 0 are asked for next"),
     "rows of the whole table": (say(lambda c: NodeQuery(0, 1, [bytes(9)])), "bits take"),
     "rows beyond the last": (say(lambda c: NodeQuery(0, 1, [b"\xff" * len(root(c))])), "padding bits are zero"),
-    "a block of a query": (say(lambda c: NodeQuery(0, 1, [root(c)]), lambda c: QueryBlock(0, b"?")), "QueryBlock"),
+    "a query with a block": (say(lambda c: NodeQuery(0, 1, [root(c)], b"?")), "a query brings its first block"),
+    "a block of a query": (say(lambda c: NodeQuery(0, 1, [root(c)]), lambda c: QueryBlock(1, b"?")), "QueryBlock"),
     "a block before its query": (say(lambda c: QueryBlock(0, b"?")), "QueryBlock"),
     "an unknown feature": (say(lambda c: split(c, feature=2)), "the split names one of our features"),
     "a feature below zero": (say(lambda c: split(c, feature=-1)), "the split names one of our features"),
@@ -187,12 +188,8 @@ def test_categories_that_cannot_be_chosen(name: str) -> None:
 HIDDEN: dict[str, tuple[Script, str]] = {
     "rows named": (say(lambda c: NodeQuery(0, 1, [root(c)])), "a hidden node names no rows"),
     "rows of a split named": (say(split), "a hidden node names no rows"),
-    "no block": (say(lambda c: NodeQuery(0, 1, []), split), "SplitsChosen"),
-    "an empty block": (say(lambda c: NodeQuery(0, 1, []), lambda c: QueryBlock(0, b"")), "the rows has 0 bytes"),
-    "the second block first": (
-        say(lambda c: NodeQuery(0, 1, []), lambda c: QueryBlock(1, b"")),
-        "block 0 of the query",
-    ),
+    "no block": (say(lambda c: NodeQuery(0, 1, [])), "a query brings its first block"),
+    "a short block": (say(lambda c: NodeQuery(0, 1, [], b"?")), "the rows has 1 bytes"),
     "a block before its query": (say(lambda c: QueryBlock(0, b"")), "QueryBlock"),
     "too many splits": (too_many_splits, "a hidden node names no rows"),
     "rows in blocks": (say(lambda c: TreeBlock(0, True, b"")), "TreeBlock"),
@@ -250,9 +247,21 @@ def test_a_third_block_is_refused() -> None:
         train(case, clear(True), bank=script)
 
 
+def query_changed(change: Callable[[QueryBlock], QueryBlock]) -> Callable[[Message], Message]:
+    """The same done to every block of a query, the first of which comes with the query itself."""
+
+    def changed(message: Message) -> Message:
+        if isinstance(message, NodeQuery):
+            block = change(QueryBlock(0, message.block)).rows
+            return NodeQuery(message.node, message.count, message.rows, block)
+        return change(message) if isinstance(message, QueryBlock) else message
+
+    return changed
+
+
 QUERIES: dict[str, tuple[Callable[[QueryBlock], QueryBlock], str]] = {
-    "not in order": (lambda b: QueryBlock(1 - b.index, b.rows), "block 0 of the query"),
-    "below zero": (lambda b: QueryBlock(b.index - 1, b.rows), "block 0 of the query"),
+    "not in order": (lambda b: QueryBlock(b.index + 1, b.rows), "block 1 of the query"),
+    "below zero": (lambda b: QueryBlock(b.index - 2, b.rows), "block 1 of the query"),
     "the first again": (lambda b: QueryBlock(0, b.rows), "block 1 of the query"),
     "too short": (lambda b: QueryBlock(b.index, b.rows[:-1]), "were due|are due"),
     "too long": (lambda b: QueryBlock(b.index, b.rows + b"?"), "were due|are due"),
@@ -278,12 +287,12 @@ def test_queries_that_do_not_hold_the_rows_are_refused(name: str, real: bool) ->
     case, scheme = MANY_ROWS if real else (credit(60, (1, 2)), clear(False))
     change, sentence = QUERIES[name]
     log: list[tuple[str, str]] = []
-    liar = bent(bank(case, scheme), "bank", lambda m: change(m) if isinstance(m, QueryBlock) else m, log)
+    liar = bent(bank(case, scheme), "bank", query_changed(change), log)
     honest = bent(partner(case, 1, scheme), "telecom", lambda message: message, log)
     with pytest.raises(BrokenPromise, match=sentence) as caught:
         train(case, scheme, bank=liar, telecom=honest)
     assert caught.value.peer == "bank"
-    assert caught.value.step.startswith("train/0/QueryBlock/bank>telecom/")
+    assert caught.value.step.startswith(("train/0/QueryBlock/bank>telecom/", "train/0/NodeQuery/bank>telecom/"))
     assert "NodeHistograms" not in [what for _, what in log], "nothing of a refused query is answered"
 
 

@@ -12,8 +12,9 @@
     g_i = p_i - y_i,  h_i = p_i (1 - p_i), as integers
     TreeBlock       [[g_i, h_i]], every row (paillier)  -->
     for the nodes whose sums are not their parent's less their sibling's, some at a time
-    NodeQuery       rows i of each (paillier)         -->
-    QueryBlock      [[g_i, h_i]], 0 outside (lattice) -->
+    NodeQuery       rows i of each (paillier), or
+                    [[g_i, h_i]], 0 outside (lattice) -->
+    QueryBlock      what does not fit into it         -->
                                                           [[G_fb, H_fb]] = sum of [[g_i, h_i]] over i with bin_f(i) = b
                                                       <-- NodeHistograms  [[G_fb, H_fb]] of each, sealed
     (party, f, b) = argmax gain(G, H) over all parties
@@ -50,6 +51,7 @@ Cost:    paillier, per tree: one encryption a row; per node: one addition a row 
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
+from itertools import chain, count
 from typing import Annotated
 
 import msgspec
@@ -130,12 +132,13 @@ class NodeQuery(Message, frozen=True):
     node: int  # running number in the tree of the first
     count: Annotated[int, Meta(ge=1, le=MAX_NODES)]
     rows: Annotated[list[bytes], Meta(max_length=MAX_NODES)]  # bits over the training rows; none where hidden
+    block: bytes = b""  # the first part of the encrypted rows; none where rows are named
 
 
 class QueryBlock(Message, frozen=True):
-    """A part of the encrypted rows of a query."""
+    """A further part of the encrypted rows of a query."""
 
-    index: int
+    index: int  # from 1
     rows: bytes
 
 
@@ -359,11 +362,10 @@ class _Grower:
         # No node has decoys: they count as zeros.
         asked = np.stack([self.shown.spread(rows)[self.shown.train] for rows in members])
         named = [pack_bits(rows) for rows in asked] if self.key.discloses_membership else []
-        for passive in self.passives:
-            await passive.send(NodeQuery(first, len(nodes), named))
         # One query for all: each block is encrypted once and sent to everybody.
-        for index, block in enumerate(self.key.query(asked, rng.child(f"query/{first}"))):
-            message = QueryBlock(index, block)
+        blocks = self.key.query(asked, rng.child(f"query/{first}"))
+        opening = NodeQuery(first, len(nodes), named, next(blocks, b""))
+        for message in chain([opening], map(QueryBlock, count(1), blocks)):
             for passive in self.passives:
                 await passive.send(message)
         sums = [[build(self.codes, self.mine.layout, self.g, self.h, np.flatnonzero(rows[train]))] for rows in members]
@@ -527,7 +529,11 @@ async def _sum(active: Channel, order: NodeQuery, rows: int, evaluator: Evaluato
         members = np.stack([unpack_bits(bits, rows) for bits in order.rows])
     else:
         require(not order.rows, "a hidden node names no rows")
-    for index in range(evaluator.open_query(members, order.count)):
+    blocks = evaluator.open_query(members, order.count)
+    require(bool(order.block) == (blocks > 0), "a query brings its first block, if it has any")
+    if blocks:
+        evaluator.absorb(order.block)
+    for index in range(1, blocks):
         block = await active.recv(QueryBlock)
         require(block.index == index, f"block {index} of the query")
         evaluator.absorb(block.rows)
