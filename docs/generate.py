@@ -166,6 +166,8 @@ ABOUT = {
     "privacy.min_intersection": "common customers at least; below, nothing is computed and no count is told",
     "privacy.merge_models": "whether the shares may be merged into one model, which shows everybody's thresholds, see "
     "[export](export.md)",
+    "privacy.receipts": "when a party signs what it said: once a `round`, or with every `message`, see "
+    "[verify](verify.md)",
     "psi.protocol": "how common customers are found",
     "psi.id_rule": "how identifiers are normalised; the same rule and version at every party",
     "psi.duplicates": "what to do with an identifier that comes twice: refuse the table, or keep its first row",

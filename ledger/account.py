@@ -12,6 +12,8 @@ needed for messages since the last checkpoint alone.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -64,14 +66,15 @@ class Account:
 
 def account_of(entry: Entry) -> Account | None:
     """The account that an entry holds; None for every other entry. Raises BadEntry for a malformed one."""
-    if entry.step != STEP or entry.dir != "local":
-        return None
-    match dict(entry.params):
+    return account_in(entry.params) if entry.step == STEP and entry.dir == "local" else None
+
+
+def account_in(params: Mapping[str, object]) -> Account:
+    """The account in the `params` of an entry; raises BadEntry."""
+    match params:
         case {"peer": str(peer), "said": int(said), "said_digest": str(a), "heard": int(heard), "heard_digest": str(b)}:
-            try:
+            with suppress(ValueError):
                 found = Account(peer, said, bytes.fromhex(a), heard, bytes.fromhex(b))
-            except ValueError:
-                found = None
-            if found is not None and found.to_json() == dict(entry.params):
-                return found
-    raise BadEntry(f"slot {entry.slot}: an account has the fields {', '.join(sorted(_FIELDS))}, all in their one form")
+                if found.to_json() == dict(params):
+                    return found
+    raise BadEntry(f"an account has the fields {', '.join(sorted(_FIELDS))}, all in their one form: {params!r:.200}")

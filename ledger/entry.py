@@ -8,8 +8,9 @@
 leaf      = SHA-256(0x00 || bytes)
 envelope  = Ed25519(entry key, "tallystick-envelope-v1" || 0x0A || canonical {run, slot, from, to, kind, digest, bytes})
 
-An entry is authentic because it lies under its log's signed head. `env` is what came with the message; it is checked
-where no account of the conversation (`ledger.account`) covers the message yet, and where somebody is accused.
+An entry is authentic because it lies under its log's signed head. `env` is the sender's envelope where it signs every
+message; where it signs at the end of a round, `env` is null and an account of the conversation (`ledger.account`)
+covers the message.
 """
 
 from __future__ import annotations
@@ -257,8 +258,8 @@ class Entry:
         if self.dir == "local":
             if self.peer is not None or self.env is not None:
                 raise BadEntry(f"slot {self.slot}: a local entry has neither peer nor envelope")
-        elif self.peer is None or self.payload is None or self.env is None:
-            raise BadEntry(f"slot {self.slot}: a {self.dir} entry needs peer, payload and envelope")
+        elif self.peer is None or self.payload is None:
+            raise BadEntry(f"slot {self.slot}: a {self.dir} entry needs peer and payload")
         elif self.peer == self.actor:
             raise BadEntry(f"slot {self.slot}: {self.actor} exchanges a message with itself; use a local entry")
 
@@ -270,16 +271,17 @@ class Entry:
         self.check()
         p, env = self.payload, self.env
         assert p is not None
-        assert env is not None
         if not _FIVE_WORDS.fullmatch(f"{self.phase} {self.step} {self.slot} {p.alg} {p.schema}"):
             raise BadEntry(f"slot {self.slot!a:.200}: a word of the wrong form in {self!r:.600}")
-        for pattern, text in ((_DIGEST, p.digest), (_HEX32, env.key), (_HEX64, env.sig)):
-            _match(pattern, text, f"a digest or signature of slot {self.slot}")
+        _match(_DIGEST, p.digest, "payload.digest")
+        signed = "null"
+        if env is not None:
+            signed = f'{{"key":"{_match(_HEX32, env.key, "env.key")}","sig":"{_match(_HEX64, env.sig, "env.sig")}"}}'
         _number(self.round, "round")
         _number(p.size, "payload.bytes")
         return (
             f'{{"actor":"{self.actor}","agreement":"{self.agreement}","commit":[],"dir":"{self.dir}",'
-            f'"env":{{"key":"{env.key}","sig":"{env.sig}"}},"job":"{self.job}","log":"{self.log}","mono":{self.mono},'
+            f'"env":{signed},"job":"{self.job}","log":"{self.log}","mono":{self.mono},'
             f'"params":{{}},"payload":{{"alg":"{p.alg}","bytes":{p.size},"digest":"{p.digest}","schema":"{p.schema}"}},'
             f'"peer":"{self.peer}","phase":"{self.phase}","prev":"{self.prev}","refs":[],"round":{self.round},'
             f'"seq":{self.seq},"slot":"{self.slot}","step":"{self.step}","ts":"{self.ts}","v":{self.v}}}'

@@ -29,11 +29,12 @@ from ledger.errors import (
     LedgerError,
     SlotTaken,
     StoreDamaged,
+    StoreError,
 )
 from ledger.keys import Certificate, Identity, SigningKey, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.note import SignatureLine
-from ledger.store import Head, Row, Store
+from ledger.store import Head, PeerAdvance, Row, Store
 
 
 class _Said(NamedTuple):
@@ -66,8 +67,11 @@ class Log:
         entry_key: SigningKey,
         certificate: Certificate,
         agreement: str,
+        sign_messages: bool = True,
     ) -> None:
         """Open or begin the log. `agreement` is the agreement's SHA-256 in hex.
+
+        `sign_messages`: every `send` gets an envelope; else the accounts of conversations are all that is signed.
 
         Raises StoreDamaged when what is stored does not fit its digests, BadKey when party, run or entry key are not
         those of the store or of the certificate.
@@ -78,6 +82,7 @@ class Log:
         self.agreement = agreement
         self.certificate = certificate
         self._store, self._identity, self._clock, self._key = store, identity, clock, entry_key
+        self._sign_messages = sign_messages
         self._tree = Tree()
         self._slots: dict[str, _Said] = {}
         self._pending: list[tuple[Entry, bytes]] = []
@@ -167,7 +172,7 @@ class Log:
             if (held := self._slots.get(slot)) is not None:
                 return self._again(slot, held, _Said(held.seq, dir, peer, payload, digest))
             seq = len(self._tree)
-            if dir == "send" and env is None and peer is not None and payload is not None:
+            if dir == "send" and self._sign_messages and env is None and peer is not None and payload is not None:
                 p = payload
                 env = sign_envelope(self._key, Envelope(self.run, slot, self.party, peer, p.schema, p.digest, p.size))
             entry = Entry(
@@ -198,19 +203,22 @@ class Log:
         with self._lock:
             self._write(None)
 
-    def checkpoint(self) -> str:
+    def checkpoint(self, peers: Sequence[PeerAdvance] = ()) -> str:
         """Commit, and return the signed note of the current head; the stored one when nothing was added since.
 
         What was added since the last checkpoint is read back and hashed again before the note is given out: a bit that
-        flipped on its way to the disk must not be vouched for. Raises StoreDamaged in that case.
+        flipped on its way to the disk must not be vouched for. Raises StoreDamaged in that case. `peers`: heads of
+        other logs about to be cosigned, kept in the same transaction; StoreError where one was overtaken.
         """
         with self._lock:
             size = len(self._tree)
             if self._heads and self._heads[-1].size == size:
+                if peers:
+                    self._write(None, peers)
                 return self._cosigned(self._heads[-1])
             head = Checkpoint(self.origin, size, self._tree.root())
             note = str(sign_checkpoint(head, self._identity.identity))
-            self._write(Head(size, head.root, note))
+            self._write(Head(size, head.root, note), peers)
             return note
 
     def add_cosignatures(self, size: int, lines: Sequence[str], keys: Sequence[VerifyingKey] = ()) -> None:
@@ -243,11 +251,15 @@ class Log:
         self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params)
         self.commit()
 
-    def _write(self, head: Head | None) -> None:
+    def _write(self, head: Head | None, peers: Sequence[PeerAdvance] = ()) -> None:
         rows = [Row(entry.seq, body, self._tree.leaf(entry.seq)) for entry, body in self._pending]
-        if not (rows or head or self._fresh):
+        if not (rows or head or self._fresh or peers):
             return
-        self._store.write(rows, head, self._fresh)
+        if not self._store.write(rows, head, self._fresh, peers):
+            raise StoreError(
+                f"{self.origin}: another head of {' or '.join(peer.origin for peer in peers)} was cosigned meanwhile",
+                remedy="Let only one process keep this log.",
+            )
         self._pending.clear()
         self._fresh = []
         if head is not None:

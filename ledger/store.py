@@ -48,9 +48,9 @@ class Store(Protocol):
         rows: Sequence[Row] = (),
         checkpoint: Head | None = None,
         cosignatures: Sequence[tuple[int, str]] = (),
-        peer: PeerAdvance | None = None,
+        peers: Sequence[PeerAdvance] = (),
     ) -> bool:
-        """Keep all of it durably or nothing, in one transaction; False, and nothing, where `peer` expects another head.
+        """Keep all of it durably or nothing, in one transaction; False, and nothing, where a peer's head is another.
 
         Rows must continue the log; at most one own checkpoint per size. A cosignature is the size of a checkpoint and
         a signature line; lines already there are left alone.
@@ -151,14 +151,14 @@ class SQLiteStore:
         rows: Sequence[Row] = (),
         checkpoint: Head | None = None,
         cosignatures: Sequence[tuple[int, str]] = (),
-        peer: PeerAdvance | None = None,
+        peers: Sequence[PeerAdvance] = (),
     ) -> bool:
-        """One transaction and fsync; `peer` is compared and set under its lock, as c2sp.org/tlog-witness asks."""
+        """One transaction and fsync; heads are compared and set under its lock, as c2sp.org/tlog-witness asks."""
         with self._lock, self._speaking("write to"):
             self._db.execute("BEGIN IMMEDIATE")
             try:
-                if kept := peer is None or self.peer_head(peer.origin) == peer.expected:
-                    self._insert(rows, checkpoint, cosignatures, peer)
+                if kept := all(self.peer_head(peer.origin) == peer.expected for peer in peers):
+                    self._insert(rows, checkpoint, cosignatures, peers)
                 self._db.execute("COMMIT" if kept else "ROLLBACK")
             except BaseException:
                 if self._db.in_transaction:
@@ -171,7 +171,7 @@ class SQLiteStore:
         rows: Sequence[Row],
         checkpoint: Head | None,
         cosignatures: Sequence[tuple[int, str]],
-        peer: PeerAdvance | None,
+        peers: Sequence[PeerAdvance],
     ) -> None:
         self._db.executemany("INSERT INTO entry VALUES (?, ?, ?)", rows)
         if checkpoint is not None:
@@ -179,12 +179,11 @@ class SQLiteStore:
         if cosignatures:
             query = "INSERT INTO cosignature (size, line) VALUES (?, ?) ON CONFLICT (size, line) DO NOTHING"
             self._db.executemany(query, cosignatures)
-        if peer is not None:
-            query = (
-                "INSERT INTO peer_head VALUES (?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE "
-                "SET size = excluded.size, root = excluded.root, note = excluded.note"
-            )
-            self._db.execute(query, (peer.origin, *peer.head))
+        query = (
+            "INSERT INTO peer_head VALUES (?, ?, ?, ?) ON CONFLICT (origin) DO UPDATE "
+            "SET size = excluded.size, root = excluded.root, note = excluded.note"
+        )
+        self._db.executemany(query, [(peer.origin, *peer.head) for peer in peers])
 
     def rows(self, start: int = 0) -> Iterator[Row]:
         """Entries from `start` on, read in slices so that a long log needs little memory."""
@@ -253,11 +252,11 @@ class MemoryStore:
         rows: Sequence[Row] = (),
         checkpoint: Head | None = None,
         cosignatures: Sequence[tuple[int, str]] = (),
-        peer: PeerAdvance | None = None,
+        peers: Sequence[PeerAdvance] = (),
     ) -> bool:
         """Check everything, then keep it."""
         with self._lock:
-            if peer is not None and self._heads.get(peer.origin) != peer.expected:
+            if any(self._heads.get(peer.origin) != peer.expected for peer in peers):
                 return False
             for offset, row in enumerate(rows):
                 if row.seq != len(self._rows) + offset:
@@ -272,8 +271,7 @@ class MemoryStore:
                 self._checkpoints[checkpoint.size] = checkpoint
             for size, line in cosignatures:
                 self._lines.setdefault(size, {})[line] = None
-            if peer is not None:
-                self._heads[peer.origin] = peer.head
+            self._heads.update({peer.origin: peer.head for peer in peers})
             return True
 
     def rows(self, start: int = 0) -> Iterator[Row]:

@@ -44,10 +44,17 @@ class Witness:
         party, _, run = signed.head.origin.partition("/")
         if party != log_key.name or not run:
             raise BadSignature(f"{log_key.name} signs heads of {log_key.name}/<run>, not of {signed.head.origin}")
-        return self.cosign_opened(signed, proof)
+        line, advance = self.prepare(signed, proof)
+        # The check and this write must be one step, or two requests could roll the head back (tlog-witness).
+        if not self._store.write(peers=[advance]):
+            raise StoreError(
+                f"{signed.head.origin}: another head was cosigned while {signed.head.size} was being checked",
+                remedy="Ask for the new size and send the head again with a proof from there.",
+            )
+        return line
 
-    def cosign_opened(self, signed: SignedCheckpoint, proof: Sequence[bytes]) -> str:
-        """The same for a head whose signature was checked already, by the key that may sign it."""
+    def prepare(self, signed: SignedCheckpoint, proof: Sequence[bytes]) -> tuple[str, PeerAdvance]:
+        """The cosignature of a head that was opened with the right key, and what must be durable before it leaves."""
         head = signed.head
         if len(proof) > MAX_PROOF_HASHES:
             raise BadProof(
@@ -56,15 +63,8 @@ class Witness:
         moment = self._clock.now()
         before = self._store.peer_head(head.origin)
         _check_continues(before, signed, proof)
-        line = cosign(head, self._signer, moment)
-        # The check above and this write must be one step, or two requests could roll the head back (tlog-witness).
         advance = PeerAdvance(head.origin, before, Head(head.size, head.root, str(signed)))
-        if not self._store.write(peer=advance):
-            raise StoreError(
-                f"{head.origin}: another head was cosigned while {head.size} was being checked",
-                remedy="Ask for the new size and send the head again with a proof from there.",
-            )
-        return str(line)
+        return str(cosign(head, self._signer, moment)), advance
 
 
 def _check_continues(before: Head | None, signed: SignedCheckpoint, proof: Sequence[bytes]) -> None:

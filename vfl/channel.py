@@ -90,18 +90,11 @@ class Notary(Protocol):
         ...
 
     def sending(self, step: Step, digest: bytes, size: int) -> bytes:
-        """Record a message about to leave; returns the signature that goes with it."""
+        """Record a message about to leave; returns the signature that goes with it, if each message has one."""
         ...
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
-        """Record the peer's message with its signature, which is checked when it matters: see `refused`."""
-        ...
-
-    def refused(self, peer: str) -> None:
-        """The latest message of `peer` is refused: check its signature. Raises ProtocolError if it is false.
-
-        For all messages together the peer signs its account at the next checkpoint.
-        """
+        """Check the peer's signature and record its message. Raises ProtocolError if the signature is false."""
         ...
 
     def head(self, peer: str) -> bytes:
@@ -111,12 +104,16 @@ class Notary(Protocol):
         """
         ...
 
-    def countersign(self, peer: str, head: bytes) -> bytes:
-        """Check the head of `peer` and cosign it. Raises ProtocolError where it contradicts what we know."""
+    def countersign(self, heads: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        """Check heads by peer and cosign them. Raises ProtocolError where one contradicts what we know."""
+        ...
+
+    def answer(self, peer: str, head: bytes) -> tuple[bytes, bytes]:
+        """The same for one head, together with our own head for that peer: (head, cosignature)."""
         ...
 
     def countersigned(self, peer: str, cosignature: bytes) -> None:
-        """Check and keep the cosignature of `peer` under our newest head."""
+        """Check and keep the cosignature of `peer` under the head that it was shown."""
         ...
 
 

@@ -56,6 +56,7 @@ from vfl.tuning_space import Space, read_space
 ROLES = ("active", "passive")
 MODELS = ("gbdt", "scorecard")
 PROTOCOLS = ("x25519", "kkrt", "auto")
+RECEIPTS = ("round", "message")
 LEAST_INTERSECTION = 20
 MAX_SET_SIZE = 2**28
 MAX_PARTIES = 32
@@ -96,7 +97,10 @@ _PARTY_KEYS = tuple(each.name for each in fields(PartyConfig) if each.name != "n
 
 @dataclass(frozen=True)
 class PrivacyConfig:
-    """How values are sealed, the populations below which nothing is computed, and whether shares may be merged."""
+    """How values are sealed, the populations below which nothing is computed, and whether shares may be merged.
+
+    receipts: whether parties sign what they say once a round, or with every message.
+    """
 
     scheme: str = "lattice"
     level: str = "hidden"
@@ -105,6 +109,7 @@ class PrivacyConfig:
     min_intersection: int = 200
     cell_noise: float = 0.0
     merge_models: bool = False
+    receipts: str = RECEIPTS[0]
 
 
 @dataclass(frozen=True)
@@ -345,6 +350,7 @@ def _privacy(table: TomlTable) -> PrivacyConfig:
         ),
         cell_noise=table.number("cell_noise", default.cell_noise, 0.0, MOST_NOISE),
         merge_models=table.flag("merge_models", default.merge_models),
+        receipts=table.choice("receipts", RECEIPTS, default=default.receipts),
     )
 
 

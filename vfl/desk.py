@@ -7,7 +7,7 @@ messages whole and sent messages by digest: sent ones are said again from data a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -63,8 +63,10 @@ class Traffic:
 class Desk:
     """A party's side of one run: its channels, transcript, notary, and where it stands."""
 
-    def __init__(self, me: str, transcript: Transcript, notary: Notary) -> None:
+    def __init__(self, me: str, transcript: Transcript, notary: Notary, *, leads: bool = True) -> None:
+        """`leads`: shows its heads first at a round boundary, as the active party does, rather than in answer."""
         self.me = me
+        self.leads = leads
         self.phase = "start"
         self.round = 0
         self.moves = 0  # frames taken in so far
@@ -74,6 +76,7 @@ class Desk:
         self.ahead: Idle = no_work  # see `Channel.meanwhile`
         self.transcript = transcript
         self.notary = notary
+        self.due: list[LiveChannel] = []  # peers that were shown our head and are to countersign it
         self._past: dict[str, list[Record]] = {}
         for record in transcript.records():
             self._past.setdefault(record.peer, []).append(record)
@@ -96,8 +99,25 @@ class Desk:
         """Do a little of what the roles have for the time that they wait. Whether some is left."""
         return self.ahead()
 
+    async def settle(self) -> None:
+        """End the round with all peers that were shown our head: theirs are countersigned at once, and ours by them.
+
+        Nothing is said before it is done; to wait for it only then lets several peers share one write to the ledger.
+        """
+        due, self.due = self.due, []
+        if due:
+            heads = {channel.peer: await channel.their_head() for channel in due}
+            lines = self.notary.countersign(heads)
+            for channel in due:
+                channel.show_cosignature(lines[channel.peer])
+            for channel in due:
+                await channel.take_cosignature()
+
     def run(self, role: Coroutine[int, None, R]) -> Coroutine[int, None, R]:
-        """`role`, in which a ProtocolError that names no peer becomes the fault of whoever was heard last."""
+        """`role` to its last countersignature.
+
+        A ProtocolError in it that names no peer becomes the fault of whoever was heard last.
+        """
         return _Blaming(role, self)
 
 
@@ -106,26 +126,31 @@ class _Blaming(Coroutine[int, None, R]):
 
     def __init__(self, role: Coroutine[int, None, R], desk: Desk) -> None:
         self._role, self._desk = role, desk
+        self._whole: Coroutine[int, None, R] = self._settled()
+
+    async def _settled(self) -> R:
+        result = await self._role
+        await self._desk.settle()
+        return result
 
     def send(self, value: None) -> int:
         try:
-            return self._role.send(value)
+            return self._whole.send(value)
         except ProtocolError as error:
             peer, step = self._desk.last_heard
             if not error.step and error.peer in ("", peer):
                 error.peer, error.step = peer, step
-            if error.peer == peer:
-                self._desk.notary.refused(peer)
             raise
 
     def throw(self, *reason: Any) -> int:
-        return self._role.throw(*reason)
+        return self._whole.throw(*reason)
 
     def close(self) -> None:
+        self._whole.close()
         self._role.close()
 
     def __await__(self) -> Generator[int, None, R]:
-        return self._role.__await__()
+        return self._whole.__await__()
 
 
 class LiveChannel:
@@ -142,13 +167,14 @@ class LiveChannel:
         self._past_sent = [record for record in past if record.sent]
         self._past_received = [record for record in past if not record.sent]
         self._peer_has: int | None = None  # how many of our messages the peer holds; None until it said so
-        link.push(msgspec.msgpack.encode(Opened(len(self._past_received), self._notary.credential())))
+        self._push(Opened(len(self._past_received), self._notary.credential()))
 
     def enter(self, phase: str, round: int = 0) -> None:
         self._phase, self._round = phase, round
         self._desk.enter(phase, round)
 
     async def send(self, message: Message) -> None:
+        await self._desk.settle()
         held = await self._held_by_peer()
         body = pack(message)
         digest = digest_of(body)
@@ -159,11 +185,12 @@ class LiveChannel:
             self._transcript.append(Record(True, self.peer, step.slot, digest))
         signature = self._notary.sending(step, digest, len(body))
         if self._sent >= held:
-            self._link.push(msgspec.msgpack.encode(Envelope(step.slot, signature, body)))
+            self._push(Envelope(step.slot, signature, body))
         self._sent += 1
         self._desk.count(self._phase).sent += len(body)
 
     async def recv(self, *kinds: type[M]) -> M:
+        await self._desk.settle()
         await self._held_by_peer()
         due = {self._step(kind): kind for kind in kinds}
         self._desk.last_heard = (self.peer, " or ".join(step.slot for step in due))
@@ -187,12 +214,33 @@ class LiveChannel:
 
     async def checkpoint(self) -> None:
         await self._held_by_peer()
+        if self in self._desk.due:
+            await self._desk.settle()
+        if self._desk.leads:
+            self._push(Head(self._notary.head(self.peer)))
+            self._desk.due.append(self)
+            return
+        head, line = self._notary.answer(self.peer, await self.their_head())
+        self._push(Head(head))
+        self.show_cosignature(line)
+        await self.take_cosignature()
+
+    async def their_head(self) -> bytes:
+        """The head that the peer shows at a round boundary."""
         self._desk.last_heard = (self.peer, f"{self._phase}/{self._round}/checkpoint")
-        self._link.push(msgspec.msgpack.encode(Head(self._notary.head(self.peer))))
-        head = await self._frame(Head)
-        self._link.push(msgspec.msgpack.encode(Cosignature(self._notary.countersign(self.peer, head.note))))
-        cosignature = await self._frame(Cosignature)
-        self._notary.countersigned(self.peer, cosignature.line)
+        return (await self._frame(Head)).note
+
+    def show_cosignature(self, line: bytes) -> None:
+        """Tell the peer that its head was countersigned."""
+        self._push(Cosignature(line))
+
+    async def take_cosignature(self) -> None:
+        """Wait for the peer's countersignature of our head, and keep it."""
+        self._desk.last_heard = (self.peer, f"{self._phase}/{self._round}/checkpoint")
+        self._notary.countersigned(self.peer, (await self._frame(Cosignature)).line)
+
+    def _push(self, frame: Frame) -> None:
+        self._link.push(msgspec.msgpack.encode(frame))
 
     def meanwhile(self, work: Idle) -> None:
         self._desk.ahead = work
@@ -255,13 +303,14 @@ class NoNotary:
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None: ...
 
-    def refused(self, peer: str) -> None: ...
-
     def head(self, peer: str) -> bytes:
         return b""
 
-    def countersign(self, peer: str, head: bytes) -> bytes:
-        return b""
+    def countersign(self, heads: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        return dict.fromkeys(heads, b"")
+
+    def answer(self, peer: str, head: bytes) -> tuple[bytes, bytes]:
+        return b"", b""
 
     def countersigned(self, peer: str, cosignature: bytes) -> None: ...
 

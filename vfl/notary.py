@@ -13,16 +13,17 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
-from ledger.account import STEP, Account, account_of
+from ledger.account import STEP, Account, account_in, account_of
 from ledger.canonical import decode, encode
 from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
 from ledger.entry import Entry, Env, Payload, slot_name, verify_envelope
+from ledger.entry import Envelope as Statement
 from ledger.errors import LedgerError, NotConsistent, SlotTaken, StoreError
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
 from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.note import Note
-from ledger.store import SQLiteStore, Store
+from ledger.store import PeerAdvance, SQLiteStore, Store
 from ledger.witness import Witness
 from vfl.channel import Step
 from vfl.clock import Clock
@@ -69,7 +70,6 @@ class _Peer:
     seen: int = 0  # size of its head that we cosigned at the checkpoint before the last
     entered: Entry | None = None  # our latest account entry
     accounts: int = 0
-    latest: Entry | None = None  # of its messages
 
 
 class LedgerNotary:
@@ -84,13 +84,18 @@ class LedgerNotary:
         peers: Mapping[str, PeerKeys],
         clock: Clock,
         others: Mapping[str, PeerKeys] | None = None,
+        *,
+        sign_messages: bool = True,
     ) -> None:
         """Open or begin the log of `identity` for `run`. `agreement`: its digest, hex.
 
         `peers`: those we talk to; `others`: parties of the run that our peers talk to and we do not.
+        `sign_messages`: whether every message carries a signature, which is checked before anything else is done with
+        it; else the account at each checkpoint is what is signed.
         """
         self.cpu_seconds = 0.0
         self._run, self._keys, self._others = run, peers, others or {}
+        self._sign_messages = sign_messages
         self._peers = {name: _Peer(Account(name)) for name in peers}
         with self._measured():
             now = clock.now()
@@ -98,6 +103,7 @@ class LedgerNotary:
             self.log = Log(
                 store, identity, identity.name, run, clock,
                 entry_key=identity.entry_key(run), certificate=certificate, agreement=agreement,
+                sign_messages=sign_messages,
             )  # fmt: skip
             self._witness = Witness(identity, store, clock)
 
@@ -123,25 +129,24 @@ class LedgerNotary:
             )  # fmt: skip
             peer = self._peers[step.receiver]
             peer.account = peer.account.with_message(entry.envelope())
-        assert entry.env is not None
-        return bytes.fromhex(entry.env.sig)
+        return b"" if entry.env is None else bytes.fromhex(entry.env.sig)
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
         with self._measured(), _blame(step.sender, step.slot):
             peer = self._peers[step.sender]
             if not peer.key:
                 raise BrokenPromise("speaks before it showed its credential", peer=step.sender, step=step.slot)
-            peer.latest = self.log.append(
+            statement = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
+            env = Env(peer.key.hex(), signature.hex()) if self._sign_messages else None
+            if env is not None:
+                verify_envelope(peer.key, statement, env)
+            elif signature:
+                raise BrokenPromise("signs a message, which was not agreed on", peer=step.sender, step=step.slot)
+            self.log.append(
                 phase=step.phase, round=step.round, step=step.kind, slot=step.slot, dir="recv", peer=step.sender,
-                payload=Payload("sha256", digest.hex(), size, step.kind), env=Env(peer.key.hex(), signature.hex()),
+                payload=Payload("sha256", digest.hex(), size, step.kind), env=env,
             )  # fmt: skip
-            peer.account = peer.account.with_message(peer.latest.envelope())
-
-    def refused(self, peer: str) -> None:
-        latest = self._peers[peer].latest if peer in self._peers else None
-        if latest is not None and latest.env is not None:
-            with self._measured(), _blame(peer, latest.slot):
-                verify_envelope(self._peers[peer].key, latest.envelope(), latest.env)
+            peer.account = peer.account.with_message(statement)
 
     def commit(self, phase: str, step: str, digests: Mapping[str, bytes]) -> None:
         """Put named salted digests on record, outside any message."""
@@ -161,17 +166,20 @@ class LedgerNotary:
 
     def head(self, peer: str) -> bytes:
         with self._measured():
-            self._enter_accounts()
-            entry, shown = self._peers[peer].entered, self._peers[peer].shown
-            note, size = self.log.checkpoint(), len(self.log)
-            # After a restart nobody knows which of the earlier heads the peer kept, so it gets a proof from each.
-            earlier = [head.size for head in self.log.checkpoints()] if shown is None else [shown]
-            proofs = {str(old): _hex(self.log.consistency_proof(old, size)) for old in {*earlier, size}}
-            self._peers[peer].shown = size
-            shows: dict[str, object] = {"note": note, "proofs": proofs, "gossip": self._gossip(peer)}
-            if entry is not None:
-                path = _hex(self.log.inclusion_proof(entry.seq, size))
-                shows["account"] = {"entry": entry.to_bytes().decode(), "proof": path}
+            return self._show(peer)
+
+    def _show(self, peer: str, cosigned: Sequence[PeerAdvance] = ()) -> bytes:
+        self._enter_accounts()
+        at = self._peers[peer]
+        note, size = self.log.checkpoint(cosigned), len(self.log)
+        # After a restart nobody knows which of the earlier heads the peer kept, so it gets a proof from each.
+        earlier = [head.size for head in self.log.checkpoints()] if at.shown is None else [at.shown]
+        proofs = {str(old): _hex(self.log.consistency_proof(old, size)) for old in {*earlier, size}}
+        at.shown = size
+        shows: dict[str, object] = {"note": note, "proofs": proofs, "gossip": self._gossip(peer)}
+        if at.entered is not None:
+            path = _hex(self.log.inclusion_proof(at.entered.seq, size))
+            shows["account"] = {"entry": at.entered.to_bytes().decode(), "proof": path}
         return json.dumps(shows).encode()
 
     def _enter_accounts(self) -> None:
@@ -193,8 +201,20 @@ class LedgerNotary:
                 found[name] = {"note": head.note, "proof": _hex(self.log.consistency_proof(head.size))}
         return found
 
-    def countersign(self, peer: str, head: bytes) -> bytes:
-        with self._measured(), _blame(peer, "checkpoint"):
+    def countersign(self, heads: Mapping[str, bytes]) -> Mapping[str, bytes]:
+        with self._measured():
+            found = {peer: self._cosign(peer, head) for peer, head in heads.items()}
+            self.log.checkpoint([advance for _, advance in found.values()])
+        return {peer: line.encode() for peer, (line, _) in found.items()}
+
+    def answer(self, peer: str, head: bytes) -> tuple[bytes, bytes]:
+        with self._measured():
+            line, advance = self._cosign(peer, head)
+            return self._show(peer, [advance]), line.encode()
+
+    def _cosign(self, peer: str, head: bytes) -> tuple[str, PeerAdvance]:
+        """Check a head; the cosignature, and what must be durable before it leaves."""
+        with _blame(peer, "checkpoint"):
             shown = _Shown.read(head)
             signed = open_checkpoint(shown.note, self._keys[peer].identity)
             origin = signed.head.origin
@@ -203,9 +223,9 @@ class LedgerNotary:
             self._require_same_account(peer, shown, signed.head)
             self._hear_others(peer, shown, signed.head, str(signed))
             before = self._witness.size(origin)
-            line = self._witness.cosign_opened(signed, shown.proofs.get(str(before), []))
+            found = self._witness.prepare(signed, shown.proofs.get(str(before), []))
             self._peers[peer].seen = before
-            return line.encode()
+            return found
 
     def _require_same_account(self, peer: str, shown: _Shown, head: Checkpoint) -> None:
         """The peer's signed head must tell our conversation as we do."""
@@ -214,9 +234,10 @@ class LedgerNotary:
             if mine != Account(peer):
                 raise BrokenPromise("shows no account of our messages", peer=peer, step="checkpoint")
             return
-        entry = Entry.from_bytes(shown.account.encode())
-        verify_inclusion(leaf_hash(shown.account.encode()), entry.seq, head.size, shown.path, head.root)
-        told = account_of(entry)
+        body = shown.account.encode()
+        entry = json.loads(body)
+        verify_inclusion(leaf_hash(body), int(entry["seq"]), head.size, shown.path, head.root)
+        told = account_in(entry["params"]) if entry["step"] == STEP else None
         if told != mine.as_told_by_peer(self.log.party):
             raise BrokenPromise(f"tells our messages otherwise: {told}; we have {mine}", peer=peer, step="checkpoint")
 
@@ -243,7 +264,10 @@ class LedgerNotary:
 
     def countersigned(self, peer: str, cosignature: bytes) -> None:
         with self._measured(), _blame(peer, "checkpoint"):
-            self.log.add_cosignatures(len(self.log), [cosignature.decode()], [self._keys[peer].witness])
+            size = self._peers[peer].shown
+            if size is None:
+                raise BrokenPromise("countersigns a head that it was not shown", peer=peer, step="checkpoint")
+            self.log.add_cosignatures(size, [cosignature.decode()], [self._keys[peer].witness])
 
     def finish(self) -> None:
         """Make everything durable."""

@@ -193,8 +193,18 @@ class Seat:
         peers = {peer: keys[peer] for peer in talking}
         others = {other: pair for other, pair in keys.items() if other not in (name, *talking)}
         identity, digest = identity_of(name, seed), self.file.agreement.digest
-        self.notary = LedgerNotary(self._store, identity, self.file.run, digest, peers, clock, others)
-        self.desk = Desk(name, self._transcript, self.notary)
+        self.notary = LedgerNotary(
+            self._store,
+            identity,
+            self.file.run,
+            digest,
+            peers,
+            clock,
+            others,
+            sign_messages=self.file.terms.sign_messages,
+        )
+        active = self.file.agreement.active.name == name
+        self.desk = Desk(name, self._transcript, self.notary, leads=active)
 
     def follow(self, progress: Progress) -> None:
         """Count time by phase, and tell `progress` where this party stands."""
@@ -215,6 +225,7 @@ class Seat:
         mine = read_own_holding(self.folder, self.file.agreement)
         kept = read_kept(self.folder, active=self.file.agreement.active.name == self.name, keep=True)
         outcome = await role(mine, self.file.terms, channels, self._rng, self._commit, kept)
+        await self.desk.settle()
         self.notary.finish()
         self._keep(mine, outcome)
         return outcome

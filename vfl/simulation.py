@@ -23,7 +23,7 @@ from vfl import continuing, starting
 from vfl.agreement import Agreement, Member, Scalar, require_same
 from vfl.channel import lockstep
 from vfl.clock import Clock, SystemClock
-from vfl.config import PartyConfig, Scenario
+from vfl.config import RECEIPTS, PartyConfig, Scenario
 from vfl.desk import memory_links
 from vfl.errors import AgreementError, UsageError
 from vfl.files import refusals
@@ -140,6 +140,8 @@ def agree(
     for clauses, option in ((psi, "decoys"), (privacy, "merge_models"), (privacy, "cell_noise")):
         if not clauses[option]:
             del clauses[option]  # an option that is off is no clause: agreements without it stay what they were
+    if privacy["receipts"] == RECEIPTS[0]:
+        del privacy["receipts"]
     at = scenario.holdout
     holdout: dict[str, Scalar] = (
         {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}

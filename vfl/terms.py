@@ -139,6 +139,11 @@ class Terms:
         return bool(self.agreement.holdout.get("fraction", 1.0))
 
     @property
+    def sign_messages(self) -> bool:
+        """Whether every message is signed, rather than all of a round together."""
+        return self.agreement.privacy.get("receipts") == "message"
+
+    @property
     def min_bin_population(self) -> int:
         """Training rows in a bin at least."""
         return int(self.agreement.privacy["min_bin_population"])

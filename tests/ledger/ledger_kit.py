@@ -15,7 +15,7 @@ from ledger.archive import pack
 from ledger.bundle import MANIFEST, SUMS, SUMS_NOTE, parse_bundle, sums, sums_text, write_bundle
 from ledger.canonical import decode, encode
 from ledger.checkpoint import Checkpoint, cosign, sign_checkpoint
-from ledger.entry import sign_entry, verify_envelope
+from ledger.entry import verify_envelope
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.note import sign_note
 
@@ -120,7 +120,7 @@ class World:
 
         There is a new checkpoint wherever a round ends.
         """
-        folder, who = f"logs/{party}", self.people[party]
+        folder = f"logs/{party}"
         entries = edit([Entry.from_bytes(body) for body in members[f"{folder}/entries.jsonl"].split(b"\n")[:-1]])
         bodies, previous, tree = [], ZERO_HASH, Tree()
         for seq, entry in enumerate(entries):
@@ -129,8 +129,6 @@ class World:
             tree.append(previous)
         ends = [seq for seq in range(2, len(entries)) if entries[seq].round != entries[seq - 1].round]
         members[f"{folder}/entries.jsonl"] = b"".join(body + b"\n" for body in bodies)
-        if sign:
-            members[f"{folder}/sigs.bin"] = b"".join(sign_entry(who.entry_key(RUN), body) for body in bodies)
         for name in [name for name in members if name.startswith(f"{folder}/checkpoints/")]:
             del members[name]
         for size in {*ends, len(tree)}:

@@ -30,13 +30,12 @@ from ledger import (
     sign_envelope,
     slot_name,
     verify_consistency,
-    verify_entry,
     verify_envelope,
     verify_inclusion,
     write_bundle,
 )
 from ledger.policy import Policy
-from ledger.store import Head, Row
+from ledger.store import Head, PeerAdvance, Row
 
 PEER_KEY = identity("telecom").entry_key(RUN)
 
@@ -81,13 +80,10 @@ def test_entries_are_chained_signed_and_provable(store):
     for before, row in pairwise(rows):
         entry = Entry.from_bytes(row.body)
         assert (entry.prev, entry.to_bytes(), entry.leaf()) == (before.leaf.hex(), row.body, row.leaf)
-        verify_entry(log.certificate.key, row.body, row.sig)
         verify_inclusion(row.leaf, row.seq, 7, log.inclusion_proof(row.seq), log.root())
         verify_consistency(row.seq, 7, log.root(row.seq), log.root(), log.consistency_proof(row.seq))
     assert log.slot_digest(place(2)["slot"]) == sha256(b"x").hexdigest()
     assert log.slot_digest("train/99/hist/bank>telecom/0") is None
-    assert 0 < log.cpu_seconds < 5
-    assert 0 < log.wall_seconds < 60
 
 
 def test_checkpoint_commits_and_is_reused(store):
@@ -381,27 +377,42 @@ def test_a_flip_between_disk_and_checkpoint_is_not_signed():
 
 
 def test_stores_agree(store):
-    rows = [Row(seq, b"%d" % seq, bytes(32), bytes(64)) for seq in range(2500)]
-    store.append(rows[:1200])
-    store.append(rows[1200:])
-    store.append([])
+    rows = [Row(seq, b"%d" % seq, bytes(32)) for seq in range(2500)]
+    assert store.write(rows[:1200])
+    assert store.write(rows[1200:])
+    assert store.write()
     assert list(store.rows()) == rows
     assert list(store.rows(2400)) == rows[2400:]
     assert store.row(7) == rows[7]
-    for wrong in (lambda: store.row(9999), lambda: store.append(rows[:1]), lambda: store.append([rows[0], rows[0]])):
+    wrong = [rows[:1], [rows[0], rows[0]]]
+    for call in (lambda: store.row(9999), *(lambda rows=rows: store.write(rows) for rows in wrong)):
         with pytest.raises(StoreError):
-            wrong()
+            call()
     head, later = Head(1, bytes(32), "note"), Head(2, bytes(32), "later")
-    store.put_checkpoint(head)
+    store.write(checkpoint=head, cosignatures=[(1, "x"), (1, "y"), (1, "x")])
+    assert (store.checkpoints(), store.cosignatures(1)) == ([head], ["x", "y"])
     with pytest.raises(StoreError):
-        store.put_checkpoint(Head(1, bytes(32), "other"))
+        store.write(checkpoint=Head(1, bytes(32), "other"))
     with pytest.raises(StoreError):
-        store.put_cosignatures(5, ["x"])
+        store.write(cosignatures=[(5, "x")])
     assert store.peer_head("a/b") is None
-    assert store.advance_peer_head("a/b", None, head)
-    assert not store.advance_peer_head("a/b", None, later)
-    assert store.advance_peer_head("a/b", head, later)
+    assert store.write(peers=[PeerAdvance("a/b", None, head)])
+    assert not store.write(peers=[PeerAdvance("a/b", None, later)])
+    assert store.write(peers=[PeerAdvance("a/b", head, later)])
     assert store.peer_head("a/b") == later
+
+
+def test_a_write_is_kept_whole_or_not_at_all(store):
+    row, head, other = Row(0, b"0", bytes(32)), Head(1, bytes(32), "note"), Head(2, bytes(32), "later")
+    store.write(peers=[PeerAdvance("a/b", None, head)])
+    assert not store.write([row], head, [(1, "x")], [PeerAdvance("c/d", None, head), PeerAdvance("a/b", None, other)])
+    with pytest.raises(StoreError):
+        store.write([row], head, [(1, "x"), (7, "y")], [PeerAdvance("c/d", None, head)])
+    assert (list(store.rows()), store.checkpoints(), store.cosignatures(1)) == ([], [], [])
+    assert store.peer_head("c/d") is None
+    assert store.write([row], head, [(1, "x")], [PeerAdvance("c/d", None, head), PeerAdvance("a/b", head, other)])
+    assert (list(store.rows()), store.checkpoints(), store.cosignatures(1)) == ([row], [head], ["x"])
+    assert (store.peer_head("c/d"), store.peer_head("a/b")) == (head, other)
 
 
 # -- witness --------------------------------------------------------------------------------------------------------
@@ -454,9 +465,9 @@ def test_a_witness_demands_the_first_tree_whole(store):
 
 def test_a_witness_that_lost_the_race_signs_nothing():
     class Racing(MemoryStore):
-        def advance_peer_head(self, origin, expected, head):
-            super().advance_peer_head(origin, expected, Head(99, bytes(32), "other"))
-            return super().advance_peer_head(origin, expected, head)
+        def write(self, peers):
+            super().write(peers=[peers[0]._replace(head=Head(99, bytes(32), "other"))])
+            return super().write(peers=peers)
 
     log = open_log("bank", MemoryStore())
     with pytest.raises(StoreError, match="another head"):

@@ -267,7 +267,7 @@ QUERIES: dict[str, tuple[Callable[[QueryBlock], QueryBlock], str]] = {
     "too long": (lambda b: QueryBlock(b.index, b.rows + b"?"), "were due|are due"),
     "a row less": (lambda b: QueryBlock(b.index, b.rows[:-28]), "were due|are due"),
     "a row more": (lambda b: QueryBlock(b.index, b.rows + bytes(28)), "were due|are due"),
-    "empty": (lambda b: QueryBlock(b.index, b""), "were due|are due"),
+    "empty": (lambda b: QueryBlock(b.index, b""), "were due|are due|brings its first block"),
     "last too short": (lambda b: QueryBlock(b.index, b.rows[: len(b.rows) - 28 * b.index]), "were due|are due"),
     # 108 bits in 14 bytes leave 4 bits that must be zero.
     "no canonical elements": (
