@@ -49,7 +49,10 @@ class RunAudit:
         if sender not in self._keys:
             self._unknown_key(log, seq, sender)
         elif not confirmed and not self._signed(entry):
-            log.fault(10, f"the envelope signature of {sender} in entry {seq} does not fit", seq)
+            stranger = entry.env is not None and entry.env.key not in self._keys[sender]
+            text = f"is by a key that {sender} did not certify" if stranger else f"of {sender} does not fit"
+            text = "is missing, and no account confirms the message" if entry.env is None else text
+            log.fault(10, f"the envelope signature in entry {seq} {text}", seq)
         else:
             self._statements[sender, entry.slot].setdefault(entry.envelope().message(), []).append((log, seq))
 

@@ -274,6 +274,7 @@ class Entry:
         if not _FIVE_WORDS.fullmatch(f"{self.phase} {self.step} {self.slot} {p.alg} {p.schema}"):
             raise BadEntry(f"slot {self.slot!a:.200}: a word of the wrong form in {self!r:.600}")
         _match(_DIGEST, p.digest, "payload.digest")
+        _direction(self.dir)
         signed = "null"
         if env is not None:
             signed = f'{{"key":"{_match(_HEX32, env.key, "env.key")}","sig":"{_match(_HEX64, env.sig, "env.sig")}"}}'

@@ -23,7 +23,6 @@ from ledger.errors import (
     BadEntry,
     BadKey,
     BadNote,
-    BadProof,
     BadSignature,
     BrokenChain,
     LedgerError,
@@ -216,21 +215,25 @@ class Log:
                 if peers:
                     self._write(None, peers)
                 return self._cosigned(self._heads[-1])
+            committed = size - len(self._pending)
+            self._read_back(self._heads[-1].size if self._heads else 0, committed)
             head = Checkpoint(self.origin, size, self._tree.root())
             note = str(sign_checkpoint(head, self._identity.identity))
             self._write(Head(size, head.root, note), peers)
+            self._read_back(committed, size)
+            self._heads.append(Head(size, head.root, note))
             return note
 
     def add_cosignatures(self, size: int, lines: Sequence[str], keys: Sequence[VerifyingKey] = ()) -> None:
         """Keep signature lines of witnesses for the checkpoint of `size`; durable with what is written next.
 
         With `keys`, each line must be a valid cosignature by one of them (BadSignature); else only the form is checked
-        (BadNote). Raises BadProof when there is no such checkpoint.
+        (BadNote). Raises StoreError when there is no such checkpoint.
         """
         with self._lock:
             parsed = [SignatureLine.parse(line) for line in lines]
             if all(head.size != size for head in reversed(self._heads)):
-                raise BadProof(f"{self.origin}: there is no checkpoint of size {size} to cosign")
+                raise StoreError(f"{self.origin}: there is no checkpoint of size {size} to cosign")
             for line in parsed if keys else ():
                 key = next((key for key in keys if line.by(key)), None)
                 if key is None:
@@ -262,13 +265,10 @@ class Log:
             )
         self._pending.clear()
         self._fresh = []
-        if head is not None:
-            self._read_back(self._heads[-1].size if self._heads else 0)
-            self._heads.append(head)
 
-    def _read_back(self, start: int) -> None:
-        rows = self._store.rows(start)
-        for seq in range(start, len(self._tree)):
+    def _read_back(self, start: int, end: int) -> None:
+        rows = self._store.rows(start) if start < end else iter(())
+        for seq in range(start, end):
             row = next(rows, None)
             if row is None or row.seq != seq or leaf_hash(row.body) != self._tree.leaf(seq):
                 raise StoreDamaged(f"{self.origin}: entry {seq} was read back differently from how it was kept")

@@ -33,7 +33,9 @@ def test_verify_as_a_program_names_the_fault(files):
     command = [sys.executable, "-m", "ledger", "verify", *files]
     run = subprocess.run(command, cwd=Path(ledger.__file__).parent.parent, capture_output=True, text=True, check=False)
     assert (run.returncode, run.stderr) == (1, "")
-    assert "bank seq 2, slot train/0/histogram/telecom>bank/0: the signature of entry 2 does not fit" in run.stdout
+    assert (
+        "bank seq 3, slot train/1/gradients/bank>telecom/0: entry 3 does not continue the entry before it" in run.stdout
+    )
 
 
 def test_incomplete_run(tmp_path, capsys):

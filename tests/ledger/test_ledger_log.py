@@ -156,7 +156,6 @@ def test_a_log_resumes(store):
     ("more", "error"),
     [
         ({"dir": "sideways"}, BadEntry),
-        ({"dir": "recv"}, BadEntry),
         ({"peer": None}, BadEntry),
         ({"peer": "bank"}, BadEntry),
         ({"peer": "a b"}, BadEntry),
@@ -199,7 +198,6 @@ def test_impossible_entries_leave_the_log_unchanged(more, error):
         {"log": "bank/run-8"},
         {"actor": "telecom"},
         {"job": "../x", "log": "bank/../x"},
-        {"env": None},
         {"env": {"key": "00", "sig": "00"}},
         {"payload": []},
         {"refs": {}},
@@ -268,6 +266,7 @@ def file(tmp_path):
         send(log, n)
     line = Witness(identity("telecom"), store, TickClock()).cosign(log.checkpoint(), [], log.key)
     log.add_cosignatures(5, [line])
+    log.commit()
     store.close()
     return path
 
@@ -282,7 +281,7 @@ def test_triggers_refuse_changes(file, table):
         with pytest.raises(sqlite3.IntegrityError, match=r"append-only|forgotten|shrink"):
             db.execute(statement)
     with pytest.raises(sqlite3.IntegrityError, match="continue"):
-        db.execute("INSERT INTO entry VALUES (9, x'00', x'00', x'00')")
+        db.execute("INSERT INTO entry VALUES (9, x'00', x'00')")
     db.close()
 
 

@@ -8,8 +8,8 @@ from functools import lru_cache
 import pytest
 from ledger_kit import AGREEMENT, RUN, START, World, found, identity, open_log, pretty, two_party_world
 
+import ledger.audit_run
 import ledger.keys
-import ledger.verify
 from ledger import (
     BadBundle,
     Code,
@@ -33,7 +33,7 @@ from ledger.bundle import MANIFEST, SUMS, SUMS_NOTE, sums_text
 from ledger.canonical import decode, encode
 from ledger.note import sign_note
 
-ENTRIES, SIGS = "logs/bank/entries.jsonl", "logs/bank/sigs.bin"
+ENTRIES = "logs/bank/entries.jsonl"
 SLOT = slot_name("train", 1, "gradients", "bank", "telecom")
 
 
@@ -79,7 +79,7 @@ def test_the_kit_can_forge_without_a_trace(world, members):
 def test_every_single_byte_counts(tmp_path, monkeypatch, flip):
     fast = lru_cache(maxsize=None)(ledger.keys.verify_signature)
     monkeypatch.setattr(ledger.keys, "verify_signature", fast)
-    monkeypatch.setattr(ledger.verify, "verify_signature", fast)
+    monkeypatch.setattr(ledger.audit_run, "verify_signature", fast)
     world = World()
     world.say("bank", "telecom", "gradients", b"g")
     world.end_round()
@@ -98,7 +98,7 @@ def test_every_single_byte_counts(tmp_path, monkeypatch, flip):
 def test_every_member_counts_even_when_all_parties_sign_the_damage(world, members, monkeypatch, step):
     fast = lru_cache(maxsize=None)(ledger.keys.verify_signature)
     monkeypatch.setattr(ledger.keys, "verify_signature", fast)
-    monkeypatch.setattr(ledger.verify, "verify_signature", fast)
+    monkeypatch.setattr(ledger.audit_run, "verify_signature", fast)
     for name in [name for name in members if name.startswith("logs/bank/") or name == MANIFEST]:
         for position in range(0, len(members[name]), step):
             wrong = bytearray(members[name])
@@ -301,9 +301,8 @@ def test_an_entry_of_another_run(world, members, change):
 
 
 def test_a_removed_entry_is_named(world, members):
-    body, sigs = lines(members), members[SIGS]
+    body = lines(members)
     members[ENTRIES] = b"".join(b + b"\n" for i, b in enumerate(body) if i != 3)
-    members[SIGS] = sigs[: 3 * 64] + sigs[4 * 64 :]
     world.recount(members)
     result = world.verify(members)
     assert result.code is Code.INVALID
@@ -318,25 +317,19 @@ def test_swapped_entries(world, members):
     assert found(result, Code.INVALID, party="bank", step=4, seq=2)
 
 
-# -- (5) signatures -------------------------------------------------------------------------------------------------
+# -- (5) certificate ------------------------------------------------------------------------------------------------
 
 
 def test_a_changed_entry_is_named(world, members):
     members[ENTRIES] = members[ENTRIES].replace(b'"bytes":2', b'"bytes":3')
     result = world.verify(members)
     assert result.code is Code.INVALID
-    text = found(result, Code.INVALID, party="bank", step=5, seq=3)[0]
-    assert text.startswith(f"bank seq 3, slot {SLOT}: the signature of entry 3 does not fit")
-
-
-def test_wrong_and_missing_entry_signatures(world, members):
-    sigs = members[SIGS]
-    members[SIGS] = sigs[:64] + bytes(64) + sigs[128:]
-    assert found(world.verify(members), Code.INVALID, party="bank", step=5, seq=1)
-    members[SIGS] = sigs[:-64]
-    result = world.verify(members)
-    assert found(result, Code.INVALID, party="bank", step=5, seq=4)
-    assert "sigs.bin has 256 bytes for 5 entries" in " ".join(found(result, Code.INVALID, party="bank", step=5))
+    (text,) = found(result, Code.INVALID, party="bank", step=4, seq=4)
+    assert "entry 4 does not continue the entry before it" in text
+    assert [text[:28] for text in found(result, Code.INVALID, party="bank", step=6)] == [
+        "bank: checkpoint 3 has root ",
+        "bank: checkpoint 5 has root ",
+    ]
 
 
 def certificate_of(who, run=RUN, first=START, days=1, signer=None):
@@ -362,7 +355,7 @@ def test_wrong_certificates(world, members, make, step, seq):
 
 
 def test_a_log_without_entries(world, members):
-    members[ENTRIES] = members[SIGS] = b""
+    members[ENTRIES] = b""
     world.recount(members)
     result = world.verify(members)
     assert "no readable entry 0" in found(result, Code.INVALID, party="bank", step=5)[0]
@@ -392,7 +385,6 @@ def test_false_checkpoints(world, members):
 
 def test_a_withheld_tail_is_incomplete(world, members):
     members[ENTRIES] = b"".join(b + b"\n" for b in lines(members)[:4])
-    members[SIGS] = members[SIGS][: 4 * 64]
     world.recount(members)
     result = world.verify(members)
     assert result.code is Code.INCOMPLETE
@@ -404,8 +396,8 @@ def test_a_forked_log_is_proven(world, members):
     result = world.verify(members)
     assert result.code is Code.MISBEHAVIOUR
     assert "tell two histories" in found(result, Code.MISBEHAVIOUR, party="bank", step=6, seq=2)[0]
-    members[SIGS] = members[SIGS][:64] + bytes(64) + members[SIGS][128:]
-    assert world.verify(members).code is Code.INVALID, "with a broken signature nothing is proven against the bank"
+    members[ENTRIES] = members[ENTRIES].replace(b'"bytes":2', b'"bytes":3')
+    assert world.verify(members).code is Code.INVALID, "with entries under no head nothing is proven against the bank"
 
 
 def test_a_missing_cosignature_is_against_the_policy(tmp_path):
@@ -518,6 +510,14 @@ def test_a_false_envelope(world, members):
     )
     result = world.verify(members)
     assert [(f.code, f.step, f.party, f.seq, f.slot) for f in result.findings] == [(1, 10, "telecom", 3, SLOT)]
+    assert "of bank does not fit" in result.findings[0].text
+
+
+def test_a_message_without_envelope_and_without_account(world, members):
+    world.forge(members, "telecom", lambda es: [*es[:3], replace(es[3], env=None), *es[4:]])
+    result = world.verify(members)
+    assert [(f.code, f.step, f.party, f.seq, f.slot) for f in result.findings] == [(1, 10, "telecom", 3, SLOT)]
+    assert "no account confirms the message" in result.findings[0].text
 
 
 def test_an_envelope_by_a_key_that_was_not_certified(world, members):
