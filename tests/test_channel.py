@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -223,8 +223,11 @@ class Forger(NoNotary):
     def head(self, peer: str) -> bytes:
         return b"head for " + peer.encode()
 
-    def countersign(self, peer: str, head: bytes) -> bytes:
-        return b"seen " + head
+    def countersign(self, heads: Mapping[str, bytes]) -> dict[str, bytes]:
+        return {peer: b"seen " + head for peer, head in heads.items()}
+
+    def answer(self, peer: str, head: bytes) -> tuple[bytes, bytes]:
+        return self.head(peer), self.countersign({peer: head})[peer]
 
     def countersigned(self, peer: str, cosignature: bytes) -> None:
         require(cosignature == b"seen head for " + peer.encode(), "our own head is countersigned")

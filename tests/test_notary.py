@@ -10,8 +10,9 @@ import pytest
 
 from ledger.keys import Identity
 from ledger.store import MemoryStore, SQLiteStore
+from ledger.witness import Witness
 from vfl.channel import Step
-from vfl.clock import FixedClock
+from vfl.clock import FixedClock, SystemClock
 from vfl.errors import BrokenPromise, ProtocolError, UsageError
 from vfl.notary import LedgerNotary, PeerKeys, open_store
 
@@ -19,12 +20,29 @@ AGREEMENT = "ab" * 32
 BANK, TELECOM, PAYROLL = (Identity(name, bytes([n]) * 32) for n, name in enumerate(("bank", "telecom", "payroll"), 1))
 
 
+def keys_of(*people: Identity) -> dict[str, PeerKeys]:
+    return {one.name: PeerKeys(one.identity.verifying, one.witness.verifying) for one in people}
+
+
 def notary(
-    who: Identity, *peers: Identity, run: str = "run-1", store: MemoryStore | SQLiteStore | None = None
+    who: Identity,
+    *peers: Identity,
+    run: str = "run-1",
+    store: MemoryStore | SQLiteStore | None = None,
+    others: tuple[Identity, ...] = (),
+    sign_messages: bool = True,
 ) -> LedgerNotary:
-    keys = {peer.name: PeerKeys(peer.identity.verifying, peer.witness.verifying) for peer in peers}
     clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
-    return LedgerNotary(store or MemoryStore(), who, run, AGREEMENT, keys, clock)
+    return LedgerNotary(
+        store or MemoryStore(),
+        who,
+        run,
+        AGREEMENT,
+        keys_of(*peers),
+        clock,
+        keys_of(*others),
+        sign_messages=sign_messages,
+    )
 
 
 @pytest.fixture
@@ -39,10 +57,26 @@ def step(number: int = 0, kind: str = "Hello") -> Step:
     return Step("handshake", 0, kind, "bank", "telecom", number)
 
 
-def exchange(bank: LedgerNotary, telecom: LedgerNotary, number: int = 0) -> None:
+def exchange(bank: LedgerNotary, telecom: LedgerNotary, number: int = 0) -> bytes:
     digest = bytes([number]) * 32
     signature = bank.sending(step(number), digest, 9)
     telecom.received(step(number), digest, 9, signature)
+    return signature
+
+
+def meet(leader: LedgerNotary, *answering: LedgerNotary) -> dict[str, bytes]:
+    """A round boundary: the leader shows its head to all, who answer with theirs. What it showed."""
+    me, heads = leader.log.party, {party.log.party: leader.head(party.log.party) for party in answering}
+    answers = {party.log.party: party.answer(me, heads[party.log.party]) for party in answering}
+    lines = leader.countersign({name: head for name, (head, _) in answers.items()})
+    for party in answering:
+        leader.countersigned(party.log.party, answers[party.log.party][1])
+        party.countersigned(me, lines[party.log.party])
+    return heads
+
+
+def cosign(witness: LedgerNotary, peer: str, head: bytes) -> bytes:
+    return witness.countersign({peer: head})[peer]
 
 
 def test_a_message_stands_in_both_logs_with_the_senders_signature(two: tuple[LedgerNotary, LedgerNotary]) -> None:
@@ -115,8 +149,7 @@ def test_heads_are_countersigned_in_turn(two: tuple[LedgerNotary, LedgerNotary])
     bank, telecom = two
     for number in range(3):
         exchange(bank, telecom, number)
-        for mine, theirs, name, me in ((bank, telecom, "telecom", "bank"), (telecom, bank, "bank", "telecom")):
-            mine.countersigned(name, theirs.countersign(me, mine.head(name)))
+        meet(bank, telecom)
     assert len(bank.log.checkpoints()) == len(telecom.log.checkpoints()) == 3
     for head in bank.log.checkpoints():
         assert "telecom/witness" in head.note
@@ -137,7 +170,7 @@ def test_heads_are_countersigned_in_turn(two: tuple[LedgerNotary, LedgerNotary])
 )
 def test_a_head_of_any_bytes_is_the_peers_fault(two: tuple[LedgerNotary, LedgerNotary], head: bytes) -> None:
     with pytest.raises(BrokenPromise) as caught:
-        two[1].countersign("bank", head)
+        cosign(two[1], "bank", head)
     assert (caught.value.peer, caught.value.step) == ("bank", "checkpoint")
 
 
@@ -145,17 +178,17 @@ def test_the_head_of_another_log_is_refused(two: tuple[LedgerNotary, LedgerNotar
     _, telecom = two
     other = notary(BANK, TELECOM, run="run-2")
     with pytest.raises(BrokenPromise, match="another log"):
-        telecom.countersign("bank", other.head("telecom"))
+        cosign(telecom, "bank", other.head("telecom"))
 
 
 def test_two_histories_are_not_both_countersigned(two: tuple[LedgerNotary, LedgerNotary]) -> None:
     bank, telecom = two
     exchange(bank, telecom)
-    telecom.countersign("bank", bank.head("telecom"))
+    cosign(telecom, "bank", bank.head("telecom"))
     forked = notary(BANK, TELECOM)
     forked.sending(step(), b"\7" * 32, 9)
     with pytest.raises(BrokenPromise) as caught:
-        telecom.countersign("bank", forked.head("telecom"))
+        cosign(telecom, "bank", forked.head("telecom"))
     assert caught.value.peer == "bank"
 
 
@@ -169,8 +202,9 @@ def test_a_cosignature_of_any_bytes_is_the_peers_fault(two: tuple[LedgerNotary, 
 
 
 def test_the_cosignature_of_somebody_else_is_refused() -> None:
-    bank, payroll = notary(BANK, TELECOM), notary(PAYROLL, BANK)
-    line = payroll.countersign("bank", bank.head("telecom"))
+    bank = notary(BANK, TELECOM)
+    note = json.loads(bank.head("telecom"))["note"]
+    line = Witness(PAYROLL, MemoryStore(), SystemClock()).cosign(note, [], BANK.identity.verifying).encode()
     with pytest.raises(BrokenPromise, match="none of the expected witnesses"):
         bank.countersigned("telecom", line)
 
@@ -180,16 +214,18 @@ def test_a_log_goes_on_after_a_restart_with_the_same_credential(tmp_path: Path) 
     first = notary(BANK, TELECOM, store=first_store)
     telecom = notary(TELECOM, BANK)
     telecom.introduce("bank", first.credential())
-    exchange(first, telecom)
-    line = telecom.countersign("bank", first.head("telecom"))
+    sent = exchange(first, telecom)
+    line = cosign(telecom, "bank", first.head("telecom"))
     credential, entries = first.credential(), len(first.log)
     store = open_store(tmp_path / "bank.sqlite")
     again = notary(BANK, TELECOM, store=store)
     assert again.credential() == credential
     assert len(again.log) == entries
+    assert again.sending(step(0), bytes(32), 9) == sent
+    again.head("telecom")
     again.countersigned("telecom", line)
     exchange(again, telecom, 1)
-    telecom.countersign("bank", again.head("telecom"))
+    cosign(telecom, "bank", again.head("telecom"))
     store.close()
     first_store.close()
 
@@ -219,3 +255,148 @@ def test_commitments_stand_in_the_log_as_digests() -> None:
     with pytest.raises(ProtocolError, match="did not commit to this") as caught:
         bank.commit("commit", "aligned", {"columns": bytes(32), "labels": b"\2" * 32})
     assert (caught.value.peer, caught.value.step) == ("bank", entry.slot)
+
+
+# -- accounts of conversations, and what others were shown -----------------------------------------------------------
+
+
+def unsigned() -> tuple[LedgerNotary, LedgerNotary]:
+    bank = notary(BANK, TELECOM, sign_messages=False)
+    telecom = notary(TELECOM, BANK, sign_messages=False)
+    bank.introduce("telecom", telecom.credential())
+    telecom.introduce("bank", bank.credential())
+    return bank, telecom
+
+
+def test_a_rounds_messages_are_signed_together() -> None:
+    bank, telecom = unsigned()
+    for number in range(3):
+        exchange(bank, telecom, number)
+    meet(bank, telecom)
+    assert all(entry.env is None for party in (bank, telecom) for entry in party.log.entries())
+    told = [entry.params for party in (bank, telecom) for entry in party.log.entries() if entry.step == "account"]
+    assert [(one["peer"], one["said"], one["heard"]) for one in told] == [("telecom", 3, 0), ("bank", 0, 3)]
+    assert told[0]["said_digest"] == told[1]["heard_digest"]
+    meet(bank, telecom)
+    assert len(bank.log) == len(telecom.log) == 6, "where nothing was said there is no further account"
+
+
+def test_a_signature_where_none_was_agreed_on_is_refused() -> None:
+    with pytest.raises(BrokenPromise, match="not agreed on"):
+        unsigned()[1].received(step(), bytes(32), 9, bytes(64))
+
+
+def test_a_message_before_the_credential_is_refused() -> None:
+    with pytest.raises(BrokenPromise, match="before it showed its credential"):
+        notary(TELECOM, BANK, sign_messages=False).received(step(), bytes(32), 9, b"")
+
+
+@pytest.mark.parametrize("lie", ["digest", "size", "kind", "one less", "one more", "order"])
+def test_whoever_tells_the_messages_otherwise_is_refused_at_the_checkpoint(lie: str) -> None:
+    bank, telecom = unsigned()
+    said = [(step(n), bytes([n]) * 32, 9) for n in range(3)]
+    heard = list(said)
+    match lie:
+        case "digest":
+            heard[1] = (step(1), b"\7" * 32, 9)
+        case "size":
+            heard[1] = (step(1), bytes([1]) * 32, 10)
+        case "kind":
+            heard[1] = (step(1, "Declare"), bytes([1]) * 32, 9)
+        case "one less":
+            heard.pop()
+        case "one more":
+            heard.append((step(3), bytes(32), 9))
+        case "order":
+            heard[1:] = heard[:0:-1]
+    for message in said:
+        bank.sending(*message)
+    for message in heard:
+        telecom.received(*message, b"")
+    with pytest.raises(BrokenPromise, match="tells our messages otherwise") as caught:
+        telecom.answer("bank", bank.head("telecom"))
+    assert (caught.value.peer, caught.value.step) == ("bank", "checkpoint")
+    assert not telecom.log.checkpoints()
+
+
+@pytest.mark.parametrize("change", ["none", "another entry", "another proof", "of another peer"])
+def test_an_account_that_the_head_does_not_cover_is_refused(change: str) -> None:
+    bank, telecom = unsigned()
+    exchange(bank, telecom)
+    shown = json.loads(bank.head("telecom"))
+    entry = json.loads(shown["account"]["entry"])
+    match change:
+        case "none":
+            del shown["account"]
+        case "another entry":
+            shown["account"]["entry"] = list(bank.log.entries())[1].to_bytes().decode()
+            shown["account"]["proof"] = [node.hex() for node in bank.log.inclusion_proof(1)]
+        case "another proof":
+            shown["account"]["entry"] = json.dumps(entry | {"ts": "2026-01-01T00:00:01.000000Z"})
+        case "of another peer":
+            shown["account"]["entry"] = json.dumps(entry | {"params": entry["params"] | {"peer": "payroll"}})
+    with pytest.raises(BrokenPromise) as caught:
+        telecom.answer("bank", json.dumps(shown).encode())
+    assert caught.value.peer == "bank"
+
+
+def three() -> tuple[LedgerNotary, LedgerNotary, LedgerNotary]:
+    bank = notary(BANK, TELECOM, PAYROLL)
+    telecom, payroll = notary(TELECOM, BANK, others=(PAYROLL,)), notary(PAYROLL, BANK, others=(TELECOM,))
+    for one in (telecom, payroll):
+        one.introduce("bank", bank.credential())
+        bank.introduce(one.log.party, one.credential())
+    return bank, telecom, payroll
+
+
+def test_each_peer_sees_what_the_others_cosigned() -> None:
+    bank, telecom, payroll = three()
+    for number in range(4):
+        exchange(bank, telecom, number)
+        meet(bank, telecom, payroll)
+    gossip = json.loads(bank.head("payroll"))["gossip"]
+    assert "telecom/witness" in gossip["telecom"]["note"]
+
+
+def test_a_log_split_between_two_peers_shows_in_the_next_round() -> None:
+    bank, telecom, payroll = three()
+    exchange(bank, telecom)
+    meet(bank, telecom, payroll)
+    other, _, _ = three()  # the bank keeps a second log, for the payroll
+    other.commit("commit", "aligned", {"columns": bytes(32)})
+    meet(bank, telecom)
+    shown = json.loads(bank.head("payroll"))
+    forked = json.loads(other.head("payroll"))
+    with pytest.raises(BrokenPromise, match=r"another log than us|does not continue|otherwise"):
+        payroll.answer("bank", json.dumps(forked | {"gossip": shown["gossip"]}).encode())
+
+
+@pytest.mark.parametrize("change", ["withheld", "old", "not cosigned", "of another log", "inconsistent"])
+def test_gossip_that_does_not_show_the_same_log_is_refused(change: str) -> None:
+    bank, telecom, payroll = three()
+    shown = []
+    for number in range(3):
+        exchange(bank, telecom, number)
+        shown.append(json.loads(meet(bank, telecom, payroll)["payroll"]))
+    latest = json.loads(bank.head("payroll"))
+    match change:
+        case "withheld":
+            latest["gossip"] = {}
+        case "old":
+            latest["gossip"] = shown[1]["gossip"]
+        case "not cosigned":
+            note = latest["gossip"]["telecom"]["note"]
+            latest["gossip"]["telecom"]["note"] = note[: note.index("— telecom")]
+        case "of another log":
+            latest["gossip"]["telecom"]["note"] = telecom.log.checkpoints()[-1].note
+        case "inconsistent":
+            latest["gossip"]["telecom"]["proof"] = [bytes(32).hex()]
+    with pytest.raises(BrokenPromise) as caught:
+        payroll.answer("bank", json.dumps(latest).encode())
+    assert (caught.value.peer, caught.value.step) == ("bank", "checkpoint")
+
+
+def test_a_countersignature_of_what_was_not_shown_is_refused() -> None:
+    bank, _ = unsigned()
+    with pytest.raises(BrokenPromise, match="not shown"):
+        bank.countersigned("telecom", b"")
