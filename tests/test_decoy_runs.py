@@ -23,7 +23,7 @@ from vfl.crypto.group import split
 from vfl.decoys import DECOY, Shown
 from vfl.errors import ProtocolError, UsageError
 from vfl.learn.rounds import Parts
-from vfl.protocols.boost import QueryBlock, TrainingRows
+from vfl.protocols.boost import NodeQuery, TrainingRows
 from vfl.protocols.confirm_rows import Probes
 from vfl.protocols.intersect import Positions
 from vfl.protocols.score import ScoreRows
@@ -164,7 +164,7 @@ def seen(told: Told, scene: World) -> np.ndarray:
     assert (train ^ validation ^ held).all()
     points = np.frombuffer(b"".join(split(probes.points)), np.uint8).reshape(count, 32).astype(float)
     queries = np.full((count, 4), np.nan)
-    flat = ring.from_wire(heard(told, QueryBlock)[0].rows[: 28 * int(train.sum())])
+    flat = ring.from_wire(heard(told, NodeQuery)[0].block[: 28 * int(train.sum())])
     assert flat is not None
     queries[train] = np.concatenate([words.reshape(-1, 2) for words in flat], axis=1).astype(float)
     known = [np.arange(count), place, rows, np.argsort(np.argsort(place)), train, validation, held]
