@@ -121,7 +121,7 @@ def test_json_is_one_object_on_stdout_and_progress_goes_to_stderr(capfd: Any, ow
     assert body["metrics"].keys() == {"federated", "bank_only", "pooled_lightgbm"}
     for found in body["metrics"].values():
         assert found.keys() == {"auc", "ks", "gini"}
-    assert body["ledger"].keys() >= {"entries", "checkpoints", "overhead_fraction"}
+    assert body["ledger"].keys() >= {"entries", "checkpoints", "overhead_fraction", "seconds", "share_of_run"}
     assert body["seconds"]["train"] > 0
     assert body["bytes"]["train"] > 0
     assert body["versions"]["tallystick"] == __version__
@@ -233,7 +233,7 @@ def a_summary(name: str = "my-bank") -> Summary:
             "intervals": {**{model: {"auc": [0.8312, 0.8825]} for model in MODELS}, "confidence": 0.95},
             "seconds": {"train": 1.14, "total": 1.14},
             "bytes": {"train": 1_070_000, "total": 1_070_000},
-            "ledger": {"entries": 203, "checkpoints": 34, "overhead_fraction": 0.086},
+            "ledger": {"entries": 203, "checkpoints": 34, "overhead_fraction": 0.086, "share_of_run": 0.031},
             "privacy": {"scheme": "paillier", "level": "disclosed", "key_bits": 2048, "min_bin_population": 20},
         }
     )

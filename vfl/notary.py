@@ -93,7 +93,7 @@ class LedgerNotary:
         `sign_messages`: whether every message carries a signature, which is checked before anything else is done with
         it; else the account at each checkpoint is what is signed.
         """
-        self.cpu_seconds = 0.0
+        self.cpu_seconds = self.wall_seconds = 0.0  # spent in here, waiting for the disk included in the latter
         self._run, self._keys, self._others = run, peers, others or {}
         self._sign_messages = sign_messages
         self._peers = {name: _Peer(Account(name)) for name in peers}
@@ -276,13 +276,14 @@ class LedgerNotary:
 
     @contextmanager
     def _measured(self) -> Iterator[None]:
-        start = time.thread_time()
+        cpu, wall = time.thread_time(), time.perf_counter()
         try:
             yield
         except LedgerError as error:
             raise _refusal(error) from error
         finally:
-            self.cpu_seconds += time.thread_time() - start
+            self.cpu_seconds += time.thread_time() - cpu
+            self.wall_seconds += time.perf_counter() - wall
 
 
 @dataclass(frozen=True)

@@ -40,8 +40,8 @@ def show_summary(summary: Summary, out: Path, console: Console) -> None:
     ledger, privacy = body["ledger"], body["privacy"]
     _say(
         console,
-        f"Ledger:  {ledger['entries']:,} signed entries, {ledger['checkpoints']} countersigned checkpoints, "
-        f"{ledger['overhead_fraction']:.1%} of CPU",
+        f"Ledger:  {ledger['entries']:,} entries under {ledger['checkpoints']} countersigned checkpoints, "
+        f"{ledger['share_of_run']:.1%} of the time",
         *_inference(body.get("attacks", {})),
         *_card(body),
         f"Privacy: level {privacy['level']}, scheme {_scheme(privacy)}, "

@@ -261,8 +261,13 @@ class Seat:
     def close(self, *, concurrent: bool = False) -> None:
         """Release the files; writes down how long everything took. `concurrent`: the parties ran at the same time."""
         self.watch.stop()
-        ledger = self.notary.cpu_seconds
-        times = {"wall": self.watch.wall, "cpu": self.watch.cpu, "ledger": ledger, "concurrent": concurrent}
+        times = {
+            "wall": self.watch.wall,
+            "cpu": self.watch.cpu,
+            "ledger": self.notary.cpu_seconds,
+            "ledger_wall": self.notary.wall_seconds,
+            "concurrent": concurrent,
+        }
         try:
             write_whole(self.folder / "times.json", times)
         finally:

@@ -83,6 +83,7 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     watch.stop()
     body["seconds"].update({phase: round(seconds, 3) for phase, seconds in watch.wall.items()})
     body["seconds"]["total"] = round(sum(body["seconds"].values()), 3)
+    body["ledger"]["share_of_run"] = round(body["ledger"]["seconds"] / max(body["seconds"]["total"], 1e-9), 5)
     write_whole(folder / "summary.json", body)
     return Summary(body)
 
@@ -191,6 +192,7 @@ def _summary(folder: Path, file: RunFile, metrics: Mapping[str, Any], intervals:
             "entries": sum(reports[name]["entries"] for name in names),
             "checkpoints": sum(reports[name]["checkpoints"] for name in names),
             "overhead_fraction": round(ledger / max(sum(cpu.values()), 1e-9), 5),
+            "seconds": round(_together([times[name]["ledger_wall"] for name in names], list(times.values())), 3),
         },
         "privacy": {**file.agreement.privacy, "learns": "docs/learns.md"},
         "versions": {"tallystick": __version__, "python": platform.python_version(), **_versions()},
@@ -207,7 +209,11 @@ def _fewer_decoys(wanted: int, shown: int) -> dict[str, str]:
 def _by_phase(times: list[Mapping[str, Any]]) -> dict[str, float]:
     """Seconds by phase: parties in lockstep take turns, so theirs add up; processes overlap, so the longest counts."""
     phases = {phase: [of["wall"].get(phase, 0.0) for of in times] for each in times for phase in each["wall"]}
-    return {phase: max(walls) if times[0]["concurrent"] else sum(walls) for phase, walls in phases.items()}
+    return {phase: _together(walls, times) for phase, walls in phases.items()}
+
+
+def _together(walls: Sequence[float], times: Sequence[Mapping[str, Any]]) -> float:
+    return max(walls) if times[0]["concurrent"] else sum(walls)
 
 
 def _bytes(reports: Mapping[str, Any], active: str) -> dict[str, int]:
