@@ -27,7 +27,8 @@ def format_time(moment: datetime) -> str:
     """Write `2026-01-31T23:59:59.000001Z`; raises BadEntry for a naive datetime."""
     if moment.tzinfo is None:
         raise BadEntry(f"the clock reads {moment.isoformat()} without a time zone; use aware UTC datetimes")
-    return moment.astimezone(UTC).isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
+    utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+    return utc.isoformat(timespec="microseconds").removesuffix("+00:00") + "Z"
 
 
 def parse_time(text: str) -> datetime:

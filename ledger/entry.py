@@ -32,6 +32,7 @@ ENVELOPE_LABEL = b"tallystick-envelope-v1\n"
 
 Direction: TypeAlias = Literal["send", "recv", "local"]
 
+_DIRECTIONS = get_args(Direction)
 _HEX32 = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEX64 = re.compile(r"[0-9a-f]{128}", re.ASCII)
 _DIGEST = re.compile(r"(?:[0-9a-f]{2}){16,64}", re.ASCII)
@@ -245,6 +246,10 @@ class Entry:
 
     def check(self) -> None:
         """Raise BadEntry unless the fields agree with each other: a message has peer, payload and envelope."""
+        parse_time(self.ts)
+        self._check_shape()
+
+    def _check_shape(self) -> None:
         try:
             check_party(self.actor)
             check_party(self.job, "run")
@@ -252,7 +257,6 @@ class Entry:
                 check_party(self.peer)
         except BadKey as error:
             raise BadEntry(str(error)) from None
-        parse_time(self.ts)
         if self.log != f"{self.actor}/{self.job}":
             raise BadEntry(f"slot {self.slot}: log {self.log} is not the log of {self.actor} for {self.job}")
         if self.dir == "local":
@@ -266,9 +270,10 @@ class Entry:
     def message_bytes(self) -> bytes:
         """The canonical bytes of a `send` or `recv` without refs, commitments and parameters; what `to_bytes` gives.
 
-        Written out for the log's busiest path: every field is checked, and none needs escapes. Raises BadEntry.
+        Written out for the log's busiest path: every field is checked but the log's own, and none needs escapes. Raises
+        BadEntry.
         """
-        self.check()
+        self._check_shape()
         p, env = self.payload, self.env
         assert p is not None
         if not _FIVE_WORDS.fullmatch(f"{self.phase} {self.step} {self.slot} {p.alg} {p.schema}"):
@@ -341,9 +346,9 @@ def _number(value: Json, what: str) -> int:
 
 
 def _direction(value: Json) -> Direction:
-    if value not in get_args(Direction):
+    if value not in _DIRECTIONS:
         raise BadEntry(f"dir must be send, recv or local, not {value!r:.60}")
-    return cast(Direction, value)
+    return cast("Direction", value)
 
 
 def _refs(value: Json) -> tuple[int | str, ...]:

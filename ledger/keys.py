@@ -15,6 +15,7 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import IntEnum
+from functools import lru_cache
 from hashlib import sha256
 from typing import NoReturn
 
@@ -84,6 +85,7 @@ def check_key_name(name: str) -> str:
     return name
 
 
+@lru_cache(maxsize=1024)  # a log asks for the same few names with every entry
 def check_party(name: str, what: str = "party") -> str:
     """Return `name` when it may name a party or a run (letters, digits, `._-`, at most 63); else raise BadKey."""
     if not _PARTY.fullmatch(name):

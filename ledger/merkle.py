@@ -43,14 +43,15 @@ class Tree:
         """Add one leaf hash; amortised two hashes. Raises BadProof for another length than 32 bytes."""
         if len(leaf) != HASH_BYTES:
             raise BadProof(f"a leaf hash has 32 bytes, this one has {len(leaf)}")
-        level, count = 0, len(self)
-        self._levels[0] += leaf
+        levels = self._levels
+        level, count = 0, len(levels[0]) // HASH_BYTES
+        levels[0] += leaf
         while count & 1:
-            leaf = node_hash(self._complete(level, count - 1), leaf)
+            leaf = sha256(b"\x01" + levels[level][-2 * HASH_BYTES :]).digest()
             level, count = level + 1, count >> 1
-            if level == len(self._levels):
-                self._levels.append(bytearray())
-            self._levels[level] += leaf
+            if level == len(levels):
+                levels.append(bytearray())
+            levels[level] += leaf
 
     def leaf(self, seq: int) -> bytes:
         """The leaf hash at position `seq`; raises BadProof outside the tree."""
