@@ -47,7 +47,7 @@ class Party:
             for name in self._peers
         }
         store = SQLiteStore(folder / f"{me}.sqlite")
-        notary = LedgerNotary(store, identities[me], RUN, "00" * 32, keys, SystemClock())
+        notary = LedgerNotary(store, identities[me], RUN, "00" * 32, keys, SystemClock(), sign_messages=False)
         self.me, self.rng = me, root.child(f"{me}/protocol")
         self.desk = Desk(me, FileTranscript(folder / f"{me}.bin"), notary)
         clocks = {"cpu": time.process_time, "wall": time.perf_counter, "ledger": lambda: notary.cpu_seconds}

@@ -22,6 +22,7 @@ class RunAudit:
     def __init__(self, logs: Mapping[str, LogAudit], policy: Policy, run: str) -> None:
         self._logs, self._policy, self._run = logs, policy, run
         self._keys: dict[str, set[str]] = defaultdict(set)
+        self._verified: dict[tuple[str, str, bytes], bool] = {}
         # (sender, slot) -> statement bytes -> the entries that record it.
         self._statements: dict[tuple[str, str], dict[bytes, list[tuple[LogAudit, int]]]] = defaultdict(dict)
         self.findings: list[Finding] = []
@@ -60,7 +61,11 @@ class RunAudit:
         envelope, env = entry.envelope(), entry.env
         if env is None or env.key not in self._keys[envelope.sender]:
             return False
-        return verify_signature(bytes.fromhex(env.key), bytes.fromhex(env.sig), envelope.message())
+        # The same envelope is recorded at both ends; to check its signature twice would be half of all work.
+        asked = (env.key, env.sig, envelope.message())
+        if asked not in self._verified:
+            self._verified[asked] = verify_signature(bytes.fromhex(env.key), bytes.fromhex(env.sig), asked[2])
+        return self._verified[asked]
 
     def _unknown_key(self, log: LogAudit, seq: int, sender: str) -> None:
         if self._policy.log_key(sender) is None:
