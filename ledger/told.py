@@ -12,6 +12,7 @@ Whoever has the party's identity key checks it alone; nothing is learned but the
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -22,8 +23,9 @@ from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry, Envelope
 from ledger.errors import BadProof, BadSignature
 from ledger.keys import VerifyingKey
-from ledger.merkle import HASH_BYTES, leaf_hash, verify_inclusion
+from ledger.merkle import leaf_hash, verify_inclusion
 
+_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS = {"account", "before", "head", "path", "statements"}
 
 
@@ -70,17 +72,14 @@ class Told:
     @classmethod
     def from_json(cls, value: Json) -> Told:
         """Read what `to_json` gives; raises BadProof or BadEntry. Proves nothing: call `verify`."""
-        match value:
-            case {"head": str(head), "account": str(account), "path": list(path), "before": str(before), **rest}:
-                statements = rest.pop("statements", None)
-                try:
-                    hashes = [bytes.fromhex(node) for node in (before, *path) if isinstance(node, str)]
-                except ValueError:
-                    hashes = []
-                sound = isinstance(statements, list) and not rest and len(hashes) == len(path) + 1
-                if sound and all(len(one) == HASH_BYTES for one in hashes):
-                    found = [Envelope.from_json(one) for one in statements or ()]
-                    return cls(head, account, hashes[1:], hashes[0], found)
+        if isinstance(value, dict) and value.keys() == _FIELDS:
+            head, account, path = value["head"], value["account"], value["path"]
+            statements, before = value["statements"], value["before"]
+            if isinstance(head, str) and isinstance(account, str) and isinstance(statements, list):
+                nodes = [before, *path] if isinstance(path, list) else []
+                hashes = [bytes.fromhex(node) for node in nodes if isinstance(node, str) and _HASH.fullmatch(node)]
+                if nodes and len(hashes) == len(nodes):
+                    return cls(head, account, hashes[1:], hashes[0], [Envelope.from_json(one) for one in statements])
         raise BadProof(f"a proof of a message has the fields {', '.join(sorted(_FIELDS))}")
 
 
