@@ -53,6 +53,14 @@ class Channel(Protocol):
         """A round boundary: both ends sign their ledger heads and countersign each other's before going on."""
         ...
 
+    def suspect(self, error: ProtocolError) -> None:
+        """The peer's latest message is false as `error` says: it ends the run as soon as it is the peer's word.
+
+        Where every message is signed that is at once: `error` is raised. Else it is raised at the next round boundary,
+        when the peer's account covers the message; until then the role goes on without it, and shows nothing.
+        """
+        ...
+
     def meanwhile(self, work: Idle) -> None:
         """What may be done from now on whenever this party waits; `no_work` ends it.
 

@@ -63,10 +63,16 @@ class Traffic:
 class Desk:
     """A party's side of one run: its channels, transcript, notary, and where it stands."""
 
-    def __init__(self, me: str, transcript: Transcript, notary: Notary, *, leads: bool = True) -> None:
-        """`leads`: shows its heads first at a round boundary, as the active party does, rather than in answer."""
+    def __init__(
+        self, me: str, transcript: Transcript, notary: Notary, *, leads: bool = True, at_once: bool = True
+    ) -> None:
+        """`leads`: shows its heads first at a round boundary, as the active party does, rather than in answer.
+
+        `at_once`: whether a false message ends the run when it is found, because it is signed by itself.
+        """
         self.me = me
-        self.leads = leads
+        self.leads, self.at_once = leads, at_once
+        self.suspicions: list[ProtocolError] = []  # what ends the run when this round is countersigned
         self.phase = "start"
         self.round = 0
         self.moves = 0  # frames taken in so far
@@ -112,6 +118,8 @@ class Desk:
                 channel.show_cosignature(lines[channel.peer])
             for channel in due:
                 await channel.take_cosignature()
+            if self.suspicions:
+                raise self.suspicions[0]
 
     def run(self, role: Coroutine[int, None, R]) -> Coroutine[int, None, R]:
         """`role` to its last countersignature.
@@ -241,6 +249,12 @@ class LiveChannel:
 
     def _push(self, frame: Frame) -> None:
         self._link.push(msgspec.msgpack.encode(frame))
+
+    def suspect(self, error: ProtocolError) -> None:
+        error.peer, error.step = self._desk.last_heard
+        if self._desk.at_once:
+            raise error
+        self._desk.suspicions.append(error)
 
     def meanwhile(self, work: Idle) -> None:
         self._desk.ahead = work

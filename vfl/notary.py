@@ -18,12 +18,13 @@ from ledger.canonical import decode, encode
 from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
 from ledger.entry import Entry, Env, Payload, slot_name, verify_envelope
 from ledger.entry import Envelope as Statement
-from ledger.errors import LedgerError, NotConsistent, SlotTaken, StoreError
+from ledger.errors import BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
 from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.note import Note
 from ledger.store import PeerAdvance, SQLiteStore, Store
+from ledger.told import Told, told_by
 from ledger.witness import Witness
 from vfl.channel import Step
 from vfl.clock import Clock
@@ -69,6 +70,7 @@ class _Peer:
     shown: int | None = None  # size of the head it saw last
     seen: int = 0  # size of its head that we cosigned at the checkpoint before the last
     entered: Entry | None = None  # our latest account entry
+    told: tuple[str, str, Sequence[bytes]] | None = None  # its latest head, account entry and inclusion path
     accounts: int = 0
 
 
@@ -225,6 +227,8 @@ class LedgerNotary:
             before = self._witness.size(origin)
             found = self._witness.prepare(signed, shown.proofs.get(str(before), []))
             self._peers[peer].seen = before
+            if shown.account:
+                self._peers[peer].told = (shown.note, shown.account, shown.path)
             return found
 
     def _require_same_account(self, peer: str, shown: _Shown, head: Checkpoint) -> None:
@@ -268,6 +272,14 @@ class LedgerNotary:
             if size is None:
                 raise BrokenPromise("countersigns a head that it was not shown", peer=peer, step="checkpoint")
             self.log.add_cosignatures(size, [cosignature.decode()], [self._keys[peer].witness])
+
+    def prove(self, peer: str, slot: str) -> Told:
+        """That `peer` said or heard the message at `slot`, by its latest account. Raises BadProof where it did not."""
+        told = self._peers[peer].told
+        if told is None:
+            raise BadProof(f"{peer} has shown no account")
+        self.log.commit()
+        return told_by(*told, self.log.entries(), slot)
 
     def finish(self) -> None:
         """Make everything durable."""

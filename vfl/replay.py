@@ -58,5 +58,9 @@ class ReplayChannel:
     async def checkpoint(self) -> None:
         """Heads are not part of a transcript."""
 
+    def suspect(self, error: ProtocolError) -> None:
+        """Nobody waits for the past to be signed."""
+        raise error
+
     def meanwhile(self, work: Idle) -> None:
         """The past does not keep anybody waiting."""

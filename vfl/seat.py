@@ -204,7 +204,7 @@ class Seat:
             sign_messages=self.file.terms.sign_messages,
         )
         active = self.file.agreement.active.name == name
-        self.desk = Desk(name, self._transcript, self.notary, leads=active)
+        self.desk = Desk(name, self._transcript, self.notary, leads=active, at_once=self.file.terms.sign_messages)
 
     def follow(self, progress: Progress) -> None:
         """Count time by phase, and tell `progress` where this party stands."""

@@ -70,6 +70,9 @@ class Bent:
     async def checkpoint(self) -> None:
         await self.channel.checkpoint()
 
+    def suspect(self, error: ProtocolError) -> None:
+        self.channel.suspect(error)
+
     def meanwhile(self, work: Callable[[], bool]) -> None:
         self.channel.meanwhile(work)
 
