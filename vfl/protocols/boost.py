@@ -271,6 +271,7 @@ class _Grower:
             self.records = list(booster.init.records)
             self.features = [[one.feature for one in self.records], *map(list, booster.init.passive_features)]
         self._asked = 0  # nodes of the tree whose sums were asked for
+        self._suspects: set[int] = set()  # owners whose sums are false: they split nothing until the run ends
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
         """One tree: split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
@@ -338,7 +339,9 @@ class _Grower:
         """Each party's best split of `leaf`."""
         agreed = self.booster.monotone
         leaf.found = [
-            search(
+            None
+            if owner in self._suspects
+            else search(
                 sums,
                 self.layouts[owner],
                 leaf.total,
@@ -377,7 +380,8 @@ class _Grower:
                 found = self._opened(passive, answer.sums, layout, nodes, len(sums[0]))
             except BrokenPromise as error:
                 passive.suspect(error)
-                found = np.zeros((len(nodes), sum(layout.n_bins), 2), np.int64)  # with these it splits nothing
+                self._suspects.add(len(sums[0]))
+                found = np.zeros((len(nodes), sum(layout.n_bins), 2), np.int64)
             for known, cells in zip(sums, found, strict=True):
                 known.append(cells)
         return sums
