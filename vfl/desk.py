@@ -171,6 +171,7 @@ class LiveChannel:
         self._transcript = desk.transcript
         self._notary = desk.notary
         self._phase, self._round = "start", 0
+        self._boundary = ""  # the latest round boundary
         self._sent = self._received = 0
         self._past_sent = [record for record in past if record.sent]
         self._past_received = [record for record in past if not record.sent]
@@ -224,6 +225,7 @@ class LiveChannel:
         await self._held_by_peer()
         if self in self._desk.due:
             await self._desk.settle()
+        self._boundary = f"{self._phase}/{self._round}/checkpoint"
         if self._desk.leads:
             self._push(Head(self._notary.head(self.peer)))
             self._desk.due.append(self)
@@ -235,7 +237,7 @@ class LiveChannel:
 
     async def their_head(self) -> bytes:
         """The head that the peer shows at a round boundary."""
-        self._desk.last_heard = (self.peer, f"{self._phase}/{self._round}/checkpoint")
+        self._desk.last_heard = (self.peer, self._boundary)
         return (await self._frame(Head)).note
 
     def show_cosignature(self, line: bytes) -> None:
@@ -244,7 +246,7 @@ class LiveChannel:
 
     async def take_cosignature(self) -> None:
         """Wait for the peer's countersignature of our head, and keep it."""
-        self._desk.last_heard = (self.peer, f"{self._phase}/{self._round}/checkpoint")
+        self._desk.last_heard = (self.peer, self._boundary)
         self._notary.countersigned(self.peer, (await self._frame(Cosignature)).line)
 
     def _push(self, frame: Frame) -> None:

@@ -23,7 +23,7 @@ from vfl.wire import Message, pack
 from .boosting import Case, bank, clear, credit, partner
 from .test_boost_hostile import added, bent, of_sums
 
-PEOPLE = {name: Identity(name, hashlib.sha256(name.encode()).digest()) for name in ("bank", "telecom", "payroll")}
+PEOPLE = {name: Identity(name, hashlib.sha256(name.encode()).digest()) for name in ("bank", "telecom", "retailer")}
 KEYS = {name: PeerKeys(who.identity.verifying, who.witness.verifying) for name, who in PEOPLE.items()}
 
 

@@ -339,15 +339,13 @@ class _Grower:
         """Each party's best split of `leaf`."""
         agreed = self.booster.monotone
         leaf.found = [
-            None
-            if owner in self._suspects
-            else search(
+            search(
                 sums,
                 self.layouts[owner],
                 leaf.total,
                 self.parameters,
                 self.booster.now.scale,
-                usable=leaf.usable[owner],
+                usable=leaf.usable[owner] & (owner not in self._suspects),
                 monotone=None if agreed is None else agreed[owner],
                 bounds=leaf.bounds,
             )
