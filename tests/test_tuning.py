@@ -132,9 +132,20 @@ def test_the_space_of_a_file(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_parameter_by_lightgbms_other_names(tmp_path: Path, capfd: Any) -> None:
+    """Both in the space and in the model: what is tried takes the place of what is given."""
+    toml = TWO.replace("num_iterations", "num_round") + "[tune]\neta = [0.2, 0.4]\nnum_trees = { low = 2, high = 3 }\n"
+    told = tallystick(capfd, "tune", scenario(tmp_path, toml), "--trials", 2, "--out", tmp_path / "t")
+    assert told.code == 0, told.err
+    table = pd.read_csv(tmp_path / "t" / "trials.csv")
+    assert list(table) == ["trial", "auc", "learning_rate", "num_iterations"]
+    assert load_scenario(tmp_path / "t" / "best.toml").model.learning_rate == table["learning_rate"][0]
+
+
 @pytest.mark.parametrize(
     ("space", "words"),
     [
+        ("eta = [0.1]\nlearning_rate = [0.2]", "[tune] learning_rate is given twice, as 'eta' and as 'learning_rate'"),
         ("num_leafs = [3]", "[tune] num_leafs: unknown parameter 'num_leafs'"),
         ("num_leaves = [1]", "[tune] num_leaves: parameter 'num_leaves' is 1"),
         ("num_leaves = { low = 2, high = 2 }", "[tune] num_leaves is"),
