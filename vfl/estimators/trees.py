@@ -78,8 +78,6 @@ class _Trees(Vertical):
 def _weights(given: Any, rows: int) -> Reals:
     try:
         values = np.asarray(given, dtype=np.float64)
-        if not values.any():
-            raise BadInput("sample_weight: all weights are zero", remedy="Some row must count.")
         return checked_weights(np.full(rows, float(values)) if values.ndim == 0 else values, rows)
     except UsageError as error:
         raise BadInput(f"sample_weight: {error}", remedy=error.remedy) from None
