@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import sys
 from importlib.util import find_spec
@@ -12,7 +10,7 @@ from typing import Any
 
 from vfl.console import say, screen, show, table
 from vfl.errors import UsageError
-from vfl.files import refusals, write_data
+from vfl.files import csv_bytes, refusals, write_data
 from vfl.interruption import interrupted
 from vfl.loading import loader
 from vfl.progress import shown, tell
@@ -67,18 +65,10 @@ def _search(load: Load, folder: Path, trials: int, metric: str) -> list[dict[str
         done = tuning.finished(study)
         rows = [{"trial": number, metric: one.value, **one.params} for number, one in enumerate(done, 1)]
         rows.sort(key=lambda row: -row[metric])
-        write_data(folder / TABLE, _csv(rows))
+        write_data(folder / TABLE, csv_bytes(rows[0], ([row[name] for name in rows[0]] for row in rows)))
         best = {key: value for key, value in rows[0].items() if key not in ("trial", metric)}
         write_data(folder / BEST, toml_of(tuning.with_parameters(scenario, best)).encode())
     return rows
-
-
-def _csv(rows: list[dict[str, Any]]) -> bytes:
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return text.getvalue().encode()
 
 
 def _show(rows: list[dict[str, Any]], metric: str, folder: Path) -> None:
