@@ -234,11 +234,6 @@ def _log_odds(rate: float) -> float:
     return math.log(rate / (1.0 - rate))
 
 
-def init_score(labels: npt.NDArray[np.int8], boost_from_average: bool = True) -> float:
-    """Raw score that labels int8[n] start from: their log-odds, or 0.0."""
-    return float(Binary().starts(labels, None)[0]) if boost_from_average else 0.0
-
-
 def sigmoid(score: Reals) -> Reals:
     """Probability of a raw score, float64[n] -> float64[n]."""
     with np.errstate(over="ignore"):
