@@ -38,12 +38,13 @@ from ledger.entry import sign_envelope
 from ledger.keys import Identity
 from vfl import cli, config, desk, errors, protocols, wire
 from vfl.channel import Record, Step, digest_of
-from vfl.commands import INTERRUPTED, loader
 from vfl.config import HoldoutConfig, PrivacyConfig, PsiConfig, scenario_from_mapping
 from vfl.errors import UsageError
+from vfl.interruption import INTERRUPTED
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.scorecard_parameters import ScorecardParameters
+from vfl.loading import loader
 from vfl.present import show_summary
 from vfl.protocols.boost import TreeClosed
 from vfl.summary import Summary

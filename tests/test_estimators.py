@@ -15,6 +15,7 @@ import pyarrow as pa
 import pytest
 from estimators_checks import ESTIMATORS, EXPECTED
 from sklearn.base import clone
+from sklearn.metrics import r2_score
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -101,6 +102,8 @@ def test_regression() -> None:
     model = VerticalGBDTRegressor(num_iterations=10, learning_rate=0.3, num_leaves=12, min_bin_population=1).fit(
         data, label="loss", id=IDS
     )
+    found, due = model.predict(data)[20:], data["bank"]["loss"].to_numpy()[20:]
+    assert model.score(data) == pytest.approx(r2_score(due, found))
     assert model.score(data) > 0.8
     assert np.isnan(model.predict(data)[:20]).all()
 
@@ -140,6 +143,25 @@ def test_one_table_in_a_search_and_a_pickle() -> None:
     shared = VerticalGBDTClassifier(num_iterations=2).fit(x, y, parties={"a": ["limit"], "b": ["income"]})
     assert shared.parties_ == ["a", "b"]
     assert shared.score(x, y) > 0.5
+
+
+def test_a_fit_in_the_other_way_leaves_nothing_of_the_one_before() -> None:
+    """Tables, then one table, then tables again: each fit predicts from what it was given, and refuses the other."""
+    data, one = tables(250), tables(250)["bank"].dropna()
+    x, y = one[["income", "limit"]], one["default"]
+    model = VerticalGBDTClassifier(**SMALL)
+    for _ in range(2):
+        model.fit(data, label="default", id=IDS)
+        assert model.n_features_in_ == 5
+        assert not hasattr(model, "feature_names_in_")
+        assert model.score(data) > 0.6
+        with pytest.raises(UsageError, match="was fitted on a table a party"):
+            model.predict_proba(x)
+        model.fit(x, y)
+        assert (model.n_features_in_, list(model.feature_names_in_)) == (2, ["income", "limit"])
+        assert model.score(x, y) > 0.5
+        with pytest.raises(UsageError, match="was fitted on one table"):
+            model.predict_proba(data)
 
 
 BAD: list[tuple[dict[str, Any], dict[str, Any], str]] = [

@@ -151,3 +151,17 @@ def test_bad_scenarios(tmp_path: Path, capfd: Any, old: str, new: str, words: st
     ended = tallystick(capfd, "run", scenario(tmp_path, toml.replace(old, new)), "--out", tmp_path / "run")
     assert ended.code == 2
     assert words in ended.err
+
+
+def test_rows_that_count_are_all_held_out(tmp_path: Path, capfd: Any) -> None:
+    """Nothing to learn from is said in words, and nothing is kept."""
+    found = tables("binary")
+    found["bank"]["held"] = (np.arange(len(found["bank"])) % 3 == 0).astype(int)
+    found["bank"]["exposure"] = found["bank"]["held"] * 1.0
+    toml = TWO.replace('label = "default"', 'label = "default"\nweight = "exposure"\nfeatures = ["income", "limit"]')
+    toml = toml[: toml.index("[holdout]")] + '[holdout]\ncolumn = "held"\n'
+    ended = tallystick(capfd, "run", scenario(tmp_path, toml, found), "--out", tmp_path / "run")
+    assert ended.code == 2, ended.err
+    assert "training rows are zero" in ended.err
+    assert "to do: Some row of every part must count" in ended.err
+    assert not (tmp_path / "run.partial").exists()

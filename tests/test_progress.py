@@ -15,7 +15,7 @@ import pytest
 from run_kit import TWO, command, scenario
 
 from vfl import progress
-from vfl.progress import PHASES, Lines, Plain, Silent, shown
+from vfl.progress import PHASES, Lines, Plain, Silent, shown, tell
 
 ORDER = ["prepare", "handshake", "psi", "align", "bins", "train", "score", "freeze", "compare", "audit"]
 
@@ -57,6 +57,11 @@ def test_a_reader_who_left_is_no_trouble_not_even_at_the_last_flush() -> None:
         plain.enter("train", 1, 2)
         plain.enter("score", 1, 2)
         out.write("half a line that Python still holds when it ends")
+    read, write = os.pipe()
+    os.close(read)
+    with os.fdopen(write, "w") as out:
+        tell(out, "trial 1\n")
+        tell(out, "trial 2\n")
 
 
 def test_without_a_terminal_there_are_plain_lines_on_stderr(capfd: Any) -> None:

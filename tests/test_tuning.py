@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import shlex
 import signal
 import subprocess
 import time
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -48,7 +51,7 @@ def test_a_search_and_its_best_run(tmp_path: Path, capfd: Any) -> None:
     assert best.model.learning_rate == table["learning_rate"][0]
     given = load_scenario(tmp_path / "scenario.toml")
     assert best.model.min_data_in_leaf == given.model.min_data_in_leaf
-    assert (best.privacy, best.psi, best.holdout) == (given.privacy, given.psi, given.holdout)
+    assert replace(best, model=given.model, source=given.source) == given
     assert tallystick(capfd, "run", out / "best.toml", "--out", tmp_path / "run").code == 0
 
 
@@ -100,6 +103,55 @@ def test_killed_and_resumed(tmp_path: Path, capfd: Any) -> None:
         assert any(parameters.items() <= trial.params.items() for trial in complete)
 
 
+def test_interrupted_and_gone_on_with_while_nobody_watches(tmp_path: Path) -> None:
+    """Ctrl-C says how to go on; that command line, pasted, ends well although nobody reads what it says."""
+    path, out = scenario(tmp_path, TOML), tmp_path / "tune"
+    heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
+    pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heeded}
+    with subprocess.Popen(command("tune", path, "--out", out, "--trials", 6, "--metric", "ks"), **pipes) as running:
+        while "trial 2 of 6" not in (line := running.stderr.readline()):
+            assert line, running.wait(30)
+        running.send_signal(signal.SIGINT)
+        told, said = running.communicate(timeout=30)
+    assert (running.returncode, told) == (130, "")
+    assert "Traceback" not in said
+    assert f"interrupted: what was reached is in {out}\n" in said
+    again = shlex.split(said.split("`")[1])
+    assert again == ["tallystick", "tune", str(path), "--out", str(out), "--trials", "6", "--metric", "ks", "--resume"]
+    with subprocess.Popen(command(*again[1:]), **pipes) as running:
+        running.stdout.close()
+        running.stderr.close()
+        assert running.wait(60) == 0
+    assert len(pd.read_csv(out / "trials.csv")) == 6
+
+
+def test_a_search_that_is_prepared_again_trains_and_judges_the_same_customers(tmp_path: Path) -> None:
+    """The order of an intersection is drawn anew. Decoys change nothing: one process has nobody to hide rows from."""
+    found = [
+        Search.prepare(load_scenario(scenario(tmp_path / name, toml)), "auc")
+        for name, toml in (("a", TOML), ("b", TOML), ("c", TOML.replace("[psi]", "[psi]\ndecoys = 0.2")))
+    ]
+    for again in found[1:]:
+        assert (again.holdings["bank"].holdout == found[0].holdings["bank"].holdout).all()
+        assert all((again.rows[party] == rows).all() for party, rows in found[0].rows.items())
+    tokens = [np.array(found[0].holdings[party].tokens)[rows] for party, rows in found[0].rows.items()]
+    assert (tokens[0] == tokens[1]).all()
+
+
+def test_another_search_is_not_gone_on_with(tmp_path: Path, capfd: Any) -> None:
+    path, out = scenario(tmp_path, TOML), tmp_path / "t"
+    assert tallystick(capfd, "tune", path, "--out", out, "--trials", 1).code == 0
+    for word, extra, change in (
+        ("metric", ("--metric", "ks"), ("", "")),
+        ("space", (), ("high = 6", "high = 7")),
+        ("scenario", (), ("max_bin = 16", "max_bin = 17")),
+    ):
+        path.write_text(TOML.replace(*change))
+        told = tallystick(capfd, "tune", path, "--out", out, "--trials", 2, "--resume", *extra)
+        assert told.code == 2
+        assert f"begun with another {word}" in told.err
+
+
 def test_a_scorecard_and_json(tmp_path: Path, capfd: Any) -> None:
     toml = TWO[: TWO.index("[model]")] + '[model]\nkind = "scorecard"\n' + TWO[TWO.index("[privacy]") :]
     told = tallystick(
@@ -132,9 +184,20 @@ def test_the_space_of_a_file(tmp_path: Path) -> None:
     }  # fmt: skip
 
 
+def test_a_parameter_by_lightgbms_other_names(tmp_path: Path, capfd: Any) -> None:
+    """Both in the space and in the model: what is tried takes the place of what is given."""
+    toml = TWO.replace("num_iterations", "num_round") + "[tune]\neta = [0.2, 0.4]\nnum_trees = { low = 2, high = 3 }\n"
+    told = tallystick(capfd, "tune", scenario(tmp_path, toml), "--trials", 2, "--out", tmp_path / "t")
+    assert told.code == 0, told.err
+    table = pd.read_csv(tmp_path / "t" / "trials.csv")
+    assert list(table) == ["trial", "auc", "learning_rate", "num_iterations"]
+    assert load_scenario(tmp_path / "t" / "best.toml").model.learning_rate == table["learning_rate"][0]
+
+
 @pytest.mark.parametrize(
     ("space", "words"),
     [
+        ("eta = [0.1]\nlearning_rate = [0.2]", "[tune] learning_rate is given twice, as 'eta' and as 'learning_rate'"),
         ("num_leafs = [3]", "[tune] num_leafs: unknown parameter 'num_leafs'"),
         ("num_leaves = [1]", "[tune] num_leaves: parameter 'num_leaves' is 1"),
         ("num_leaves = { low = 2, high = 2 }", "[tune] num_leaves is"),

@@ -17,10 +17,11 @@ from vfl.bits import unpack_bits
 from vfl.crypto.ring import ELEMENT_BYTES
 from vfl.crypto.scheme import BLOCK_ROWS
 from vfl.errors import UsageError
+from vfl.files import read_array
 from vfl.protocols.boost import NodeQuery, SplitsChosen, TrainingRows, TreeBlock
 from vfl.randomness import Randomness
 from vfl.seat import RunFile, read_own_holding
-from vfl.terms import BINARY, GBDT
+from vfl.terms import GBDT
 from vfl.transcripts import pick_received
 from vfl.wire import unpack
 
@@ -97,17 +98,13 @@ def _truth(folder: Path, file: RunFile) -> Labels:
     """
     if file.terms.kind != GBDT:
         raise UsageError("this run made a scorecard, which has no tree nodes", remedy="name a run of boosted trees")
-    if file.terms.objective != BINARY:
-        raise UsageError(
-            f"this run learned a {file.terms.objective}; labels are guessed of two classes",
-            remedy="name a run with labels 0 and 1",
-        )
+    file.terms.require_two_classes("labels are guessed", "name a run with labels 0 and 1")
     active = folder / file.agreement.active.name
     holding = read_own_holding(active, file.agreement)
     assert holding.labels is not None
-    parts, rows = _load(active / "parts.npy"), _load(active / "rows.npy")
-    places = _load(active / "places.npy") if file.terms.psi.decoys else np.arange(len(rows))
-    shown = len(_load(folder / file.agreement.passives[0].name / "rows.npy"))
+    parts, rows = read_array(active / "parts.npy"), read_array(active / "rows.npy")
+    places = read_array(active / "places.npy") if file.terms.psi.decoys else np.arange(len(rows))
+    shown = len(read_array(folder / file.agreement.passives[0].name / "rows.npy"))
     truth: Labels = np.full(shown, -1, np.int8)
     truth[places] = np.where(parts == 0, holding.labels[rows], -1)
     return truth
@@ -119,7 +116,7 @@ def _view(folder: Path, file: RunFile, party: str, truth: Labels) -> tuple[Passi
     if party not in names:
         raise UsageError(f"no passive party {party!r} in this run", remedy=f"name one of {', '.join(names)}")
     mine = read_own_holding(folder / party, file.agreement)
-    values = mine.values[_load(folder / party / "rows.npy")]
+    values = mine.values[read_array(folder / party / "rows.npy")]
     kinds = (kind.__name__ for kind in (TrainingRows, NodeQuery, SplitsChosen))
     received = pick_received(folder / party / "transcript.bin", kinds)
     view = passive_view(
@@ -127,11 +124,3 @@ def _view(folder: Path, file: RunFile, party: str, truth: Labels) -> tuple[Passi
     )
     labels = truth[view.train]
     return view.of(labels >= 0), labels[labels >= 0]
-
-
-def _load(path: Path) -> npt.NDArray[Any]:
-    try:
-        found: npt.NDArray[Any] = np.load(path)
-    except FileNotFoundError:
-        raise UsageError(f"there is no {path}", remedy="name the directory of a finished run") from None
-    return found

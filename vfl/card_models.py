@@ -6,8 +6,6 @@ intercept as well, how points are scaled, the verdict on every feature, and how 
 
 from __future__ import annotations
 
-import csv
-import io
 import json
 import math
 from collections.abc import Mapping, Sequence
@@ -17,6 +15,7 @@ import numpy as np
 
 from vfl.agreement import Agreement
 from vfl.errors import UsageError
+from vfl.files import csv_bytes
 from vfl.learn.logistic import Inference
 from vfl.learn.prebins import PreBins
 from vfl.learn.scorecard import Card, Scaling
@@ -75,11 +74,7 @@ def verdict_lines(owners: Sequence[str], verdicts: Sequence[Verdict]) -> list[di
 
 def verdict_table(lines: Sequence[Mapping[str, Any]]) -> bytes:
     """Lines of `verdict_lines` as CSV, a row for each feature of every party."""
-    text = io.StringIO()
-    writer = csv.DictWriter(text, list(lines[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({**line, "kept": "yes" if line["kept"] else "no"} for line in lines)
-    return text.getvalue().encode()
+    return csv_bytes(lines[0], ({**line, "kept": "yes" if line["kept"] else "no"}.values() for line in lines))
 
 
 def _finite(value: float | None) -> float | None:
@@ -89,19 +84,18 @@ def _finite(value: float | None) -> float | None:
 
 def card_table(card: Card, tests: Inference | None, base: tuple[float, int, Inference | None] | None = None) -> bytes:
     """The party's lines as CSV, a row for each attribute. `base`: at the active party intercept, points and tests."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["feature", "attribute", "woe", "points", "coefficient", "standard_error", "p_value"])
+    header = ["feature", "attribute", "woe", "points", "coefficient", "standard_error", "p_value"]
+    rows: list[list[object]] = []
     if base is not None:
         intercept, points, own = base
-        writer.writerow(["(base)", "", "", points, repr(intercept), *_tested(own, 0).values()])
+        rows.append(["(base)", "", "", points, repr(intercept), *_tested(own, 0).values()])
     found = {feature.name: number for number, feature in enumerate(card.features)}
     for line in card.attributes():
         number = found[line.feature]
         tested = _tested(tests, number).values()
         coefficient = repr(float(card.coefficients[number]))
-        writer.writerow([line.feature, line.attribute, f"{line.woe:.6f}", line.points, coefficient, *tested])
-    return text.getvalue().encode()
+        rows.append([line.feature, line.attribute, f"{line.woe:.6f}", line.points, coefficient, *tested])
+    return csv_bytes(header, rows)
 
 
 def read_card(share: bytes) -> Card:

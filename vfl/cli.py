@@ -113,10 +113,9 @@ def tune(
     What is looked through stands in the file under [tune]; without it, usual ranges. The best parameters are written
     as a scenario file.
     """
-    from vfl import commands, tune_commands
+    from vfl import tune_commands
 
-    name, load = commands.loader(scenario, None, model)
-    tune_commands.tune(name, load, out, trials, metric, resume, as_json)
+    tune_commands.tune(scenario, model, out, trials, metric, resume, as_json)
 
 
 @app.command()

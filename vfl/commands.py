@@ -4,30 +4,27 @@ from __future__ import annotations
 
 import hashlib
 import json
-import shlex
 import sys
 import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import NoReturn
 
 from rich.console import Console
 
-from scenarios import materialise, scenario_names
 from vfl import attacking, replaying
-from vfl.config import MODELS, load_scenario
+from vfl.console import screen
 from vfl.errors import UsageError
 from vfl.holding import Holding
+from vfl.interruption import interrupted
+from vfl.loading import loader
 from vfl.present import show_attacks, show_check, show_summary
-from vfl.progress import shown
+from vfl.progress import shown, tell
 from vfl.seat import RunFile
 from vfl.simulation import Load, Options, agree, partial_of, run_scenario
-from vfl.table import closest
 
 ATTACK_DRAWS = 8
 """How many times the draws of a summary's figures the attack commands make: noise below 0.003 in most runs."""
-INTERRUPTED = 130  # what shells report of a process that Ctrl-C ended
 
 
 def run(
@@ -58,52 +55,19 @@ def run(
         with shown() as progress:
             summary = run_scenario(load, Options(out, processes, resume, fixed, timeout, aligned, init_model), progress)
     except KeyboardInterrupt:
-        _interrupted(scenario, out, parties, model)
+        words = ["run", scenario, "--out", str(out)]
+        words += ["--parties", parties] if parties else []
+        words += ["--model", model] if model else []
+        interrupted(partial_of(out) if partial_of(out).exists() else None, words)
     if as_json:
         _write_json(summary.body, indent=2)
     else:
-        show_summary(summary, out, Console())
-
-
-def _interrupted(scenario: str, out: Path, parties: str | None, model: str | None) -> NoReturn:
-    """Say what is left of the run and how it can go on."""
-    if partial_of(out).exists():
-        again = ["tallystick", "run", scenario, "--out", str(out), *(["--parties", parties] if parties else [])]
-        again += ["--model", model] if model else []
-        sys.stderr.write(f"interrupted: what was reached is in {partial_of(out)}\n")
-        sys.stderr.write(f"  to do: go on with `{shlex.join([*again, '--resume'])}`, or remove the directory\n")
-    else:
-        sys.stderr.write("interrupted: nothing is kept\n")
-    sys.exit(INTERRUPTED)
+        show_summary(summary, out, screen())
 
 
 def _write_json(body: Mapping[str, object], indent: int | None = None) -> None:
     """One JSON object on stdout."""
-    sys.stdout.write(json.dumps(body, indent=indent) + "\n")
-    sys.stdout.flush()
-
-
-def loader(scenario: str, parties: list[str] | None, model: str | None = None) -> tuple[str, Load]:
-    """Name of the scenario of that name or file, and how to get it; a shipped one writes its tables into a folder.
-
-    `model`: the kind for a shipped scenario, by default that of MODELS that comes first.
-    """
-    if model is not None and model not in MODELS:
-        raise UsageError(f"--model is {model!r}", remedy=f"Name one of {', '.join(MODELS)}.")
-    if scenario in scenario_names():
-        kind = model or MODELS[0]
-        return scenario, lambda folder: load_scenario(materialise(scenario, folder, parties, kind))
-    if model is not None:
-        raise UsageError(
-            "--model is for shipped scenarios", remedy=f'Write kind = "{model}" under [model] of the file.'
-        )
-    if not scenario.lower().endswith(".toml"):
-        raise UsageError(
-            f"there is no scenario {scenario!r}", remedy=f"{closest(scenario, scenario_names())} Or name a .toml file."
-        )
-    found = load_scenario(scenario)
-    kept = found if parties is None else found.restrict(parties)
-    return found.name, lambda folder: kept
+    tell(sys.stdout, json.dumps(body, indent=indent) + "\n")
 
 
 def check(load: Load, as_json: bool) -> None:

@@ -6,6 +6,20 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
+from vfl.progress import nobody
+
+
+class _Screen(Console):
+    def on_broken_pipe(self) -> None:
+        """Without the exit code 1 of other consoles: what was to be shown is done."""
+        self.quiet = True
+        nobody(self.file)
+
+
+def screen() -> Console:
+    """stdout for the results of long work: that nobody reads them any more does not make it fail."""
+    return _Screen()
+
 
 def table(*columns: str) -> Table:
     """An empty table: the first column is words, the others are numbers."""

@@ -28,7 +28,6 @@ from vfl.learn.stability import band
 from vfl.randomness import Randomness
 from vfl.scores import MODELS, PARTS, Scores
 from vfl.seat import RunFile
-from vfl.terms import BINARY
 
 Reals = npt.NDArray[np.float64]
 
@@ -60,11 +59,9 @@ def evaluate(directory: Path, parameters: EvaluationParameters, cutoffs: Sequenc
     Raises UsageError if it is not the directory of a finished run, or as `judge` does.
     """
     file = RunFile.read(directory)
-    if file.terms.objective != BINARY:
-        raise UsageError(
-            f"this run learned a {file.terms.objective}; this evaluation is for scores of two classes",
-            remedy="Read its figures in summary.json, and predictions in scores.csv.",
-        )
+    file.terms.require_two_classes(
+        "this evaluation is for scores", "Read its figures in summary.json, and predictions in scores.csv."
+    )
     agreement = file.agreement
     run = {"scenario": agreement.scenario, "run": file.run, "active": agreement.active.name, "note": NOTE}
     return {**run, **judge(Scores.read(directory).only(MODELS), parameters, cutoffs)}

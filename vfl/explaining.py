@@ -11,24 +11,23 @@ import io
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from vfl.errors import UsageError
+from vfl.files import NO_RUN, csv_bytes, read_array, read_result
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.explain import Attribution, Importance, importance, shapley
 from vfl.learn.objective import sigmoid
 from vfl.models import read_ensemble, require_share
 from vfl.reasons import Column, Reason, columns_of, reasons
 from vfl.seat import RunFile
-from vfl.terms import BINARY, GBDT
+from vfl.terms import GBDT
 
 Flags = npt.NDArray[np.bool_]
 Reals = npt.NDArray[np.float64]
 _HELD_OUT = 2
-_REMEDY = "name the directory of a finished run"
 
 
 @dataclass(frozen=True, eq=False)
@@ -74,43 +73,42 @@ def explain(directory: Path) -> Explained:
             "this run made a scorecard, which is its own explanation",
             remedy="See all points with `tallystick explain DIR`, or in scorecard.csv of each party.",
         )
-    if file.terms.objective != BINARY:
-        raise UsageError(
-            f"this run learned a {file.terms.objective}; this explanation is for scores of two classes",
-            remedy="Where the agreement allows it, export the model and ask LightGBM for pred_contrib.",
-        )
+    file.terms.require_two_classes(
+        "this explanation is for scores",
+        "Where the agreement allows it, export the model and ask LightGBM for pred_contrib.",
+    )
     folder = directory / agreement.active.name
-    share = _bytes(folder / "share.json")
+    share = read_result(folder / "share.json")
     require_share(share, agreement, agreement.active.name)
     model = read_ensemble(share)
-    rows = _array(folder / "rows.npy")[_array(folder / "parts.npy") == _HELD_OUT]
+    rows = read_array(folder / "rows.npy")[read_array(folder / "parts.npy") == _HELD_OUT]
     decisions = _decisions(folder, model, len(rows))
     order = np.argsort(rows)
     widths = [len(member.features) for member in (agreement.active, *agreement.passives)]
     found = shapley(model, [answers[:, order] for answers in decisions], widths)
     ids, pd = _predictions(folder / "predictions.csv")
     if len(pd) != len(order) or not np.allclose(pd, sigmoid(model.predict_raw(decisions))[order], rtol=0, atol=1e-9):
-        raise UsageError(f"{folder / 'predictions.csv'} is not of the model in share.json", remedy=_REMEDY)
+        raise UsageError(f"{folder / 'predictions.csv'} is not of the model in share.json", remedy=NO_RUN)
     return Explained(ids, pd, found, columns_of(agreement), importance(model, found, widths))
 
 
 def reasons_table(explained: Explained, most: int) -> bytes:
     """CSV `id,pd,reason_1,...` of the hold-out; a customer with fewer reasons has empty cells."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["id", "pd", *(f"reason_{number}" for number in range(1, most + 1))])
-    for place, customer in enumerate(explained.ids):
-        words = [reason.words for reason in explained.reasons(place, most)]
-        writer.writerow([customer, repr(float(explained.pd[place])), *words, *[""] * (most - len(words))])
-    return text.getvalue().encode()
+    header = ["id", "pd", *(f"reason_{number}" for number in range(1, most + 1))]
+    return csv_bytes(header, (_reasons_row(explained, place, most) for place in range(len(explained.ids))))
+
+
+def _reasons_row(explained: Explained, place: int, most: int) -> list[str]:
+    words = [reason.words for reason in explained.reasons(place, most)]
+    return [explained.ids[place], repr(float(explained.pd[place])), *words, *[""] * (most - len(words))]
 
 
 def _decisions(folder: Path, model: Ensemble, rows: int) -> list[Flags]:
     """Each party's decisions, bool[n_records, rows], own first."""
-    bits = _array(folder / "decisions.npy")
+    bits = read_array(folder / "decisions.npy")
     counts = [len(model.records), *model.passive_records]
     if bits.dtype != np.uint8 or bits.shape != (sum(counts), (rows + 7) // 8):
-        raise UsageError(f"{folder / 'decisions.npy'} is not of the model in share.json", remedy=_REMEDY)
+        raise UsageError(f"{folder / 'decisions.npy'} is not of the model in share.json", remedy=NO_RUN)
     decided = np.unpackbits(bits, axis=1, count=rows).astype(np.bool_)
     return np.split(decided, np.cumsum(counts)[:-1])
 
@@ -118,22 +116,7 @@ def _decisions(folder: Path, model: Ensemble, rows: int) -> list[Flags]:
 def _predictions(path: Path) -> tuple[tuple[str, ...], Reals]:
     """Identifiers and probabilities, in the order of the file."""
     try:
-        lines = list(csv.DictReader(io.StringIO(_bytes(path).decode())))
+        lines = list(csv.DictReader(io.StringIO(read_result(path).decode())))
         return tuple(line["id"] for line in lines), np.array([float(line["pd"]) for line in lines])
     except (KeyError, TypeError, ValueError) as error:
         raise UsageError(f"{path} is damaged: {error!r}") from None
-
-
-def _bytes(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise UsageError(f"there is no {path.name} in {path.parent}", remedy=_REMEDY) from None
-
-
-def _array(path: Path) -> npt.NDArray[Any]:
-    try:
-        found: npt.NDArray[Any] = np.load(io.BytesIO(_bytes(path)))
-    except (ValueError, EOFError) as error:
-        raise UsageError(f"{path} is damaged: {error}") from None
-    return found

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vfl.card_models import read_card, read_share, require_card
-from vfl.errors import UsageError
+from vfl.files import read_result
 from vfl.seat import RunFile
 
 
@@ -17,7 +17,7 @@ def card_body(directory: Path, file: RunFile) -> dict[str, Any]:
     """The scorecard of the run in `directory`, JSON-ready. Raises UsageError where a share is missing or damaged."""
     agreement = file.agreement
     members = (agreement.active, *agreement.passives)
-    shares = {member.name: _share(directory / member.name) for member in members}
+    shares = {member.name: read_result(directory / member.name / "share.json") for member in members}
     for name, share in shares.items():
         require_card(share, agreement, name)
     head = read_share(shares[agreement.active.name])
@@ -45,10 +45,3 @@ def _lines(party: str, share: bytes) -> list[dict[str, Any]]:
         }
         for name, line in found.items()
     ]
-
-
-def _share(folder: Path) -> bytes:
-    try:
-        return (folder / "share.json").read_bytes()
-    except OSError:
-        raise UsageError(f"there is no share.json in {folder}", remedy="name the directory of a finished run") from None

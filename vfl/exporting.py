@@ -6,6 +6,7 @@ from pathlib import Path
 
 from vfl.card_models import require_card
 from vfl.errors import UsageError
+from vfl.files import read_result
 from vfl.merging import merged_text
 from vfl.models import require_share
 from vfl.seat import RunFile
@@ -21,7 +22,7 @@ def share(directory: Path, party: str | None) -> bytes:
     name = file.agreement.active.name if party is None else party
     if name not in file.keys:
         raise UsageError(f"no party {name!r} in this run", remedy=f"name one of {', '.join(file.keys)}")
-    found = _read(directory, name)
+    found = read_result(directory / name / "share.json")
     check = require_card if file.terms.kind == SCORECARD else require_share
     check(found, file.agreement, name)
     return found
@@ -35,14 +36,5 @@ def merged(directory: Path) -> bytes:
     file = RunFile.read(directory)
     if file.terms.kind == SCORECARD:
         raise UsageError("a scorecard is no LightGBM model", remedy="export the shares as json")
-    shares = {member.name: _read(directory, member.name) for member in file.agreement.members}
+    shares = {member.name: read_result(directory / member.name / "share.json") for member in file.agreement.members}
     return merged_text(file.agreement, file.terms.parameters, shares).encode()
-
-
-def _read(directory: Path, party: str) -> bytes:
-    try:
-        return (directory / party / "share.json").read_bytes()
-    except OSError:
-        raise UsageError(
-            f"there is no share.json in {directory / party}", remedy="name the directory of a finished run"
-        ) from None

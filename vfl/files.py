@@ -1,15 +1,23 @@
-"""Files that appear whole or not at all, and files that only their owner reads."""
+"""Files that appear whole or not at all, files that only their owner reads, and what a run has left."""
 
 from __future__ import annotations
 
+import csv
+import io
 import json
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
+
 from vfl.errors import UsageError
+
+NO_RUN = "name the directory of a finished run"
+"""What to do where a file of a run is missing or not of that run."""
 
 
 @contextmanager
@@ -55,3 +63,29 @@ def read_json(path: Path, what: str) -> dict[str, Any]:
     if not isinstance(body, dict):
         raise UsageError(f"{path} holds no JSON object")
     return body
+
+
+def read_result(path: Path) -> bytes:
+    """A file that every finished run has. Raises UsageError if it is not there."""
+    try:
+        return path.read_bytes()
+    except OSError:
+        raise UsageError(f"there is no {path.name} in {path.parent}", remedy=NO_RUN) from None
+
+
+def read_array(path: Path) -> npt.NDArray[Any]:
+    """The array in a file that every finished run has. Raises UsageError if it is not there or damaged."""
+    try:
+        found: npt.NDArray[Any] = np.load(io.BytesIO(read_result(path)))
+    except (ValueError, EOFError) as error:
+        raise UsageError(f"{path} is damaged: {error}", remedy=NO_RUN) from None
+    return found
+
+
+def csv_bytes(header: Iterable[str], rows: Iterable[Iterable[object]]) -> bytes:
+    """CSV as every file of a run has it: UTF-8, lines that end in a line feed."""
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    return text.getvalue().encode()

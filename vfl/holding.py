@@ -72,7 +72,8 @@ def read_holding(
         kept = _marked(table, str(mark), party) if mark else _drawn(table.rows, holdout)
     rows = customers.rows
     for name in party.categorical:
-        _check_categories(table, name, party)
+        if name in table.columns:  # that it is a feature is seen where all such keys are
+            check_categories(table.columns[name], f"{party.table.name}, column {shown(name)}")
     return Holding(
         name=party.name,
         tokens=tuple(customers.tokens),
@@ -88,14 +89,6 @@ def read_holding(
         categorical=party.categorical,
         weights=None if party.weight is None else _weights(table, party.weight, party)[rows],
     )
-
-
-def _check_categories(table: Table, name: str, party: PartyConfig) -> None:
-    try:
-        if name in table.columns:  # that it is a feature is seen where all such keys are
-            check_categories(table.columns[name])
-    except UsageError as error:
-        raise UsageError(f"{party.table.name}, column {shown(name)}: {error}", remedy=error.remedy) from None
 
 
 def _weights(table: Table, column: str, party: PartyConfig) -> Reals:

@@ -8,13 +8,13 @@ id,label,prediction      of a regression
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
 
+from vfl.files import csv_bytes
 from vfl.terms import ActiveOutcome
 
 Reals = npt.NDArray[np.float64]
@@ -24,8 +24,6 @@ FILE = "predictions.csv"
 def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
     """The file of a run. `ids`: of all customers, as the table writes them."""
     rows = outcome.rows[outcome.holdout]
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
     order = np.argsort(rows)
     labels = outcome.labels[outcome.holdout][order]
     real = labels.dtype.kind == "f"
@@ -34,9 +32,7 @@ def predictions(ids: Sequence[str], outcome: ActiveOutcome) -> bytes:
     found |= {name: [repr(p) for p in column.tolist()] for name, column in columns_of(called, outcome.pd[order])}
     if outcome.points is not None:
         found["points"] = [str(points) for points in outcome.points[order].tolist()]
-    writer.writerow(found)
-    writer.writerows(zip(*found.values(), strict=True))
-    return text.getvalue().encode()
+    return csv_bytes(found, zip(*found.values(), strict=True))
 
 
 def columns_of(name: str, predictions: Reals) -> list[tuple[str, Reals]]:

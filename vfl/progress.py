@@ -8,7 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Protocol, TextIO
+from typing import IO, Protocol, TextIO
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
@@ -43,6 +43,21 @@ class Progress(Protocol):
         ...
 
 
+def tell(out: TextIO, text: str) -> None:
+    """Write `text`; that nobody listens any more is no reason to stop."""
+    try:
+        out.write(text)
+        out.flush()
+    except BrokenPipeError:
+        nobody(out)
+
+
+def nobody(out: IO[str]) -> None:
+    """From now on `out` leads nowhere: else Python ends with 120, where its last flush fails."""
+    with open(os.devnull, "w") as nowhere:
+        os.dup2(nowhere.fileno(), out.fileno())
+
+
 class Silent:
     """Shows nothing."""
 
@@ -70,22 +85,15 @@ class Plain:
         self._shown = self._began = time.monotonic()
 
     def enter(self, phase: str, round: int, rounds: int = 1) -> None:
-        try:
-            self._tell(phase, round, rounds)
-        except BrokenPipeError:  # that nobody listens any more is no reason to stop the run
-            with open(os.devnull, "w") as nowhere:  # nor to end with 120, as Python does where its last flush fails
-                os.dup2(nowhere.fileno(), self._out.fileno())
-
-    def _tell(self, phase: str, round: int, rounds: int) -> None:
         now = time.monotonic()
         if phase != self._phase:
-            self._out.write(f"[{now - self._began:6.1f} s] {PHASES.get(phase, phase)}\n")
+            text = PHASES.get(phase, phase)
         elif now - self._shown > 5:
-            self._out.write(f"[{now - self._began:6.1f} s] round {round + 1} of {rounds}\n")
+            text = f"round {round + 1} of {rounds}"
         else:
             return
         self._phase, self._shown = phase, now
-        self._out.flush()
+        tell(self._out, f"[{now - self._began:6.1f} s] {text}\n")
 
 
 @contextmanager

@@ -10,6 +10,7 @@ from ledger.entry import Entry, slot_name
 from ledger.errors import LedgerError
 from vfl.channel import Record, lockstep
 from vfl.errors import ProtocolError, UsageError
+from vfl.files import NO_RUN
 from vfl.notary import open_store
 from vfl.predictions import predictions
 from vfl.replay import ReplayChannel
@@ -46,7 +47,7 @@ def replay(directory: Path, party: str) -> Replayed:
     folder = directory / party
     for name in ("transcript.bin", "ledger.sqlite", "share.json"):
         if not (folder / name).exists():
-            raise UsageError(f"there is no {name} in {folder}", remedy="name the directory of a finished run")
+            raise UsageError(f"there is no {name} in {folder}", remedy=NO_RUN)
     records = _records(folder, party)
     entries = _entries(folder, party)
     _require_in_ledger(entries, party, records)

@@ -10,7 +10,6 @@ by the one machine that holds all tables. A real bank cannot have the column `po
 from __future__ import annotations
 
 import csv
-import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -19,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from vfl.errors import UsageError
-from vfl.files import write_data
+from vfl.files import NO_RUN, csv_bytes, write_data
 from vfl.learn.columns import left_values
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.objective import Labels
@@ -61,14 +60,11 @@ class Scores:
 
     def write(self, folder: Path) -> None:
         """Into `folder`/scores.csv."""
-        text = io.StringIO()
-        writer = csv.writer(text, lineterminator="\n")
         named = {name: column for model, score in self.scores.items() for name, column in columns_of(model, score)}
-        writer.writerow(["id", "part", "label", *named])
         columns = [map(repr, column.tolist()) for column in named.values()]
         names = (PARTS[code] for code in self.part.tolist())
-        writer.writerows(zip(self.ids, names, self.labels.tolist(), *columns, strict=True))
-        write_data(folder / FILE, text.getvalue().encode())
+        rows = zip(self.ids, names, self.labels.tolist(), *columns, strict=True)
+        write_data(folder / FILE, csv_bytes(["id", "part", "label", *named], rows))
 
     @classmethod
     def read(cls, folder: Path) -> Scores:
@@ -86,7 +82,7 @@ class Scores:
                 raise ValueError("a score is no number")
             return cls([row["id"] for row in rows], part, labels, scores)
         except FileNotFoundError:
-            remedy = "name the directory of a finished run; runs made before version 0.1.0 have none: run again"
+            remedy = f"{NO_RUN}; runs made before version 0.1.0 have none: run again"
             raise UsageError(f"there is no {FILE} in {folder}", remedy=remedy) from None
         except (OSError, ValueError, KeyError, TypeError, OverflowError, csv.Error) as error:
             raise UsageError(f"{path} is damaged: {error!r}", remedy="run again under another --out") from None

@@ -36,6 +36,7 @@ from vfl.progress import Progress, Silent
 from vfl.seat import RunFile, Seat, identity_of, new_seat, peers_of, read_party, read_seed
 from vfl.summary import Summary, conclude
 from vfl.table import closest, shown
+from vfl.terms import INIT_MODEL
 
 Load = Callable[[Path], Scenario]
 PURPOSE = "joint credit default model"
@@ -239,7 +240,7 @@ def _require_same(partial: Path, recorded: Agreement, scenario: Scenario, seed: 
     remedy = "restore it, or start a new run under another --out"
     try:
         added = {clause: recorded.psi[clause] for clause in continuing.ADDED if clause in recorded.psi}
-        started = {clause: recorded.model[clause] for clause in ("init_model",) if clause in recorded.model}
+        started = {clause: recorded.model[clause] for clause in (INIT_MODEL,) if clause in recorded.model}
         again = agree(scenario, lambda holding: None, added, started)
         require_same(again.encode(), recorded.encode(), "the interrupted run")
     except AgreementError as error:

@@ -11,14 +11,15 @@ from pathlib import Path
 
 from vfl.agreement import Agreement, Scalar
 from vfl.errors import UsageError
+from vfl.files import read_result
 from vfl.models import read_ensemble, require_share
 from vfl.seat import INIT, RunFile
-from vfl.terms import GBDT
+from vfl.terms import GBDT, INIT_MODEL
 
 
 def added_clauses(directory: Path) -> dict[str, Scalar]:
     """What the agreement says about the model of a run that goes on from that of the run in `directory`."""
-    return {"init_model": RunFile.read(directory).run}
+    return {INIT_MODEL: RunFile.read(directory).run}
 
 
 def require_alike(directory: Path, agreement: Agreement) -> None:
@@ -38,8 +39,8 @@ def require_alike(directory: Path, agreement: Agreement) -> None:
                 remedy="keep it as it was, or train a new model",
             )
     for member in earlier.agreement.members:
-        require_share(_share(directory, member.name), earlier.agreement, member.name)
-    read_ensemble(_share(directory, earlier.agreement.active.name))
+        require_share(read_result(directory / member.name / "share.json"), earlier.agreement, member.name)
+    read_ensemble(read_result(directory / earlier.agreement.active.name / "share.json"))
 
 
 def hand_over(directory: Path, folder: Path, name: str) -> None:
@@ -47,12 +48,3 @@ def hand_over(directory: Path, folder: Path, name: str) -> None:
     target = folder / name / INIT
     target.parent.mkdir(exist_ok=True)
     shutil.copyfile(directory / name / "share.json", target)
-
-
-def _share(directory: Path, name: str) -> bytes:
-    try:
-        return (directory / name / "share.json").read_bytes()
-    except OSError:
-        raise UsageError(
-            f"there is no share.json in {directory / name}", remedy="name the directory of a finished run"
-        ) from None

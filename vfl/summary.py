@@ -34,7 +34,7 @@ from vfl.progress import Progress
 from vfl.scores import Scores, joint_scores
 from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
-from vfl.terms import BINARY, GBDT, SCORECARD
+from vfl.terms import BINARY, GBDT, INIT_MODEL, SCORECARD
 
 LIBRARIES = ("numpy", "pandas", "lightgbm", "phe", "gmpy2", "cryptography", "msgspec")
 _PUBLIC = ("scenario", "run", "model", "objective", "rows", "metrics", "intervals", "attacks", "privacy", "versions")
@@ -117,7 +117,7 @@ def _scores(folder: Path, file: RunFile) -> Scores:
         # The comparisons have as many rounds as the joint model, those of the model it goes on from among them.
         rounds = len(read_ensemble(shares[0]).trees) // file.terms.parameters.outputs
         parameters = file.terms.parameters
-        if "init_model" in agreement.model:
+        if INIT_MODEL in agreement.model:
             parameters = replace(parameters, num_iterations=max(rounds, 1))
 
         def alike(columns: Reals) -> Reals:

@@ -15,6 +15,7 @@ from vfl.crypto.scheme import HintStore, NoHints
 from vfl.crypto.schemes import SchemeTerms
 from vfl.crypto.weighted import ShareTerms
 from vfl.decoys import Shown
+from vfl.errors import UsageError
 from vfl.features import FeatureTerms
 from vfl.holding import Holding
 from vfl.learn.monotone import Directions, directions
@@ -30,6 +31,7 @@ Int64s = npt.NDArray[np.int64]
 Commit = Callable[[str, Mapping[str, bytes]], None]
 """Puts named digests on the party's own record, outside any message."""
 GBDT, SCORECARD = "gbdt", "scorecard"
+INIT_MODEL = "init_model"  # clause about the model: the run that it goes on from
 BINARY = "binary"  # the objective that reports of credit risk are made for
 
 
@@ -50,6 +52,11 @@ class Terms:
         """What is learned: of a scorecard and by default two classes."""
         return str(self.agreement.model.get("objective", BINARY))
 
+    def require_two_classes(self, why: str, remedy: str) -> None:
+        """Raise UsageError unless two classes are learned. `why`: what is for them only."""
+        if self.objective != BINARY:
+            raise UsageError(f"this run learned a {self.objective}; {why} of two classes", remedy=remedy)
+
     @property
     def parameters(self) -> GBDTParameters:
         """Of boosted trees."""
@@ -61,7 +68,7 @@ class Terms:
         return ScorecardModel.from_mapping(self._model())
 
     def _model(self) -> dict[str, object]:
-        return {k: v for k, v in self.agreement.model.items() if k not in ("kind", "init_model")}
+        return {k: v for k, v in self.agreement.model.items() if k not in ("kind", INIT_MODEL)}
 
     @property
     def monotone(self) -> list[Directions] | None:

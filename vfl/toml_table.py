@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from vfl.errors import UsageError
@@ -81,47 +81,31 @@ class TomlTable:
 
     def words(self, key: str) -> dict[str, str]:
         """A table of sentences for people, by feature; empty when absent."""
-        value = self._typed(key, {}, False, Mapping, "a table of texts, one a feature")
-        for name, text in value.items():
-            if not (isinstance(text, str) and text.strip() and text.isprintable() and len(text) <= MAX_WORDS):
-                raise UsageError(
-                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(text)}",
-                    remedy=f"Write a text in one line, {MAX_WORDS} characters at most.",
-                )
-        return dict(value)
+        remedy = f"Write a text in one line, {MAX_WORDS} characters at most."
+        return self._by_feature(key, "texts", _is_sentence, remedy)
 
     def numbers_by_name(self, key: str) -> dict[str, tuple[float, ...]]:
         """A table of lists of different finite numbers, by feature; empty when absent."""
-        value = self._typed(key, {}, False, Mapping, "a table of lists of numbers, one a feature")
-        for name, numbers in value.items():
-            right = isinstance(numbers, list) and 0 < len(numbers) <= MAX_SPECIAL
-            if not right or not all(_finite(one) for one in numbers) or len(set(numbers)) != len(numbers):
-                raise UsageError(
-                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(numbers)}",
-                    remedy=f"Write a list of up to {MAX_SPECIAL} different numbers, for instance [-1].",
-                )
-        return {name: tuple(map(float, numbers)) for name, numbers in value.items()}
+        remedy = f"Write a list of up to {MAX_SPECIAL} different numbers, for instance [-1]."
+        found = self._by_feature(key, "lists of numbers", _are_codes, remedy)
+        return {name: tuple(map(float, numbers)) for name, numbers in found.items()}
 
     def integers_by_name(self, key: str, allowed: tuple[int, ...]) -> dict[str, int]:
         """A table of whole numbers, by feature, each one of those allowed; empty when absent."""
-        value = self._typed(key, {}, False, Mapping, "a table of whole numbers, one a feature")
-        for name, number in value.items():
-            if isinstance(number, bool) or not isinstance(number, int) or number not in allowed:
-                raise UsageError(
-                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(number)}",
-                    remedy=f"Allowed: {' or '.join(map(str, allowed))}.",
-                )
-        return dict(value)
+        remedy = f"Allowed: {' or '.join(map(str, allowed))}."
+        return self._by_feature(key, "whole numbers", lambda one: type(one) is int and one in allowed, remedy)
 
     def choices_by_name(self, key: str, allowed: Collection[str]) -> dict[str, str]:
         """A table of texts, by feature, each one of those allowed; empty when absent."""
-        value = self._typed(key, {}, False, Mapping, "a table of texts, one a feature")
-        for name, text in value.items():
-            if text not in allowed:
-                raise UsageError(
-                    f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(text)}",
-                    remedy=f"Allowed: {', '.join(map(repr, allowed))}.",
-                )
+        remedy = f"Allowed: {', '.join(map(repr, allowed))}."
+        return self._by_feature(key, "texts", lambda one: isinstance(one, str) and one in allowed, remedy)
+
+    def _by_feature(self, key: str, what: str, right: Callable[[Any], bool], remedy: str) -> dict[str, Any]:
+        """A table with a value a feature, each of which must be `right`; empty when absent."""
+        value = self._typed(key, {}, False, Mapping, f"a table of {what}, one a feature")
+        for name, one in value.items():
+            if not right(one):
+                raise UsageError(f"{self.file}: [{self.path}.{key}] {shown(name)} is {shown(one)}", remedy=remedy)
         return dict(value)
 
     def names(self, key: str, *, required: bool = False) -> Any:
@@ -146,6 +130,17 @@ class TomlTable:
         if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
             raise UsageError(f"{self.place(key)} is {_kind(value)} ({shown(value)})", remedy=f"Write {words}.")
         return value
+
+
+def _is_sentence(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and value.isprintable() and len(value) <= MAX_WORDS
+
+
+def _are_codes(value: object) -> bool:
+    """Whether it is a list of some different numbers."""
+    if not isinstance(value, list) or not 0 < len(value) <= MAX_SPECIAL:
+        return False
+    return all(map(_finite, value)) and len(set(value)) == len(value)
 
 
 def _finite(value: object) -> bool:

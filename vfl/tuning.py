@@ -61,16 +61,20 @@ class Search:
         if metric not in METRICS:
             raise UsageError(f"--metric is {metric!r}", remedy=f"Name one of {', '.join(METRICS)}.")
         holdings: dict[str, Holding] = {}
+        scenario = replace(scenario, psi=replace(scenario.psi, decoys=0.0))  # one process has nobody to hide rows from
         agreement = agree(scenario, lambda holding: holdings.update({holding.name: holding}))
         if agreement.model.get("objective", "binary") != "binary":
             raise UsageError("a search is judged by AUC or KS", remedy='Tune a model with objective = "binary".')
         found = in_process.align(holdings, agreement, None)
         active = holdings[agreement.active.name]
         assert active.holdout is not None
-        usable = ~active.holdout[found[active.name]]
+        # The order of an intersection is drawn: in that of the active party's table, a resumed search has the same
+        # customers to train with and the same to judge.
+        order = np.argsort(found[active.name])
+        usable = order[~active.holdout[found[active.name][order]]]
         rows = {name: own[usable] for name, own in found.items()}
         judges = np.zeros(len(active.tokens), np.bool_)
-        judges[rows[active.name][validation_rows(int(usable.sum()), SHARE, _SEED)]] = True
+        judges[rows[active.name][validation_rows(len(usable), SHARE, _SEED)]] = True
         holdings[active.name] = replace(active, holdout=judges)
         return cls(scenario, agreement, holdings, rows, metric)
 
@@ -81,17 +85,23 @@ class Search:
 
     def value(self, parameters: Mapping[str, Scalar]) -> float:
         """Train with these parameters; the metric of the customers that judge."""
-        model = type(self.scenario.model).from_mapping(
-            {name: value for name, value in self.scenario.model.as_dict().items() if name not in parameters}
-            | dict(parameters)
-        )
-        agreement = replace(self.agreement, model=model_clauses(replace(self.scenario, model=model)))
+        scenario = with_parameters(self.scenario, parameters)
+        agreement = replace(self.agreement, model=model_clauses(scenario))
         outcome = in_process.train(self.holdings, agreement, None, self.rows).outcomes[agreement.active.name]
         return METRICS[self.metric](outcome.labels[outcome.holdout], outcome.pd)
 
 
+def with_parameters(scenario: Scenario, parameters: Mapping[str, Scalar]) -> Scenario:
+    """The scenario with these parameters of its model."""
+    given = scenario.model.as_dict() | dict(parameters)
+    return replace(scenario, model=type(scenario.model).from_mapping(given))
+
+
 def search(found: Search, folder: Path, trials: int, told: Told) -> optuna.Study:
-    """Run trials until so many are done; the journal in `folder` has them all."""
+    """Run trials until so many are done; the journal in `folder` has them all.
+
+    Raises UsageError where that is of another search, or where nothing can be trained.
+    """
     optuna.logging.set_verbosity(logging.WARNING)
     study = optuna.create_study(
         storage=_journal(folder),
@@ -99,6 +109,7 @@ def search(found: Search, folder: Path, trials: int, told: Told) -> optuna.Study
         direction="maximize",
         load_if_exists=True,
     )
+    _require_same(study, found)
     # A resumed search must not propose again what it did at first.
     study.sampler = optuna.samplers.TPESampler(seed=_SEED + len(study.get_trials(deepcopy=False)))
     for cut_off in study.get_trials(deepcopy=False, states=(TrialState.RUNNING,)):
@@ -118,6 +129,19 @@ def search(found: Search, folder: Path, trials: int, told: Told) -> optuna.Study
         study.tell(trial, value)
         told(done + 1, trials, value, study.best_value)
     return study
+
+
+def _require_same(study: optuna.Study, found: Search) -> None:
+    """Values of a search compare: a resumed one has the same agreement, space and metric. Raises UsageError."""
+    space = repr(sorted(found.space.items()))
+    due = {"scenario": found.agreement.digest, "space": space, "metric": found.metric}
+    begun = study.user_attrs
+    for key, value in due.items():
+        if begun.get(key, value) != value:
+            raise UsageError(
+                f"the search was begun with another {key}", remedy="Restore it, or begin another under another --out."
+            )
+        study.set_user_attr(key, value)
 
 
 def _journal(folder: Path) -> JournalStorage:

@@ -5,7 +5,7 @@
     num_leaves = { low = 4, high = 64 }                         # any whole number between
     max_depth = [3, 4, 5, -1]                                   # one of these
 
-A file without the table gets DEFAULTS of its kind of model.
+A parameter may go by any name that it has under [model]. A file without the table gets DEFAULTS of its kind of model.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ from dataclasses import dataclass
 from typing import Any
 
 from vfl.errors import UsageError
+from vfl.learn.options import canonical_name
 from vfl.learn.parameters import GBDTParameters
-from vfl.learn.scorecard_parameters import ScorecardModel
+from vfl.learn.scorecard_parameters import KINDS, ScorecardModel
 from vfl.table import shown
 from vfl.toml_table import TomlTable
 
@@ -61,15 +62,26 @@ DEFAULTS: Mapping[str, Space] = {
 
 
 def read_space(table: TomlTable, model: GBDTParameters | ScorecardModel) -> Space:
-    """The space that a file describes; empty where it has none. Raises UsageError naming parameter and remedy."""
+    """The space that a file describes, by canonical names; empty where it has none.
+
+    Raises UsageError naming parameter and remedy.
+    """
+    kinds = KINDS if isinstance(model, ScorecardModel) else (type(model),)
     found: dict[str, Between | Among] = {}
     for name, value in table.raw.items():
-        found[name] = _one(table, name, value)
-        for edge in _edges(found[name]):
-            try:
-                _checked(model, name, edge)
-            except UsageError as error:
-                raise UsageError(f"{table.place(name)}: {error}", remedy=error.remedy) from None
+        one = _one(table, name, value)
+        try:
+            canonical = canonical_name(name, *kinds)
+            for edge in _edges(one):
+                type(model).from_mapping({canonical: edge})
+        except UsageError as error:
+            raise UsageError(f"{table.place(name)}: {error}", remedy=error.remedy) from None
+        if canonical in found:
+            first = next(other for other in table.raw if canonical_name(other, *kinds) == canonical)
+            raise UsageError(
+                f"{table.place(canonical)} is given twice, as {first!r} and as {name!r}", remedy="Keep one of them."
+            )
+        found[canonical] = one
     return found
 
 
@@ -89,8 +101,3 @@ def _one(table: TomlTable, name: str, value: Any) -> Between | Among:
 
 def _edges(one: Between | Among) -> tuple[Any, ...]:
     return one.values if isinstance(one, Among) else (one.low, one.high)
-
-
-def _checked(model: GBDTParameters | ScorecardModel, name: str, value: object) -> None:
-    """Raise UsageError unless the model may have this value."""
-    type(model).from_mapping({name: value})

@@ -7,13 +7,13 @@ from itertools import combinations
 import numpy as np
 import pytest
 from attack_kit import EVEN, card_case
+from derivatives import fixed_gradients
 
 from vfl.attacks.linkage import linked_pair
 from vfl.attacks.metadata import guess, traits
 from vfl.crypto.lattice import LatticeKeyHolder, LatticeParameters
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
 from vfl.crypto.scheme import CellLayout, Lanes
-from vfl.learn.fixed_point import fixed_gradients
 from vfl.randomness import Randomness
 
 BITS = 512

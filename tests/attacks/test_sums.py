@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import pytest
 from attack_kit import EVEN, PARAMETERS, card_case, run
+from derivatives import fixed_gradients
 from protocols.boosting import Case, clear
 
 from vfl.attacks.differencing import difference
@@ -15,7 +16,6 @@ from vfl.attacks.inversion import invert
 from vfl.attacks.ordering import in_order
 from vfl.attacks.tags import read, tag
 from vfl.learn.ensemble import Leaf
-from vfl.learn.fixed_point import fixed_gradients
 from vfl.learn.histogram import build
 from vfl.learn.parameters import GBDTParameters
 from vfl.protocols import boost

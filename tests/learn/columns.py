@@ -10,9 +10,9 @@ import lightgbm
 import numpy as np
 import pandas as pd
 import pytest
+from derivatives import fixed_gradients, init_score
 
-from vfl.learn.fixed_point import fixed_gradients
-from vfl.learn.objective import init_score, sigmoid
+from vfl.learn.objective import sigmoid
 from vfl.learn.parameters import GBDTParameters
 
 REPOSITORY = Path(__file__).parents[2]

@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from derivatives import fixed_gradients, init_score
 from hypothesis import given
 from hypothesis import strategies as st
 
 from vfl.errors import UsageError
-from vfl.learn.fixed_point import fixed_gradients, to_fixed
+from vfl.learn.fixed_point import to_fixed
 from vfl.learn.objective import (
     binary_labels,
     gradients,
-    init_score,
     sigmoid,
     validation_rows,
 )

@@ -11,12 +11,12 @@ import pytest
 
 from vfl.errors import UsageError
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
-from vfl.learn.options import Options, option
+from vfl.learn.options import Options, canonical_name, option
 
 
 @dataclass(frozen=True, kw_only=True)
 class Some(Options):
-    count: int = option(3, "a count", low=1, high=9)
+    count: int = option(3, "a count", low=1, high=9, aliases=("number",))
     share: float = option(0.5, "a share", low=0.0, above=True)
     kind: str = option("a", "a kind", choices=("a", "b"))
     loud: bool = option(False, "a switch")
@@ -50,6 +50,15 @@ def test_everything_else_is_refused(name: str, value: Any, remedy: str) -> None:
         Some(**{name: value})
     assert repr(value) in str(refused.value)
     assert re.search(remedy, refused.value.remedy)
+
+
+def test_a_name_of_several_sets_by_its_own_name_or_an_alias() -> None:
+    kinds = (Some, BinningParameters, SelectionParameters)
+    assert [canonical_name(name, *kinds) for name in ("count", "number", "min_iv")] == ["count", "count", "min_iv"]
+    with pytest.raises(UsageError, match="unknown parameter 'min_vi'") as refused:
+        canonical_name("min_vi", *kinds)
+    assert refused.value.remedy.startswith("Did you mean 'min_iv'? Parameters: count, ")
+    assert refused.value.remedy.endswith("partner_correlations.")
 
 
 def test_an_unknown_name_is_refused_with_the_nearest_known() -> None:

@@ -160,8 +160,19 @@ def test_bad_weights() -> None:
         checked_weights([float("nan"), 1], 2)
     with pytest.raises(UsageError, match="one column of 3 rows"):
         checked_weights([1, 1], 3)
-    with pytest.raises(UsageError, match="all weights are 0"):
-        checked_weights([0, 0], 2)
+
+
+@pytest.mark.parametrize("name", OBJECTIVES)
+@pytest.mark.parametrize("what", ["training", "validation"])
+def test_a_part_of_which_no_row_counts(name: str, what: str) -> None:
+    """Also where weights are so small that float32 has no number for them."""
+    _, y, params = problem(OBJECTIVES[name], 60)
+    aside = np.arange(60) % 3 == 0
+    weights = np.where(aside == (what == "validation"), 1e-60, 1.0)
+    with pytest.raises(
+        UsageError, match=f"the weights of all {20 if what == 'validation' else 40} {what} rows are zero"
+    ):
+        Rounds(Target(checked_labels(params, y), weights), Parts(~aside, aside), params)
 
 
 @pytest.mark.parametrize("name", OBJECTIVES)

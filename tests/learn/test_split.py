@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from derivatives import fixed_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vfl.errors import UsageError
 from vfl.learn.binning import BinMapper
-from vfl.learn.fixed_point import Scale, fixed_gradients
+from vfl.learn.fixed_point import Scale
 from vfl.learn.histogram import FeatureLayout, build, group_sums
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.split import NodeSum, Split, best_of, best_split, leaf_output, search

@@ -22,10 +22,11 @@ from hypothesis import strategies as st
 
 from vfl.channel import Channel, lockstep
 from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNotary, memory_links
-from vfl.errors import AgreementError, ProtocolError, VflError
-from vfl.wire import Message, pack
+from vfl.errors import AgreementError, BrokenPromise, ProtocolError, VflError
+from vfl.wire import Message, pack, unpack
 
 Role = Callable[[Mapping[str, Channel]], Coroutine[int, None, Any]]
+Change = Callable[[Any], Message]
 Place = tuple[str, int]  # peer and frame number
 
 
@@ -127,6 +128,25 @@ def play(tape: Tape, role: Role) -> Any:
     unheard = "silence" in str(fate) or "Opened" in str(fate)
     assert unheard or isinstance(fate, AgreementError) or fate.peer in tape.frames, f"nobody is named: {fate}"
     return fate
+
+
+def changed(**fields: Any) -> Change:
+    """A message with these fields instead of its own."""
+    return lambda said: msgspec.structs.replace(said, **fields)
+
+
+def fate_of(tape: Tape, kind: type[Message], change: Change, role: Role) -> Any:
+    """How a role ends that hears the first message of a kind changed."""
+    place = tape.place(kind.__name__)
+    return play(tape.replace(place, pack(change(unpack(kind, tape.at(place).body)))), role)
+
+
+def assert_refused(tape: Tape, kind: type[Message], change: Change, role: Role, sentence: str) -> None:
+    """The peer that says so broke its promise, and the error says how."""
+    fate = fate_of(tape, kind, change, role)
+    assert isinstance(fate, BrokenPromise), fate
+    assert fate.peer == tape.place(kind.__name__)[0]
+    assert sentence in str(fate)
 
 
 def lies(tape: Tape, kinds: Mapping[str, type[Message]] | None = None) -> Iterator[tuple[Place, Message]]:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clear_scheme import change_sums, read_sums
+from derivatives import fixed_gradients
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -16,7 +17,6 @@ from vfl.bits import pack_bits, unpack_bits
 from vfl.channel import Channel
 from vfl.crypto.scheme import Sealed
 from vfl.errors import BrokenPromise, Malformed, ProtocolError, Unexpected
-from vfl.learn.fixed_point import fixed_gradients
 from vfl.protocols.boost import (
     FeatureBins,
     HintBlock,

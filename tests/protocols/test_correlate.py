@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 from clear_scheme import change_sums, read_sums
@@ -26,11 +24,11 @@ from vfl.protocols.correlate import (
     FeaturesKept,
     OwnFigures,
 )
-from vfl.wire import Message, pack, unpack
+from vfl.wire import Message, unpack
 
 from .boosting import clear, paillier
 from .correlating import Comparison, bank, compare, lattice, partner
-from .hostile import Tape, assert_harmless, damage, play
+from .hostile import Change, Tape, assert_harmless, assert_refused, changed, damage, fate_of, play
 from .weighing import Features, cases, credit
 
 FLAVOURS = pytest.mark.parametrize("named", [True, False], ids=["named", "hidden"])
@@ -197,12 +195,6 @@ def test_the_same_seeds_say_the_same_bytes(named: bool) -> None:
 
 # Any peer at all
 
-Change = Callable[[Any], Message]
-
-
-def changed(**fields: Any) -> Change:
-    return lambda said: msgspec.structs.replace(said, **fields)
-
 
 def sums(cell: tuple[int, int], by: int, back: tuple[int, int] | None = None) -> Change:
     def change(said: ColumnSums) -> ColumnSums:
@@ -257,19 +249,11 @@ def role_of(victim: str, named: bool, case: Comparison = SMALL) -> Any:
     return bank(case, clear(named)) if victim == "bank" else partner(case, 1, clear(named))
 
 
-def fate_of(tape: Tape, kind: type[Message], change: Change, role: Any) -> Any:
-    said = unpack(kind, tape.at(tape.place(kind.__name__)).body)
-    return play(tape.replace(tape.place(kind.__name__), pack(change(said))), role)
-
-
 @pytest.mark.parametrize(("victim", "kind", "change", "sentence"), LIES, ids=[f"{v}: {s}" for v, _, _, s in LIES])
 def test_lies_are_refused(
     hidden: dict[str, Tape], victim: str, kind: type[Message], change: Change, sentence: str
 ) -> None:
-    fate = fate_of(hidden[victim], kind, change, role_of(victim, False))
-    assert isinstance(fate, BrokenPromise), fate
-    assert fate.peer == ("telecom" if victim == "bank" else "bank")
-    assert sentence in str(fate)
+    assert_refused(hidden[victim], kind, change, role_of(victim, False), sentence)
 
 
 def test_what_was_not_agreed_is_refused(hidden: dict[str, Tape]) -> None:

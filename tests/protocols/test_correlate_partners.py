@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
 
 import msgspec
 import numpy as np
@@ -29,7 +27,7 @@ from vfl.wire import Message, pack, unpack
 
 from .boosting import clear, paillier
 from .correlating import Comparison, bank, compare, lattice, partner, three_partners
-from .hostile import Role, Tape, assert_harmless, damage, play
+from .hostile import Change, Role, Tape, assert_harmless, assert_refused, changed, damage, play
 from .weighing import credit
 
 THREE = three_partners()
@@ -74,12 +72,6 @@ def test_the_same_seeds_say_the_same_bytes(hidden: dict[str, Tape]) -> None:
 
 # Any peer at all
 
-Change = Callable[[Any], Message]
-
-
-def changed(**fields: Any) -> Change:
-    return lambda said: msgspec.structs.replace(said, **fields)
-
 
 def sums(cell: tuple[int, int], by: int, back: tuple[int, int] | None = None) -> Change:
     def change(said: PartnerSums) -> PartnerSums:
@@ -120,12 +112,7 @@ LIES: list[tuple[str, type[Message], Change, str]] = [
 def test_lies_are_refused(
     hidden: dict[str, Tape], victim: str, kind: type[Message], change: Change, sentence: str
 ) -> None:
-    tape = hidden[victim]
-    place = tape.place(kind.__name__)
-    lie = tape.replace(place, pack(change(unpack(kind, tape.at(place).body))))
-    fate = play(lie, role_of(victim, False))
-    assert isinstance(fate, BrokenPromise), fate
-    assert sentence in str(fate)
+    assert_refused(hidden[victim], kind, change, role_of(victim, False), sentence)
 
 
 def test_rows_come_in_order() -> None:

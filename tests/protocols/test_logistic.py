@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
@@ -31,7 +30,7 @@ from vfl.protocols.logistic import (
 from vfl.wire import Message, pack, unpack
 
 from .fitting import TOLD_APART, Regression, bank, coefficients, fit, partner, regression, terms
-from .hostile import Role, Tape, assert_harmless, damage, play
+from .hostile import Change, Role, Tape, assert_harmless, assert_refused, changed, damage, play
 
 FLAVOURS = pytest.mark.parametrize("named", [True, False], ids=["named", "hidden"])
 AGREED: list[dict[str, Any]] = [{}, {"signs": "positive"}, {"l1": 4.0}, {"l2": 5.0}]
@@ -163,12 +162,6 @@ def test_weights_that_were_not_told_are_missed() -> None:
 
 # Any peer at all
 
-Change = Callable[[Any], Message]
-
-
-def changed(**fields: Any) -> Change:
-    return lambda said: msgspec.structs.replace(said, **fields)
-
 
 def shorter(field: str) -> Change:
     return lambda said: msgspec.structs.replace(said, **{field: getattr(said, field)[4:]})
@@ -220,12 +213,7 @@ def role_of(victim: str, named: bool, case: Regression = SMALL) -> Role:
 def test_lies_are_refused(
     hidden: dict[str, Tape], victim: str, kind: type[Message], change: Change, sentence: str
 ) -> None:
-    tape = hidden[victim]
-    place = tape.place(kind.__name__)
-    fate = play(tape.replace(place, pack(change(unpack(kind, tape.at(place).body)))), role_of(victim, False))
-    assert isinstance(fate, BrokenPromise), fate
-    assert fate.peer == ("telecom" if victim == "bank" else "bank")
-    assert sentence in str(fate)
+    assert_refused(hidden[victim], kind, change, role_of(victim, False), sentence)
 
 
 def test_a_start_anew_has_its_reasons(hidden: dict[str, Tape]) -> None:

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
-import msgspec
 import numpy as np
 import pytest
 import statsmodels.api as sm
 from clear_shares import ClearShares
 from hypothesis import given, settings
 
-from vfl.errors import BrokenPromise, UsageError, VflError
+from vfl.errors import UsageError, VflError
 from vfl.learn.logistic import Inference
 from vfl.protocols.standard_errors import Basis, Completion, Covariance
-from vfl.wire import Message, pack, unpack
+from vfl.wire import Message, unpack
 
 from .fitting import TOLD_APART, Regression, regression, with_errors
-from .hostile import Tape, assert_harmless, damage, play
+from .hostile import Change, Tape, assert_harmless, assert_refused, changed, damage, play
 
 FEW = regression(100, (2, 5), 5, bins=3, aside=0.0, iterations=12, tolerance=1e-2)
 
@@ -76,13 +74,6 @@ def role_of(victim: str, case: Regression = FEW) -> Any:
     return active if victim == "bank" else passive
 
 
-Change = Callable[[Any], Message]
-
-
-def changed(**fields: Any) -> Change:
-    return lambda said: msgspec.structs.replace(said, **fields)
-
-
 LIES: list[tuple[str, type[Message], Change, str]] = [
     ("bank", Basis, changed(chosen=[0, 0]), "directions are named once"),
     ("bank", Basis, changed(chosen=[1, 0]), "in their order"),
@@ -109,11 +100,7 @@ def hidden() -> dict[str, Tape]:
 def test_lies_are_refused(
     hidden: dict[str, Tape], victim: str, kind: type[Message], change: Change, sentence: str
 ) -> None:
-    tape = hidden[victim]
-    place = tape.place(kind.__name__)
-    fate = play(tape.replace(place, pack(change(unpack(kind, tape.at(place).body)))), role_of(victim))
-    assert isinstance(fate, BrokenPromise), fate
-    assert sentence in str(fate)
+    assert_refused(hidden[victim], kind, change, role_of(victim), sentence)
 
 
 @pytest.mark.parametrize("victim", ["bank", "telecom"])

@@ -20,7 +20,7 @@ from vfl.protocols.woe import LabelBlock, LabelQuery, LabelSums, PreBinHint, Pre
 from vfl.wire import Message, pack, unpack
 
 from .boosting import Scheme, clear, paillier
-from .hostile import Tape, assert_harmless, damage, play
+from .hostile import Change, Tape, assert_harmless, assert_refused, damage, play
 from .weighing import Features, bank, cases, credit, lattice, partner, weigh
 
 FLAVOURS = pytest.mark.parametrize("named", [True, False], ids=["named", "hidden"])
@@ -153,8 +153,6 @@ def test_special_values_of_no_feature_are_refused() -> None:
 
 # Any peer at all
 
-Change = Callable[[Any], Message]
-
 
 def told(tape: Tape, kind: type[Message]) -> Any:
     return unpack(kind, tape.at(tape.place(kind.__name__)).body)
@@ -233,11 +231,7 @@ def role_of(victim: str, named: bool) -> Any:
 def test_lies_are_refused(
     hidden: dict[str, Tape], victim: str, kind: type[Message], change: Change, sentence: str
 ) -> None:
-    tape = hidden[victim]
-    fate = play(tape.replace(tape.place(kind.__name__), pack(change(told(tape, kind)))), role_of(victim, False))
-    assert isinstance(fate, BrokenPromise), fate
-    assert fate.peer == ("telecom" if victim == "bank" else "bank")
-    assert sentence in str(fate)
+    assert_refused(hidden[victim], kind, change, role_of(victim, False), sentence)
 
 
 def test_special_values_do_not_join_each_other() -> None:

@@ -49,7 +49,8 @@ def require_true(name: str, kind: str, folder: Path) -> None:
     found, pooled = body["metrics"], "pooled_lightgbm" if kind == "gbdt" else "pooled_scorecard"
     joint = found["federated"]
     due = [joint["auc"], joint["ks"], found["bank_only"]["auc"], found[pooled]["auc"]]
-    assert figures(name)[kind] == [round(figure, 3) for figure in due]
+    # A tie that rounding breaks one way or the other moves an AUC by one pair of customers.
+    assert figures(name)[kind] == pytest.approx(due, abs=0.0005 + 1e-5)
     assert abs(joint["auc"] - found[pooled]["auc"]) <= 0.001
     common = body["rows"]["intersection"]
     assert f"{common:,}" in readme(name)

@@ -28,6 +28,7 @@ from vfl.errors import AgreementError, UsageError
 from vfl.estimators.tables import RULE, PartyTable, ids_of
 from vfl.holding import Holding
 from vfl.in_process import Trained
+from vfl.learn.objective import checked_weights
 from vfl.learn.options import Options
 from vfl.table import closest, shown
 
@@ -78,17 +79,60 @@ class Vertical(BaseEstimator):  # type: ignore[misc]
     """
 
     _options: tuple[str, ...] = ()
-    _label: str
+    _numeric = False  # whether labels are numbers
+    # The last fit was in one of two ways: of tables, each party's id column and the label's name ...
+    _tables: Mapping[str, str] | None = None
+    _label: str | None = None
+    # ... or of one table, the columns that each party has.
+    _shared: Mapping[str, Sequence[str]] | None = None
     n_features_in_: int
 
     def _model(self) -> dict[str, Any]:
         """The agreement's clauses about the model, every default written out."""
         raise NotImplementedError
 
+    def _encode(self, y: Any) -> Any:
+        """Labels as the objective takes them."""
+        raise NotImplementedError
+
     def _given(self) -> dict[str, Any]:
         return {name: getattr(self, name) for name in self._options}
 
     # ---- training ----------------------------------------------------------------------------------------------------
+
+    def _fit(
+        self, X: Any, y: Any, sample_weight: Any, label: str | None, id: Any, weight: str | None, categorical: Any,
+        parties: Any,
+    ) -> None:  # fmt: skip
+        """In the way that X is given; nothing stays of an earlier fit in the other way."""
+        if by_party(X):
+            self._fit_tables(X, y, label, id, weight, categorical)
+        else:
+            self._fit_one_table(X, y, sample_weight, parties)
+
+    def _fit_tables(
+        self, X: Mapping[str, Any], y: Any, label: str | None, id: Any, weight: str | None, categorical: Any
+    ) -> None:
+        if y is not None:
+            raise BadInput("y is given beside a table a party", remedy="Name the label column instead: label=...")
+        tables = self._federated(X, label, id, weight, categorical)
+        assert label is not None
+        encoded = self._encode(np.asarray(tables[0].values_of(label)))
+        self._train(tables, encoded, tables[0].read_weights(), (self.min_bin_population, self.min_intersection))
+        self.n_features_in_ = sum(len(one.features) for one in self._trained.terms.agreement.members)
+        self.__dict__.pop("feature_names_in_", None)
+        self._tables, self._label, self._shared = {one.name: one.id for one in tables}, label, None
+
+    def _fit_one_table(self, X: Any, y: Any, sample_weight: Any, parties: Any) -> None:
+        X, y = validate_data(self, X, y, dtype=np.float64, ensure_all_finite="allow-nan", y_numeric=self._numeric)
+        if len(X) < 2:
+            raise BadInput("one sample (n_samples = 1) is not enough to train on")
+        weights = None if sample_weight is None else _weights(sample_weight, len(X))
+        tables = self._one_table(X, parties)
+        self._train(tables, self._encode(y), weights, (1, 1))
+        names = self._column_names(self.n_features_in_)
+        shared = {one.name: [names[int(column[1:])] for column in one.table.columns[1:]] for one in tables}
+        self._tables, self._label, self._shared = None, None, shared
 
     def _train(
         self, tables: Sequence[PartyTable], labels: Any, weights: Reals | None, minima: tuple[int, int]
@@ -125,7 +169,7 @@ class Vertical(BaseEstimator):  # type: ignore[misc]
     def _one_table(self, X: Any, parties: Mapping[str, Sequence[Any]] | None) -> list[PartyTable]:
         """The columns of one table, shared out. Rows are matched by their number."""
         values = np.asarray(X, dtype=np.float64)
-        names = [str(one) for one in getattr(self, "feature_names_in_", range(values.shape[1]))]
+        names = self._column_names(values.shape[1])
         shared = _shared_out(names, parties)
         if len(shared) < 2:
             raise BadInput(f"{len(names)} feature(s), n_features = {len(names)}: two parties need one each")
@@ -135,13 +179,13 @@ class Vertical(BaseEstimator):  # type: ignore[misc]
             for party, own in shared.items()
         ]
 
-    def _remember(self, tables: Sequence[PartyTable]) -> None:
-        """Which columns of one table each party has."""
-        names = [str(one) for one in getattr(self, "feature_names_in_", range(self.n_features_in_))]
-        self._shared = {one.name: [names[int(column[1:])] for column in one.table.columns[1:]] for one in tables}
+    def _column_names(self, count: int) -> list[str]:
+        """Of one table, by their numbers where they have no names."""
+        return [str(one) for one in getattr(self, "feature_names_in_", range(count))]
 
     def _labels_of(self, X: Mapping[str, Any]) -> list[Any]:
         """The label column of the active party's table."""
+        assert self._label is not None
         return PartyTable(self.parties_[0], X[self.parties_[0]], "").values_of(self._label)
 
     # ---- prediction --------------------------------------------------------------------------------------------------
@@ -152,7 +196,7 @@ class Vertical(BaseEstimator):  # type: ignore[misc]
         if by_party(X):
             tables = self._tables_to_score(X)
         else:
-            if not hasattr(self, "_shared"):
+            if self._shared is None:
                 raise BadInput("this model was fitted on a table a party; predict from such tables, by party name")
             checked = validate_data(self, X, dtype=np.float64, ensure_all_finite="allow-nan", reset=False)
             tables = self._one_table(checked, self._shared)
@@ -168,15 +212,13 @@ class Vertical(BaseEstimator):  # type: ignore[misc]
         return every, points
 
     def _tables_to_score(self, X: Mapping[str, Any]) -> list[PartyTable]:
-        if not hasattr(self, "_tables"):
+        if self._tables is None:
             raise BadInput("this model was fitted on one table; predict from one")
         missing = [name for name in self.parties_ if name not in X]
         if missing:
             raise BadInput(f"no table of party {shown(missing[0])}", remedy=f"Parties: {', '.join(self.parties_)}.")
         members = {member.name: member for member in self._trained.terms.agreement.members}
-        return [
-            PartyTable(name, X[name], self._tables[name], features=members[name].features) for name in self.parties_
-        ]
+        return [PartyTable(name, X[name], id, features=members[name].features) for name, id in self._tables.items()]
 
     def _federated(
         self, X: Mapping[str, Any], label: str | None, id: str | Mapping[str, str] | None, weight: str | None,
@@ -227,6 +269,14 @@ def _shared_out(names: Sequence[str], parties: Mapping[str, Sequence[Any]] | Non
                 )
         found[party] = [places[str(column)] for column in columns]
     return found
+
+
+def _weights(given: Any, rows: int) -> Reals:
+    try:
+        values = np.asarray(given, dtype=np.float64)
+        return checked_weights(np.full(rows, float(values)) if values.ndim == 0 else values, rows)
+    except UsageError as error:
+        raise BadInput(f"sample_weight: {error}", remedy=error.remedy) from None
 
 
 def _seed(random_state: Any) -> int | None:

@@ -133,11 +133,7 @@ class PartyTable:
                 f"categorical column {shown(name)} is no feature of party {shown(self.name)}",
                 remedy=closest(name, names),
             )
-        try:
-            check_categories(columns[names.index(name)])
-        except UsageError as error:
-            where = f"party {shown(self.name)}, column {shown(name)}"
-            raise UsageError(f"{where}: {error}", remedy=error.remedy) from None
+        check_categories(columns[names.index(name)], f"party {shown(self.name)}, column {shown(name)}")
 
 
 _LOOSE = (nw.Object, nw.Unknown)

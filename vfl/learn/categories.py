@@ -91,12 +91,15 @@ class CategoryMapper:
         return np.bincount(codes, minlength=self.n_bins).astype(np.int64)
 
 
-def check_categories(values: Reals) -> None:
-    """Raise UsageError unless every value of a column, float64[n], is missing or a whole number from 0 to 2**31 - 1."""
+def check_categories(values: Reals, where: str = "") -> None:
+    """Raise UsageError unless every value of a column, float64[n], is missing or a whole number from 0 to 2**31 - 1.
+
+    where: what the error calls the column.
+    """
     wrong = np.flatnonzero(~(np.isnan(values) | ((values >= 0) & (values <= MOST) & (values == np.floor(values)))))
     if len(wrong):
         raise UsageError(
-            f"{values[wrong[0]]:g} in row {wrong[0] + 1} is no category",
+            f"{where}{': ' * bool(where)}{values[wrong[0]]:g} in row {wrong[0] + 1} is no category",
             remedy=f"Number the categories with whole numbers from 0 to {MOST}, or do not list the column there.",
         )
 

@@ -15,7 +15,7 @@ from vfl.learn.monotone import FREE, Bounds, Directions
 from vfl.learn.objective import predictions
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Gradients, Parts, Rounds, Target
-from vfl.learn.split import NodeSum, Search, Split, best_of, leaf_output, leaf_value
+from vfl.learn.split import NodeSum, Search, Split, best_of, child_bounds, leaf_output
 from vfl.learn.tree import Cover, SplitRecord, Tree, TreeShape
 
 Flags = npt.NDArray[np.bool_]
@@ -173,9 +173,9 @@ class Booster:
         owner, split = parent.best
         left.l2 = right.l2 = split.l2
         if self.monotone is not None:
-            totals, terms = (left.total, right.total), (self.parameters, self.now.scale)
-            values = [parent.bounds.clip(leaf_value(total, *terms, split.l2)) for total in totals]
-            left.bounds, right.bounds = parent.bounds.divide(int(self.monotone[owner][split.feature]), *values)
+            direction, totals = int(self.monotone[owner][split.feature]), (left.total, right.total)
+            terms = self.parameters, self.now.scale, split.l2
+            left.bounds, right.bounds = child_bounds(parent.bounds, direction, totals, *terms)
         return left, right
 
     def add(self, shape: TreeShape, leaves: Sequence[Leaf]) -> bool:

@@ -16,8 +16,6 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from vfl.learn.objective import Binary
-
 Reals = npt.NDArray[np.float64]
 Integers = npt.NDArray[np.int64]
 _LEAST = -900  # what is smaller than 2**_LEAST counts as 0: its scale would be no float64
@@ -52,11 +50,3 @@ def _exponent(most: float) -> int:
 def to_fixed(values: Reals, scale: float) -> Integers:
     """Integers that stand for `values`, rounded half to even: float64[n] -> int64[n]."""
     return np.rint(values * scale).astype(np.int64)
-
-
-def fixed_gradients(score: Reals, labels: npt.NDArray[np.int8], bits: int) -> tuple[Integers, Integers]:
-    """g and h of the binary log-loss, unweighted, int64[n] each, in units of 2**-bits."""
-    objective = Binary()
-    g, h = objective.derivatives(score[:, None], labels)
-    scale = Scale.of(g, h, bits, objective.usual)
-    return to_fixed(g[:, 0], scale.g), to_fixed(h[:, 0], scale.h)

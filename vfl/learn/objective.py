@@ -210,7 +210,7 @@ def real_labels(y: npt.ArrayLike) -> Reals:
 
 
 def checked_weights(weights: npt.ArrayLike, rows: int) -> Reals:
-    """Row weights as float64[n], rounded to float32. Raises UsageError for a negative one or none above 0."""
+    """Row weights as float64[n], rounded to float32. Raises UsageError for a negative one."""
     raw = np.asarray(weights, dtype=np.float64)
     if raw.shape != (rows,):
         raise UsageError(f"weights must be one column of {rows} rows, not of shape {raw.shape}")
@@ -220,8 +220,6 @@ def checked_weights(weights: npt.ArrayLike, rows: int) -> Reals:
         raise UsageError(
             f"weight {raw[wrong[0]]:g} in row {wrong[0] + 1}", remedy="Weights are numbers, 0 or more, none missing."
         )
-    if not values.any():
-        raise UsageError("all weights are 0", remedy="Some row must count.")
     return values
 
 
@@ -234,11 +232,6 @@ def _mean(values: Reals, weights: Reals | None) -> float:
 def _log_odds(rate: float) -> float:
     rate = max(min(rate, 1.0 - _LEAST_RATE), _LEAST_RATE)
     return math.log(rate / (1.0 - rate))
-
-
-def init_score(labels: npt.NDArray[np.int8], boost_from_average: bool = True) -> float:
-    """Raw score that labels int8[n] start from: their log-odds, or 0.0."""
-    return float(Binary().starts(labels, None)[0]) if boost_from_average else 0.0
 
 
 def sigmoid(score: Reals) -> Reals:

@@ -49,18 +49,9 @@ class Options:
         Raises UsageError naming an unknown parameter and the closest known one, a parameter given twice under two
         names, and a value of the wrong type or out of range.
         """
-        known = {each.name: each.name for each in fields(cls)}
-        for each in fields(cls):
-            known.update(dict.fromkeys(each.metadata["aliases"], each.name))
         chosen: dict[str, Any] = {}
         for name, value in values.items():
-            canonical = known.get(name)
-            if canonical is None:
-                near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-                listed = f"Parameters: {', '.join(each.name for each in fields(cls))}."
-                raise UsageError(
-                    f"unknown parameter {name!r}", remedy=f"Did you mean {near[0]!r}? {listed}" if near else listed
-                )
+            canonical = canonical_name(name, cls)
             if canonical in chosen:
                 raise UsageError(
                     f"parameter {canonical!r} is given twice, once as {name!r}", remedy="Keep one of them."
@@ -71,6 +62,21 @@ class Options:
     def as_dict(self) -> dict[str, Any]:
         """Every parameter by its canonical name, in declared order."""
         return asdict(self)
+
+
+def canonical_name(name: str, *kinds: type[Options]) -> str:
+    """The parameter of these kinds that goes by `name`, its own or an alias.
+
+    Raises UsageError for an unknown name, with the closest known one.
+    """
+    own = [each for kind in kinds for each in fields(kind)]
+    known = {alias: each.name for each in own for alias in (each.name, *each.metadata["aliases"])}
+    if name in known:
+        return known[name]
+    near = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+    meant = f"Did you mean {near[0]!r}? " if near else ""
+    listed = ", ".join(each.name for each in own)
+    raise UsageError(f"unknown parameter {name!r}", remedy=f"{meant}Parameters: {listed}.")
 
 
 def _checked(each: Field[Any], value: object) -> Any:

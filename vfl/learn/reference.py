@@ -24,7 +24,7 @@ from vfl.learn.objective import checked_labels, checked_weights, predictions, va
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Gradients, Parts, Rounds, Target
 from vfl.learn.sampling import FeatureSampler
-from vfl.learn.split import NodeSum, Search, best_of, leaf_output, leaf_value, search
+from vfl.learn.split import NodeSum, Search, best_of, child_bounds, leaf_output, search
 from vfl.learn.tree import SplitRecord, Tree, TreeShape, go_left, go_left_codes
 
 Reals = npt.NDArray[np.float64]
@@ -145,8 +145,8 @@ class _Grower:
         totals = (replace(split.left, count=len(rows[0])), replace(split.right, count=len(rows[1])))
         within = leaf.bounds, leaf.bounds
         if self.monotone is not None:
-            values = [leaf.bounds.clip(leaf_value(total, self.params, self.scale, split.l2)) for total in totals]
-            within = leaf.bounds.divide(int(self.monotone[split.feature]), *values)
+            direction = int(self.monotone[split.feature])
+            within = child_bounds(leaf.bounds, direction, totals, self.params, self.scale, split.l2)
         left, right = (
             self._leaf(its, total, histogram, leaf.depth + 1, leaf.found.splittable, bounds, split.l2)
             for its, total, histogram, bounds in zip(rows, totals, histograms, within, strict=True)

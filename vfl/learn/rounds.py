@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vfl.errors import UsageError
 from vfl.learn.fixed_point import Scale, to_fixed
 from vfl.learn.objective import Labels, checked_labels, objective_of
 from vfl.learn.parameters import GBDTParameters
@@ -73,10 +74,12 @@ class Rounds:
     """All arrays are over the same n rows, of which `parts` tells; rows of neither part get scores, and no more."""
 
     def __init__(self, target: Target, parts: Parts, parameters: GBDTParameters) -> None:
-        """Raises UsageError for training labels that the objective cannot learn from."""
+        """Raises UsageError for training labels that the objective cannot learn from, and for parts without weight."""
         self.parts, self.parameters, self._target = parts, parameters, target
         train = parts.train
         known = checked_labels(parameters, target.labels[train])
+        _require_weight(target.weights, train, "training")
+        _require_weight(target.weights, parts.validation, "validation")
         self.objective = objective_of(parameters, known)
         self.starts = np.zeros(parameters.outputs)
         if target.scores is None and parameters.boost_from_average:
@@ -126,3 +129,12 @@ class Rounds:
         if not (self.parameters.early_stopping_round and self.losses):
             return self.number
         return int(np.argmin(self.losses)) + 1
+
+
+def _require_weight(weights: Reals | None, part: Flags, what: str) -> None:
+    """Raise UsageError where no row of a part counts: its means would be of nothing."""
+    if weights is not None and part.any() and not weights[part].any():
+        raise UsageError(
+            f"the weights of all {int(part.sum())} {what} rows are zero",
+            remedy="Some row of every part must count: weigh it above 0, or leave the weights out.",
+        )

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import Any
 
 from vfl.errors import UsageError
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
-from vfl.learn.options import Options, option
+from vfl.learn.options import Options, canonical_name, option
 
 SIGNS = ("free", "positive")
 
@@ -56,15 +55,11 @@ class ScorecardModel:
     @classmethod
     def from_mapping(cls, values: Mapping[str, object]) -> ScorecardModel:
         """From names and values. Raises UsageError for an unknown name, and for a value that cannot be."""
-        known = {each.name: kind for kind in KINDS for each in fields(kind)}
-        for name in values:
-            if name not in known:
-                near = difflib.get_close_matches(name, known, n=1)
-                meant = f"Did you mean {near[0]!r}? " if near else ""
-                raise UsageError(f"unknown parameter {name!r}", remedy=f"{meant}Parameters: {', '.join(known)}.")
+        kind_of = {each.name: kind for kind in KINDS for each in fields(kind)}
+        owner = {name: kind_of[canonical_name(name, *KINDS)] for name in values}
 
         def own(kind: type[Options]) -> dict[str, object]:
-            return {name: value for name, value in values.items() if known[name] is kind}
+            return {name: value for name, value in values.items() if owner[name] is kind}
 
         found = cls(
             BinningParameters.from_mapping(own(BinningParameters)),

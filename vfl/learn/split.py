@@ -175,6 +175,19 @@ def leaf_value(node: NodeSum, params: GBDTParameters, scale: Scale, l2: float = 
     return -g / (h + (params.lambda_l2 + l2))
 
 
+def child_bounds(
+    parent: Bounds,
+    direction: int,
+    totals: tuple[NodeSum, NodeSum],
+    params: GBDTParameters,
+    scale: Scale,
+    l2: float,
+) -> tuple[Bounds, Bounds]:
+    """Bounds of the children with these sums, where a leaf is split along a feature of this direction."""
+    left, right = (parent.clip(leaf_value(total, params, scale, l2)) for total in totals)
+    return parent.divide(direction, left, right)
+
+
 @dataclass(frozen=True)
 class _Scan:
     """All candidates of a node at once, in units of 1.0.
