@@ -460,7 +460,7 @@ def test_one_changed_label_is_found(copy: Path, part: str, capfd: Any) -> None:
 def test_one_changed_feature_value_is_found(copy: Path) -> None:
     row = int(np.load(copy / "payroll" / "rows.npy")[0])
     edit(copy.parent / "own" / "payroll.csv", row, "salary", 3.75)
-    assert "columns" in str(blamed(copy, "payroll"))
+    assert "column/salary" in str(blamed(copy, "payroll"))
     replay(copy, "telecom")
 
 
