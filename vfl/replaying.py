@@ -63,7 +63,7 @@ def replay(directory: Path, party: str) -> Replayed:
         recorded = {item["kind"]: dict(item) for entry in made for item in entry.commit}
         for one in commitments:
             if recorded.get(one.kind) != one.to_json():
-                raise ProtocolError(f"did not commit to this {one.kind}", peer=party, step=slot)
+                raise ProtocolError(f"did not commit to this: {one.kind}", peer=party, step=slot)
 
     mine = read_own_holding(folder, file.agreement)
     kept = read_kept(folder, active=file.agreement.active.name == party, keep=False)
