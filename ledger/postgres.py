@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 try:
     import psycopg
@@ -151,7 +152,7 @@ class PostgresStore:
         found = self._read("SELECT size, root, note FROM peer_head WHERE origin = %s", origin)
         return Head._make(found[0]) if found else None
 
-    def _read(self, query: str, *values: int | str) -> list[tuple[object, ...]]:
+    def _read(self, query: str, *values: int | str) -> list[tuple[Any, ...]]:
         with self._lock, _speaking("read", self._log):
             return self._db.execute(query, values).fetchall()
 

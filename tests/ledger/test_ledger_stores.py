@@ -136,6 +136,18 @@ def test_sql_cannot_take_anything_back(tmp_path, postgres, table):
         db.execute(f"ALTER TABLE {postgres[1]}.{table} DISABLE TRIGGER ALL")
 
 
+def test_one_connection_holds_the_pen(postgres):
+    from ledger.postgres import PostgresStore
+
+    first, second = PostgresStore(*postgres), PostgresStore(*postgres)
+    first.write([row(0)])
+    with pytest.raises(StoreError, match="lock is held"):
+        second.write([row(1)])
+    first.close()
+    assert second.write([row(1)])
+    second.close()
+
+
 def test_a_lost_connection_keeps_nothing_and_frees_the_log(server, postgres):
     import psycopg
 
@@ -178,7 +190,8 @@ def test_a_full_disk_leaves_nothing_half(tmp_path, pages):
     with pytest.raises(StoreError) as full:
         store.write(large, head(60), [(60, "line")])
     assert "Free disk space" in full.value.remedy
-    assert list(store.rows()) == [] and store.checkpoints() == []
+    assert list(store.rows()) == []
+    assert store.checkpoints() == []
     store._db.execute("PRAGMA max_page_count = 100000")
     assert store.write(large, head(60), [(60, "line")])
     assert len(list(store.rows())) == 60
