@@ -155,6 +155,8 @@ ABOUT = {
     "party.weight": "what each row counts in training, 0 or more; at the active party only, see [trees](trees.md)",
     "party.categorical": "features whose values are categories, numbered with whole numbers from 0; of trees, see "
     "[trees](trees.md)",
+    "party.ledger": "address of the PostgreSQL database for the ledger, without password; by default a file in the "
+    "run's directory, see [ledger store](ledger-store.md)",
     "party.special": "values of a feature that are codes and get bins of their own; of a scorecard",
     "party.trends": "direction of a feature's bad rate over its bins, in place of the model's `trend`; of a scorecard",
     "party.monotone": "1: predictions may not fall along the feature, -1: they may not rise; of trees, and part of the "

@@ -218,7 +218,7 @@ def test_a_log_goes_on_after_a_restart_with_the_same_credential(tmp_path: Path) 
     sent = exchange(first, telecom)
     line = cosign(telecom, "bank", first.head("telecom"))
     credential, entries = first.credential(), len(first.log)
-    store = open_store(tmp_path / "bank.sqlite")
+    store = open_store(tmp_path / "bank.sqlite", "bank/run-1")
     again = notary(BANK, TELECOM, store=store)
     assert again.credential() == credential
     assert len(again.log) == entries
@@ -234,10 +234,10 @@ def test_a_log_goes_on_after_a_restart_with_the_same_credential(tmp_path: Path) 
 def test_what_ones_own_ledger_refuses_is_ones_own_to_mend(tmp_path: Path) -> None:
     (tmp_path / "ledger.sqlite").write_bytes(b"no database, but long enough to be taken for one" * 50)
     with pytest.raises(UsageError, match=r"ledger\.sqlite") as caught:
-        open_store(tmp_path / "ledger.sqlite")
+        open_store(tmp_path / "ledger.sqlite", "bank/run-1")
     assert caught.value.remedy
     with pytest.raises(UsageError, match=r"cannot|could not") as caught:
-        open_store(tmp_path / "no folder" / "ledger.sqlite")
+        open_store(tmp_path / "no folder" / "ledger.sqlite", "bank/run-1")
     assert caught.value.remedy
     store = MemoryStore()
     notary(BANK, store=store)

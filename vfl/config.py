@@ -10,6 +10,7 @@
     label = "default"            # 0/1, active party only
     weight = "exposure"          # what each row counts in training, active party only; default: all the same
     features = ["income"]        # default: every other column
+    ledger = "postgresql://bank_writer@db/ledger"   # default: a file in the run's directory
     [party.bank.reasons]         # what a customer reads where a feature speaks against them
     income = "Income is low for the amount"
     [party.bank.monotone]        # of trees: 1 the prediction may not fall along the feature, -1 it may not rise
@@ -76,6 +77,7 @@ class PartyConfig:
     special, trends: of a scorecard's bins, by feature: values that are codes, and the direction of the bad rate.
     monotone: of trees, by feature: 1 where predictions may not fall along it, -1 where they may not rise.
     categorical: of trees: features whose values are categories, numbered from 0.
+    ledger: address of the PostgreSQL database that keeps the ledger; None: a file in the run's directory.
     """
 
     name: str
@@ -90,6 +92,7 @@ class PartyConfig:
     trends: Mapping[str, str] = field(default_factory=dict)
     monotone: Mapping[str, int] = field(default_factory=dict)
     categorical: tuple[str, ...] = ()
+    ledger: str | None = None
 
 
 _PARTY_KEYS = tuple(each.name for each in fields(PartyConfig) if each.name != "name")
@@ -220,6 +223,24 @@ def scenario_from_mapping(raw: Mapping[str, Any], source: Path) -> Scenario:
     return scenario
 
 
+def _ledger(table: TomlTable) -> str | None:
+    """The address of a database, which must not hold a password: the file is shown to others."""
+    address: str | None = table.text("ledger")
+    if address is None:
+        return None
+    if not re.match(r"postgres(ql)?://", address):
+        raise UsageError(
+            f"{table.place('ledger')} is no address of a PostgreSQL database",
+            remedy='Write ledger = "postgresql://ROLE@HOST/DATABASE", or leave it out.',
+        )
+    if re.match(r"[a-z]+://[^/@]*:[^/@]*@", address) or "password" in address:
+        raise UsageError(
+            f"{table.place('ledger')} holds a password",
+            remedy="Leave it out of the address and set PGPASSFILE or PGPASSWORD.",
+        )
+    return address
+
+
 def _known_parties(parties: Collection[PartyConfig]) -> str:
     return f"Known parties: {', '.join(party.name for party in parties)}."
 
@@ -259,6 +280,7 @@ def _party(name: str, table: TomlTable, folder: Path) -> PartyConfig:
         features=table.names("features"),
         reasons=table.words("reasons"),
         weight=table.text("weight"),
+        ledger=_ledger(table),
         special=table.numbers_by_name("special"),
         trends=table.choices_by_name("trends", TRENDS),
         monotone=table.integers_by_name("monotone", (1, -1, 0)),

@@ -57,10 +57,19 @@ def _refusal(error: LedgerError) -> UsageError:
     return UsageError(f"the ledger refuses: {error}", remedy=remedy)
 
 
-def open_store(path: Path) -> SQLiteStore:
-    """The ledger file at `path`, new or old. Raises UsageError if it cannot be opened or is none."""
+def open_store(place: Path | str, log: str) -> Store:
+    """The ledger file at a path, new or old, or the log called `log` in the PostgreSQL database at an address.
+
+    Raises UsageError if it cannot be opened or is none.
+    """
     with own_ledger():
-        return SQLiteStore(path)
+        if isinstance(place, Path):
+            return SQLiteStore(place)
+        try:
+            from ledger.postgres import PostgresStore  # noqa: PLC0415  # an extra
+        except ImportError as error:
+            raise UsageError(str(error), remedy="Or leave `ledger` out of the party's table.") from error
+        return PostgresStore(place, log)
 
 
 @dataclass

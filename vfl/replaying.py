@@ -12,11 +12,11 @@ from vfl.channel import Record, lockstep
 from vfl.commitments import Commitment
 from vfl.errors import ProtocolError, UsageError
 from vfl.files import NO_RUN
-from vfl.notary import open_store
 from vfl.predictions import predictions
 from vfl.replay import ReplayChannel
 from vfl.seat import (
     RunFile,
+    open_ledger,
     peers_of,
     protocol_randomness,
     read_kept,
@@ -46,11 +46,11 @@ def replay(directory: Path, party: str) -> Replayed:
     if party not in file.keys:
         raise UsageError(f"no party {party!r} in this run", remedy=f"name one of {', '.join(file.keys)}")
     folder = directory / party
-    for name in ("transcript.bin", "ledger.sqlite", "share.json"):
+    for name in ("transcript.bin", "share.json"):
         if not (folder / name).exists():
             raise UsageError(f"there is no {name} in {folder}", remedy=NO_RUN)
     records = _records(folder, party)
-    entries = _entries(folder, party)
+    entries = _entries(folder, party, file.run)
     _require_in_ledger(entries, party, records)
     channels = {
         member.name: ReplayChannel(party, member.name, [record for record in records if record.peer == member.name])
@@ -98,9 +98,9 @@ def _records(folder: Path, party: str) -> list[Record]:
     return records
 
 
-def _entries(folder: Path, party: str) -> dict[str, Entry]:
+def _entries(folder: Path, party: str, run: str) -> dict[str, Entry]:
     """The party's ledger by slot."""
-    store = open_store(folder / "ledger.sqlite")
+    store = open_ledger(folder, run)
     try:
         return {entry.slot: entry for entry in (Entry.from_bytes(row.body) for row in store.rows())}
     except LedgerError as error:

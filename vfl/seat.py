@@ -3,7 +3,7 @@
 DIR/run.json            run id, agreement, every party's public keys
 DIR/<party>/seed        32 bytes in hex, readable by the owner only: all randomness and keys of the run
 DIR/<party>/party.json  which table, which columns
-DIR/<party>/ledger.sqlite, transcript.bin
+DIR/<party>/ledger.sqlite, transcript.bin      the former where the party keeps no ledger in PostgreSQL
 DIR/<party>/share.json  the party's share of the model
 DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
 DIR/<party>/hints/      what the `lattice` scheme computes of the bins once
@@ -28,6 +28,7 @@ import numpy as np
 
 from ledger.errors import LedgerError
 from ledger.keys import Identity, VerifyingKey
+from ledger.store import Store
 from vfl import run as running
 from vfl.agreement import Agreement, Member
 from vfl.channel import Channel, Link
@@ -134,9 +135,16 @@ def read_party(folder: Path) -> PartyConfig:
             trends=body.get("trends", {}),
             monotone=body.get("monotone", {}),
             categorical=tuple(body.get("categorical", ())),
+            ledger=body.get("ledger"),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder / 'party.json'} is damaged: {error!r}") from None
+
+
+def open_ledger(folder: Path, run: str) -> Store:
+    """The store of the ledger of the party whose folder this is. Raises UsageError if it cannot be opened."""
+    party = read_party(folder)
+    return open_store(party.ledger or folder / "ledger.sqlite", f"{party.name}/{run}")
 
 
 def read_own_holding(folder: Path, agreement: Agreement) -> Holding:
@@ -189,7 +197,7 @@ class Seat:
         seed = read_seed(self.folder)
         self._rng = protocol_randomness(seed)
         self._transcript = FileTranscript(self.folder / "transcript.bin")
-        self._store = open_store(self.folder / "ledger.sqlite")
+        self._store = open_ledger(self.folder, self.file.run)
         keys, talking = self.file.keys, [member.name for member in peers_of(self.file.agreement, name)]
         peers = {peer: keys[peer] for peer in talking}
         others = {other: pair for other, pair in keys.items() if other not in (name, *talking)}

@@ -28,11 +28,11 @@ from vfl.files import read_json, write_whole
 from vfl.holding import Holding
 from vfl.learn.rounds import Parts
 from vfl.models import read_ensemble, read_records
-from vfl.notary import LedgerNotary, open_store, own_ledger
+from vfl.notary import LedgerNotary, own_ledger
 from vfl.predictions import run_scores
 from vfl.progress import Progress
 from vfl.scores import Scores, joint_scores
-from vfl.seat import RunFile, identity_of, read_own_holding, read_seed
+from vfl.seat import RunFile, identity_of, open_ledger, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
 from vfl.terms import BINARY, GBDT, INIT_MODEL, SCORECARD
 
@@ -68,7 +68,7 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     policy = Policy.of(identities, quorum="any")
     (folder / "policy.txt").write_text(str(policy), encoding="utf-8")
     body = {**_summary(folder, file, metrics, intervals), "attacks": attacks}
-    stores = {who.name: open_store(folder / who.name / "ledger.sqlite") for who in identities}
+    stores = {who.name: open_ledger(folder / who.name, file.run) for who in identities}
     try:
         digest = file.agreement.digest
         logs = [LedgerNotary(stores[who.name], who, file.run, digest, {}, clock).log for who in identities]

@@ -24,6 +24,9 @@ def server(tmp_path_factory):
     running = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
     with psycopg.connect(running.get_uri()) as db:
         db.execute("CREATE ROLE writer LOGIN")
+    from ledger.postgres import setup
+
+    setup(running.get_uri(), "writer")
     yield running.get_uri()
     running.cleanup()
 
@@ -31,11 +34,7 @@ def server(tmp_path_factory):
 @pytest.fixture
 def postgres(server, request):
     """(address of the writer, name of a fresh log)."""
-    from ledger.postgres import setup
-
-    log = f"log_{abs(hash(request.node.nodeid))}"
-    setup(server, log, "writer")
-    return server.replace("postgres:@", "writer@"), log
+    return server.replace("postgres:@", "writer@"), f"bank/{request.node.nodeid}"
 
 
 @pytest.fixture(params=["memory", "sqlite", "postgres"])
@@ -131,9 +130,9 @@ def test_sql_cannot_take_anything_back(tmp_path, postgres, table):
             raw.execute(statement)
         raw.close()
         with psycopg.connect(postgres[0]) as db, pytest.raises(psycopg.Error):
-            db.execute(statement.replace(table, f"{postgres[1]}.{table}"))
+            db.execute(statement.replace(table, f"tallystick.{table}"))
     with psycopg.connect(postgres[0]) as db, pytest.raises(psycopg.errors.InsufficientPrivilege):
-        db.execute(f"ALTER TABLE {postgres[1]}.{table} DISABLE TRIGGER ALL")
+        db.execute(f"ALTER TABLE tallystick.{table} DISABLE TRIGGER ALL")
 
 
 def test_one_connection_holds_the_pen(postgres):
@@ -175,10 +174,36 @@ def test_a_temporary_table_does_not_open_a_gap(postgres):
     import psycopg
 
     with psycopg.connect(postgres[0]) as db:
-        db.execute("CREATE TEMP TABLE entry (seq bigint)")
-        db.execute("INSERT INTO pg_temp.entry VALUES (6)")
+        db.execute("CREATE TEMP TABLE entry (log text, seq bigint)")
+        db.execute("INSERT INTO pg_temp.entry VALUES ('a', 6)")
         with pytest.raises(psycopg.errors.RaiseException, match="continue"):
-            db.execute(f"INSERT INTO {postgres[1]}.entry VALUES (7, 'x', 'x')")
+            db.execute("INSERT INTO tallystick.entry VALUES ('a', 7, 'x', 'x')")
+
+
+def test_logs_in_one_schema_do_not_meet(postgres):
+    from ledger.postgres import PostgresStore
+
+    url, name = postgres
+    one, two = PostgresStore(url, name), PostgresStore(url, name + "/other")
+    one.write([row(0), row(1)], head(2), [(2, "line")], [PeerAdvance("peer", None, head(3))])
+    assert (list(two.rows()), two.checkpoints(), two.cosignatures(2), two.peer_head("peer")) == ([], [], [], None)
+    assert two.write([row(0)], head(1), [], [PeerAdvance("peer", None, head(4, 2))])
+    assert list(one.rows()) == [row(0), row(1)]
+    for store in (one, two):
+        store.close()
+
+
+def test_setup_twice_and_without_setup_say_what_to_do(server, postgres):
+    from ledger.postgres import PostgresStore, main, setup
+
+    with pytest.raises(StoreError) as twice:
+        setup(server, "writer")
+    assert "nothing is to be done" in twice.value.remedy
+    with pytest.raises(StoreError) as missing:
+        PostgresStore(*postgres, schema="nowhere")
+    assert "python -m ledger.postgres" in missing.value.remedy
+    assert main([server, "--writer", "writer"]) == 2
+    assert main([server, "--writer", "writer", "--schema", "second"]) == 0
 
 
 @pytest.mark.parametrize("pages", [0, 1, 5, 20])
