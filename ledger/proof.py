@@ -12,8 +12,8 @@
     — bank rmNzswyZDb10YHeB...
     — telecom/witness Oeg7GgAAAABpfdKgz47H...
 
-The format leaves open what the leaf is. Ours is the entry itself, which `extra` carries: the file then needs nothing but
-the verifier's policy. Without `extra`, the verifier brings the entry. Parsing is strict: what the printer would not
+The format leaves open what the leaf is. Ours is the entry itself, which `extra` carries: the file then needs nothing
+but the verifier's policy. Without `extra`, the verifier brings the entry. Parsing is strict: what the printer would not
 have written in the same way is refused.
 """
 

@@ -57,7 +57,9 @@ class WitnessClient:
         """`url` is http or https; `seconds` bounds each step of a request. Raises WitnessError or BadKey."""
         self.url = urlsplit(url)
         if self.url.scheme not in ("http", "https") or not self.url.hostname or self.url.query or self.url.fragment:
-            raise WitnessError(f"{url!r:.200} is no address of a witness", remedy="Give http://HOST:PORT or https://HOST.")
+            raise WitnessError(
+                f"{url!r:.200} is no address of a witness", remedy="Give http://HOST:PORT or https://HOST."
+            )
         if key.kind is not KeyType.COSIGNATURE:
             raise BadKey(f"the key of the witness {key.name} is not of type 0x04")
         self.key, self._seconds = key, seconds
@@ -72,13 +74,13 @@ class WitnessClient:
         signed = Note.parse(note)
         head = Checkpoint.parse(signed.text)
         for _ in range(_ATTEMPTS):
-            old = self._sizes.get(head.origin, 0)
+            old = _held(self._sizes.get(head.origin, 0), head)
             try:
                 answer = self.add_checkpoint(AddCheckpoint(old, tuple(_proof(tree, old, head)), signed))
             except WitnessRefused as refusal:
                 if refusal.size is None:
                     raise
-                self._sizes[head.origin] = _held(refusal.size, head)
+                self._sizes[head.origin] = refusal.size
                 continue
             line = self._own_line(signed, answer)
             self._sizes[head.origin] = head.size
@@ -147,7 +149,7 @@ def cosign_newest(log: WitnessedLog, client: WitnessClient) -> int:
 
 
 def _proof(tree: ProvesConsistency, old: int, head: Checkpoint) -> list[bytes]:
-    return tree.consistency_proof(old, head.size) if old else []
+    return [] if old in (0, head.size) else tree.consistency_proof(old, head.size)
 
 
 def _held(size: int, head: Checkpoint) -> int:
