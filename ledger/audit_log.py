@@ -12,6 +12,7 @@ from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosigners, open_chec
 from ledger.entry import ENTRY_LABEL, Entry
 from ledger.errors import BadNote, BadSignature, LedgerError
 from ledger.findings import Code, Finding
+from ledger.key_history import KeyHistory
 from ledger.keys import SIGNATURE_BYTES, Certificate, VerifyingKey, verify_signature
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.policy import Policy
@@ -41,6 +42,7 @@ class LogAudit:
     findings: list[Finding] = field(default_factory=list)
     intact: bool = True
     certificate: Certificate | None = None
+    history: KeyHistory | None = None
 
     @classmethod
     def of(cls, party: str, run: str, policy: Policy, files: LogFiles) -> LogAudit:
@@ -142,12 +144,15 @@ def _check_certificate(log: LogAudit) -> None:
         log.fault(5, f"the certificate is for run {certificate.run}", 0)
         return
     log.certificate = certificate
+    log.history = KeyHistory(log.key, log.run)
+    for seq, text in log.history.read(log.found()):
+        log.fault(5, f"entry {seq} changes no key: {text}", seq)
 
 
 def _check_signatures(log: LogAudit) -> None:
     # (5) ... and each entry is signed with that key within the certificate's validity.
-    certificate = log.certificate
     for seq, body in enumerate(log.bodies):
+        certificate = log.history.certificate_at(seq) if log.history else None
         signature = log.sigs[seq] if seq < len(log.sigs) else b""
         fits = certificate is not None and log.check(certificate.key, signature, ENTRY_LABEL + body)
         log.signed.append(fits)

@@ -11,6 +11,7 @@ from ledger.entry import Entry
 from ledger.errors import LedgerError
 from ledger.evidence import check_evidence, signed_heads
 from ledger.findings import Code, Finding
+from ledger.key_history import KeyHistory
 from ledger.policy import Policy
 
 
@@ -29,6 +30,8 @@ class RunAudit:
         for log in self._logs.values():
             for certificate in certificates(log):
                 self._keys[certificate.party].add(certificate.key.hex())
+        self._histories = self._read_histories()
+        self._sent = {(log.party, e.slot): (seq, e.payload) for log, seq, e in self._messages() if e.dir == "send"}
         for log, seq, entry in self._messages():
             self._check_envelope(log, seq, entry)
         self._match_messages()
@@ -48,7 +51,29 @@ class RunAudit:
         if not self._check(bytes.fromhex(env.key), bytes.fromhex(env.sig), message):
             log.fault(10, f"the envelope signature of {envelope.sender} in entry {seq} does not fit", seq)
             return
+        if why := self._refusal(log, seq, entry, env.key):
+            log.fault(10, f"the envelope in entry {seq} {why}", seq)
+            return
         self._statements[envelope.sender, entry.slot].setdefault(message, (log.party, seq))
+
+    def _read_histories(self) -> dict[str, KeyHistory]:
+        # Each party's own log first: there position decides. Revocations may also stand in the logs of its peers.
+        histories = {log.party: log.history for log in self._logs.values() if log.history}
+        for party, history in histories.items():
+            for log in self._logs.values():
+                if log.party != party:
+                    history.read(log.found())
+        return histories
+
+    def _refusal(self, log: LogAudit, seq: int, entry: Entry, key: str) -> str:
+        sender = entry.envelope().sender
+        history = self._histories.get(sender)
+        if history is None:
+            return ""
+        sent = self._sent.get((sender, entry.slot))
+        if sent is not None and sent[1] == entry.payload:
+            return history.refusal_at(key, sent[0])
+        return history.refusal_at(key, seq) if log.party == sender else history.refusal_on(key, entry.ts)
 
     def _unknown_key(self, log: LogAudit, seq: int, sender: str) -> None:
         if self._policy.log_key(sender) is None:

@@ -129,6 +129,10 @@ class KeyHistory:
         if held is None or held[0] is None:
             self._revoked[revocation.key] = (seq, revocation)
 
+    def ever_held(self, key: bytes) -> bool:
+        """Whether this entry key is or was in force at some position."""
+        return any(certificate.key == key for _, certificate in self._spans)
+
     def certificate_at(self, seq: int) -> Certificate | None:
         """The certificate in force at a position of the party's own log."""
         return next((found for first, found in reversed(self._spans) if first <= seq), None)

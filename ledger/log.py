@@ -23,6 +23,7 @@ from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint, veri
 from ledger.clock import Clock, format_time
 from ledger.entry import Direction, Entry, Env, Payload, sign_entry, sign_envelope, slot_name
 from ledger.errors import BadEntry, BadKey, BadNote, BadSignature, BrokenChain, LedgerError, SlotTaken, StoreDamaged
+from ledger.key_history import KeyHistory, issue_revocation
 from ledger.keys import Certificate, Identity, SigningKey, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.note import Note, SignatureLine
@@ -78,6 +79,7 @@ class Log:
         self.cpu_seconds = self.wall_seconds = 0.0
         self._measuring = False
         self._store, self._identity, self._clock, self._key = store, identity, clock, entry_key
+        self._history = KeyHistory(self.key, run)
         self._tree = Tree()
         self._slots: dict[str, _Said] = {}
         self._pending: list[tuple[Entry, bytes]] = []
@@ -227,7 +229,9 @@ class Log:
         self.certificate.verify(self.key)
         slot = slot_name("open", 0, "open", self.party, self.party)
         params = {"certificate": self.certificate.to_json()}
-        self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params)
+        self._history.read(
+            [(0, self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params))]
+        )
         self.commit()
 
     def _read_back(self, start: int) -> None:
@@ -286,12 +290,13 @@ class Log:
             self._tree.append(row.leaf)
             self._slots[entry.slot] = _Said.of(entry, entry.seq)
             self._mono, previous = entry.mono, row.leaf
+            if "certificate" in entry.params or "revoked" in entry.params:
+                self._history.read([(expected, entry)])
+        self._check_entry_key()
 
     def _resume(self, opening: Entry) -> None:
         stored = Certificate.from_json(opening.params.get("certificate"))
         stored.verify(self.key)
-        if stored.key != self._key.public:
-            raise BadKey(f"{self.origin}: the store was begun with entry key {stored.key.hex()}; open it with that key")
         if opening.agreement != self.agreement:
             raise BadKey(
                 f"{self.origin}: the store was begun under agreement {opening.agreement}, not {self.agreement}"
@@ -331,6 +336,50 @@ class Log:
             self._measuring = False
             self.cpu_seconds += time.thread_time() - cpu
             self.wall_seconds += time.perf_counter() - wall
+
+    # -- keys ---------------------------------------------------------------------------------------------------
+
+    def rotate(self, new_key: SigningKey, certificate: Certificate) -> Entry:
+        """Sign envelopes with `new_key` from the next entry on; `certificate` binds it to the identity.
+
+        The entry that says so is still made under the old key, and durable. Raises BadKey or BadSignature.
+        """
+        with self._lock:
+            certificate.verify(self.key)
+            if (certificate.key, certificate.run) != (new_key.public, self.run):
+                raise BadKey(f"{self.origin}: the certificate binds another entry key or another run")
+            if self._history.ever_held(certificate.key):
+                raise BadKey(f"{self.origin}: a rotation takes a key that was never in use")
+            entry = self._note_keys("rotate", new_key.public, {"certificate": certificate.to_json()})
+            self._key, self.certificate = new_key, certificate
+            return entry
+
+    def revoke(self, key: bytes, reason: str) -> Entry:
+        """Declare that nothing by the former entry key `key` counts from now on; raises BadKey for the one in use."""
+        with self._lock:
+            if key == self._key.public:
+                raise BadKey(f"{self.origin}: the key in use cannot be revoked", remedy="Rotate to a new key first.")
+            if not self._history.ever_held(key):
+                raise BadKey(f"{self.origin}: {key.hex():.16}.. never was an entry key of this log")
+            revocation = issue_revocation(self._identity.identity, self.run, key, self._clock.now(), reason)
+            return self._note_keys("revoke", key, {"revoked": revocation.to_json()})
+
+    def _note_keys(self, step: str, key: bytes, params: Mapping[str, object]) -> Entry:
+        slot = slot_name("keys", 0, f"{step}-{key.hex()[:16]}", self.party, self.party)
+        entry = self.append(phase="keys", round=0, step=step, slot=slot, dir="local", params=params)
+        self.commit()
+        self._history.read([(entry.seq, entry)])
+        return entry
+
+    def _check_entry_key(self) -> None:
+        current = self._history.certificate_at(len(self._tree)) if len(self._tree) else None
+        if current is None:
+            return
+        if current.key != self._key.public:
+            raise BadKey(
+                f"{self.origin}: the store was begun, or goes on, with entry key {current.key.hex()}; open it with that key"
+            )
+        self.certificate = current
 
 
 def _mapping(value: Mapping[str, object], what: str) -> Mapping[str, Json]:
