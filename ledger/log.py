@@ -377,7 +377,7 @@ class Log:
             return
         if current.key != self._key.public:
             raise BadKey(
-                f"{self.origin}: the store was begun, or goes on, with entry key {current.key.hex()}; open it with that key"
+                f"{self.origin}: the store was begun, or goes on, with entry key {current.key.hex()}; open it with it"
             )
         self.certificate = current
 
