@@ -1,4 +1,4 @@
-"""The command line: `python -m ledger verify BUNDLE --policy FILE` and `python -m ledger show BUNDLE`."""
+"""The command line: `python -m ledger` with `verify`, `show` and `witness`."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from ledger.entry import Entry
 from ledger.errors import LedgerError
 from ledger.findings import Code
 from ledger.verify import verify_bundle
+from ledger.witness_commands import add_witness_command
 
 EXIT_USAGE = 64
 _CODES = """\
@@ -31,6 +32,8 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
+        if options.command == "witness":
+            return int(options.run(options))
         if options.command == "verify":
             return _verify(options.bundle, options.policy, as_json=options.json)
         return _show(options.bundle, options.party, as_json=options.json)
@@ -65,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("bundle", metavar="BUNDLE", type=Path, help="the bundle file")
     show.add_argument("--party", metavar="NAME", help="only the log of this party")
+    add_witness_command(commands)
     for command in (verify, show):
         command.add_argument("--json", action="store_true", help="machine-readable output")
     return parser

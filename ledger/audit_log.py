@@ -12,6 +12,7 @@ from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosigners, open_chec
 from ledger.entry import Entry
 from ledger.errors import BadNote, BadSignature, LedgerError
 from ledger.findings import Code, Finding
+from ledger.key_history import KeyHistory
 from ledger.keys import Certificate, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.policy import Policy
@@ -36,6 +37,7 @@ class LogAudit:
     findings: list[Finding] = field(default_factory=list)
     proven: int = 0
     certificate: Certificate | None = None
+    history: KeyHistory | None = None
 
     @classmethod
     def of(cls, party: str, run: str, policy: Policy, files: LogFiles) -> LogAudit:
@@ -128,12 +130,15 @@ def _check_certificate(log: LogAudit) -> None:
         log.fault(5, f"the certificate is for run {certificate.run}", 0)
         return
     log.certificate = certificate
+    log.history = KeyHistory(log.key, log.run)
+    for seq, text in log.history.read(log.found()):
+        log.fault(5, f"entry {seq} changes no key: {text}", seq)
 
 
 def _check_validity(log: LogAudit) -> None:
-    # (5) ... and each entry is dated within the certificate's validity.
-    certificate = log.certificate
-    for seq, entry in log.found() if certificate else ():
+    # (5) ... and each entry is dated within the validity of the certificate in force there.
+    for seq, entry in log.found() if log.history else ():
+        certificate = log.history.certificate_at(seq) if log.history else None
         if certificate and not certificate.covers(entry.ts):
             validity = f"{certificate.not_before} to {certificate.not_after}"
             log.fault(5, f"entry {seq} is dated {entry.ts}, outside the certificate's validity {validity}", seq)

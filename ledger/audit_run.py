@@ -12,6 +12,7 @@ from ledger.entry import Entry
 from ledger.errors import LedgerError
 from ledger.evidence import check_evidence, signed_heads
 from ledger.findings import Code, Finding
+from ledger.key_history import KeyHistory
 from ledger.keys import verify_signature
 from ledger.policy import Policy
 
@@ -32,6 +33,8 @@ class RunAudit:
         for log in self._logs.values():
             for certificate in certificates(log):
                 self._keys[certificate.party].add(certificate.key.hex())
+        self._histories = self._read_histories()
+        self._sent = {(log.party, e.slot): (seq, e.payload) for log, seq, e in self._messages() if e.dir == "send"}
         for log in self._logs.values():
             confirmed = confirmed_messages(log)
             for seq, entry in log.found():
@@ -54,6 +57,8 @@ class RunAudit:
             text = f"is by a key that {sender} did not certify" if stranger else f"of {sender} does not fit"
             text = "is missing, and no account confirms the message" if entry.env is None else text
             log.fault(10, f"the envelope signature in entry {seq} {text}", seq)
+        elif entry.env is not None and (why := self._refusal(log, seq, entry, entry.env.key)):
+            log.fault(10, f"the envelope in entry {seq} {why}", seq)
         else:
             self._statements[sender, entry.slot].setdefault(entry.envelope().message(), []).append((log, seq))
 
@@ -66,6 +71,25 @@ class RunAudit:
         if asked not in self._verified:
             self._verified[asked] = verify_signature(bytes.fromhex(env.key), bytes.fromhex(env.sig), asked[2])
         return self._verified[asked]
+
+    def _read_histories(self) -> dict[str, KeyHistory]:
+        # Each party's own log first: there position decides. Revocations may also stand in the logs of its peers.
+        histories = {log.party: log.history for log in self._logs.values() if log.history}
+        for party, history in histories.items():
+            for log in self._logs.values():
+                if log.party != party:
+                    history.read(log.found())
+        return histories
+
+    def _refusal(self, log: LogAudit, seq: int, entry: Entry, key: str) -> str:
+        sender = entry.envelope().sender
+        history = self._histories.get(sender)
+        if history is None:
+            return ""
+        sent = self._sent.get((sender, entry.slot))
+        if sent is not None and sent[1] == entry.payload:
+            return history.refusal_at(key, sent[0])
+        return history.refusal_at(key, seq) if log.party == sender else history.refusal_on(key, entry.ts)
 
     def _unknown_key(self, log: LogAudit, seq: int, sender: str) -> None:
         if self._policy.log_key(sender) is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from datetime import UTC, datetime
 from typing import Protocol
 
@@ -39,3 +40,15 @@ def parse_time(text: str) -> datetime:
         return datetime.fromisoformat(text)
     except ValueError as error:
         raise BadEntry(f"{text} is not a time: {error}") from None
+
+
+class SystemClock:
+    """The clock of this machine, for programs that stand alone."""
+
+    def now(self) -> datetime:
+        """The time of day in UTC."""
+        return datetime.now(UTC)
+
+    def monotonic_ns(self) -> int:
+        """Nanoseconds since the machine started."""
+        return time.monotonic_ns()

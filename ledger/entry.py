@@ -310,6 +310,13 @@ class Entry:
         return Envelope(self.job, self.slot, sender, receiver, p.schema, p.digest, p.size)
 
 
+def mapping(value: Mapping[str, object], what: str) -> Mapping[str, Json]:
+    """`value`, which must be an object; raises BadEntry."""
+    if not isinstance(value, Mapping):
+        raise BadEntry(f"{what} must be an object, not {value!r:.60}")
+    return cast("Mapping[str, Json]", value)
+
+
 def content_of(payload: Payload | None, commit: Sequence[Mapping[str, object]], params: Mapping[str, object]) -> str:
     """What an entry says, as the hex digest of its payload, or without one that of `commit` and `params`."""
     if payload is not None:

@@ -14,6 +14,8 @@
       BadBundle       an archive that may not be read or written
       StoreError      the database cannot do what was asked
         StoreDamaged    what is stored is not what was stored
+      WitnessError    a witness cannot be asked, or answered what is no answer
+        WitnessRefused  a witness gave no cosignature (carries its status and the size it holds)
 
 `str(error)` says what happened, where, and with which value; `error.remedy` says what to do next.
 """
@@ -88,3 +90,16 @@ class StoreError(LedgerError):
 
 class StoreDamaged(StoreError):
     """The store holds bytes that do not fit their digests; nothing may be added to it."""
+
+
+class WitnessError(LedgerError):
+    """A witness could not be reached, or its answer is outside c2sp.org/tlog-witness."""
+
+
+class WitnessRefused(WitnessError):
+    """A witness answered with another HTTP `status` than 200; `size` is the one it holds, for 409 alone."""
+
+    def __init__(self, message: str, *, status: int, size: int | None = None, remedy: str = "") -> None:
+        super().__init__(message, remedy=remedy)
+        self.status = status
+        self.size = size

@@ -31,6 +31,10 @@ SIGNATURE_BYTES = 64
 _PARTY = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}", re.ASCII)
 _HEX_KEY = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _HEX_SIGNATURE = re.compile(r"[0-9a-f]{128}", re.ASCII)
+_PURPOSE = re.compile(r"[a-z][a-z-]{0,31}", re.ASCII)
+ENTRIES = "entries"  # the purpose of a key that signs entries and envelopes of one run
+# Types of c2sp.org/signed-note that this program does not check, for errors that a person can act on.
+_OTHER_TYPES = {0x02: "ECDSA", 0x05: "RFC 6962 tree heads", 0x06: "ML-DSA-44 cosignatures", 0xFF: "no assigned type"}
 _CERTIFICATE_LABEL = b"tallystick-certificate-v1\n"
 _CERTIFICATE_FIELDS = {"v", "party", "run", "purpose", "key", "not_before", "not_after", "sig"}
 
@@ -85,6 +89,16 @@ def check_key_name(name: str) -> str:
     return name
 
 
+def _key_type(name: str, code: int) -> KeyType:
+    if code not in (KeyType.NOTE, KeyType.COSIGNATURE):
+        what = _OTHER_TYPES.get(code, "unknown")
+        raise BadKey(
+            f"the key of {name!r:.80} is of type 0x{code:02x} ({what}), which is not supported; "
+            "use an Ed25519 key: 0x01 for a log, 0x04 for a witness"
+        )
+    return KeyType(code)
+
+
 @lru_cache(maxsize=1024)  # a log asks for the same few names with every entry
 def check_party(name: str, what: str = "party") -> str:
     """Return `name` when it may name a party or a run (letters, digits, `._-`, at most 63); else raise BadKey."""
@@ -117,9 +131,10 @@ class VerifyingKey:
         name, digest, encoded = parts
         try:
             blob = base64.b64decode(encoded, validate=True)
-            kind = KeyType(blob[0])
+            code = blob[0]
         except (binascii.Error, ValueError, IndexError):
-            raise BadKey(f"the key of {name!r:.80} is not base64 of a known type (0x01 or 0x04) and a key") from None
+            raise BadKey(f"the key of {name!r:.80} is not base64 of a type and a key") from None
+        kind = _key_type(name, code)
         key = cls(name, kind, blob[1:])
         if key.vkey != text:
             raise BadKey(f"the key of {name} says hash {digest:.20}, but name and key give {key.id.hex()}")
@@ -175,13 +190,14 @@ class Identity:
         self.witness = Signer(witness_name(name), KeyType.COSIGNATURE, derive_key(seed, f"witness/{name}"))
         self._seed = seed
 
-    def entry_key(self, run: str) -> SigningKey:
-        """The key of this party for one run; the same one after a restart."""
-        return derive_key(self._seed, f"entries/{self.name}/{check_party(run, 'run')}")
+    def entry_key(self, run: str, generation: int = 0) -> SigningKey:
+        """The key of this party for one run; the same one after a restart. A rotated key is the next generation."""
+        suffix = f"/{generation}" if generation else ""
+        return derive_key(self._seed, f"entries/{self.name}/{check_party(run, 'run')}{suffix}")
 
-    def certify(self, run: str, not_before: datetime, not_after: datetime) -> Certificate:
-        """Certificate of `entry_key(run)`, signed by the identity key."""
-        return issue_certificate(self.identity, run, self.entry_key(run).public, not_before, not_after)
+    def certify(self, run: str, not_before: datetime, not_after: datetime, generation: int = 0) -> Certificate:
+        """Certificate of `entry_key(run, generation)`, signed by the identity key."""
+        return issue_certificate(self.identity, run, self.entry_key(run, generation).public, not_before, not_after)
 
     @property
     def public(self) -> PublicIdentity:
@@ -211,10 +227,11 @@ def witness_name(party: str) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Certificate:
-    """A party's statement: in this run, from `not_before` to `not_after` (UTC), this key signs my entries.
+    """A party's statement: in this run, from `not_before` to `not_after` (UTC), this key is mine for one purpose.
 
     JSON: {"key":hex,"not_after":time,"not_before":time,"party":..,"purpose":"entries","run":..,"sig":hex,"v":1};
     `sig` is the identity key's signature over "tallystick-certificate-v1\\n" and the canonical JSON without `sig`.
+    A key for one purpose never serves another: `verify` asks which is meant.
     """
 
     party: str
@@ -223,10 +240,14 @@ class Certificate:
     not_before: str
     not_after: str
     sig: bytes
+    purpose: str = ENTRIES
 
     def to_json(self) -> dict[str, Json]:
         """The object that entry 0 carries in `params.certificate`."""
-        return {**_statement(self.party, self.run, self.key, self.not_before, self.not_after), "sig": self.sig.hex()}
+        return {**self._statement(), "sig": self.sig.hex()}
+
+    def _statement(self) -> dict[str, Json]:
+        return _statement(self.party, self.run, self.key, self.not_before, self.not_after, self.purpose)
 
     @classmethod
     def from_json(cls, value: object) -> Certificate:
@@ -234,8 +255,8 @@ class Certificate:
         if not isinstance(value, dict) or set(value) != _CERTIFICATE_FIELDS or (type(v := value["v"]), v) != (int, 1):
             raise BadKey(f"a certificate has version 1 and the fields {', '.join(sorted(_CERTIFICATE_FIELDS))}")
         texts = [value[name] for name in ("party", "run", "purpose", "key", "not_before", "not_after", "sig")]
-        if not all(isinstance(text, str) for text in texts) or value["purpose"] != "entries":
-            raise BadKey("a certificate's fields are texts and its purpose is `entries`")
+        if not all(isinstance(text, str) for text in texts) or not _PURPOSE.fullmatch(value["purpose"]):
+            raise BadKey("a certificate's fields are texts and its purpose is a word such as `entries`")
         if not _HEX_KEY.fullmatch(value["key"]) or not _HEX_SIGNATURE.fullmatch(value["sig"]):
             raise BadKey("a certificate's key and signature are 32 and 64 bytes in lowercase hex")
         try:
@@ -244,36 +265,42 @@ class Certificate:
         except BadEntry as error:
             raise BadKey(f"a certificate's validity is malformed: {error}") from None
         key, sig = bytes.fromhex(value["key"]), bytes.fromhex(value["sig"])
-        return cls(value["party"], value["run"], key, value["not_before"], value["not_after"], sig)
+        times = value["not_before"], value["not_after"]
+        return cls(value["party"], value["run"], key, *times, sig, value["purpose"])
 
-    def verify(self, identity: VerifyingKey) -> None:
-        """Raise BadSignature unless `identity` (the party's 0x01 key) signed this certificate."""
+    def verify(self, identity: VerifyingKey, purpose: str = ENTRIES) -> None:
+        """Raise BadSignature unless `identity` (the party's 0x01 key) signed this certificate for this purpose."""
+        if self.purpose != purpose:
+            raise BadSignature(f"the certificate of {self.party} is for {self.purpose}, not for {purpose}")
         if identity.name != self.party or identity.kind is not KeyType.NOTE:
             raise BadSignature(f"a certificate of {self.party} cannot be signed by {identity.name}")
-        statement = _statement(self.party, self.run, self.key, self.not_before, self.not_after)
-        identity.verify(self.sig, _CERTIFICATE_LABEL + encode(statement))
+        identity.verify(self.sig, _CERTIFICATE_LABEL + encode(self._statement()))
 
     def covers(self, moment: str) -> bool:
         """Whether the time text lies within the validity (same form, so text order is time order)."""
         return self.not_before <= moment <= self.not_after
 
 
-def issue_certificate(identity: Signer, run: str, key: bytes, not_before: datetime, not_after: datetime) -> Certificate:
-    """Sign a certificate for the public entry key `key`; raises BadKey when the validity is empty."""
+def issue_certificate(
+    identity: Signer, run: str, key: bytes, not_before: datetime, not_after: datetime, purpose: str = ENTRIES
+) -> Certificate:
+    """Sign a certificate for the public key `key`; raises BadKey when the validity is empty."""
     start, end = format_time(not_before), format_time(not_after)
     if end <= start:
         raise BadKey(f"a certificate from {start} to {end} is never valid")
-    statement = _statement(identity.name, check_party(run, "run"), key, start, end)
+    if not _PURPOSE.fullmatch(purpose):
+        raise BadKey(f"{purpose!r:.40} is no purpose: use lowercase letters and dashes, such as `entries`")
+    statement = _statement(identity.name, check_party(run, "run"), key, start, end, purpose)
     sig = identity.key.sign(_CERTIFICATE_LABEL + encode(statement))
-    return Certificate(identity.name, run, key, start, end, sig)
+    return Certificate(identity.name, run, key, start, end, sig, purpose)
 
 
-def _statement(party: str, run: str, key: bytes, not_before: str, not_after: str) -> dict[str, Json]:
+def _statement(party: str, run: str, key: bytes, not_before: str, not_after: str, purpose: str) -> dict[str, Json]:
     return {
         "v": 1,
         "party": party,
         "run": run,
-        "purpose": "entries",
+        "purpose": purpose,
         "key": key.hex(),
         "not_before": not_before,
         "not_after": not_after,

@@ -13,40 +13,26 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import NamedTuple, cast
 
-from ledger.canonical import Json
+from ledger.chain import Said, check_link
 from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint, verify_cosignature
 from ledger.clock import Clock, format_time
-from ledger.entry import Direction, Entry, Env, Envelope, Payload, content_of, sign_envelope, slot_name
+from ledger.entry import Direction, Entry, Env, Envelope, Payload, content_of, mapping, sign_envelope, slot_name
 from ledger.errors import (
     BadEntry,
     BadKey,
     BadNote,
     BadSignature,
-    BrokenChain,
     LedgerError,
     SlotTaken,
     StoreDamaged,
     StoreError,
 )
+from ledger.key_history import KeyHistory, issue_revocation
 from ledger.keys import Certificate, Identity, SigningKey, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.note import SignatureLine
 from ledger.store import Head, PeerAdvance, Row, Store
-
-
-class _Said(NamedTuple):
-    """What a slot holds: enough to tell whether a repeated append says the same."""
-
-    seq: int
-    dir: Direction
-    peer: str | None
-    payload: Payload | None
-    digest: str
-
-    def __str__(self) -> str:
-        return " ".join([self.dir, *([self.peer] if self.peer else []), self.digest])
 
 
 class Log:
@@ -82,8 +68,9 @@ class Log:
         self.certificate = certificate
         self._store, self._identity, self._clock, self._key = store, identity, clock, entry_key
         self._sign_messages = sign_messages
+        self._history = KeyHistory(self.key, run)
         self._tree = Tree()
-        self._slots: dict[str, _Said] = {}
+        self._slots: dict[str, Said] = {}
         self._pending: list[tuple[Entry, bytes]] = []
         self._heads: list[Head] = []
         self._lines: dict[int, dict[str, None]] = {}  # cosignatures by size
@@ -169,7 +156,7 @@ class Log:
         with self._lock:
             digest = content_of(payload, commit, params or {})
             if (held := self._slots.get(slot)) is not None:
-                return self._again(slot, held, _Said(held.seq, dir, peer, payload, digest))
+                return self._again(slot, held, Said(held.seq, dir, peer, payload, digest))
             seq = len(self._tree)
             if dir == "send" and self._sign_messages and env is None and peer is not None and payload is not None:
                 p = payload
@@ -191,8 +178,8 @@ class Log:
                 dir=dir,
                 payload=payload,
                 refs=tuple(refs),
-                commit=tuple(_mapping(item, "a commitment") for item in commit),
-                params=_mapping(params or {}, "params"),
+                commit=tuple(mapping(item, "a commitment") for item in commit),
+                params=mapping(params or {}, "params"),
                 env=env,
             )
             return self._add(entry, digest)
@@ -251,7 +238,9 @@ class Log:
         self.certificate.verify(self.key)
         slot = slot_name("open", 0, "open", self.party, self.party)
         params = {"certificate": self.certificate.to_json()}
-        self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params)
+        self._history.read(
+            [(0, self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params))]
+        )
         self.commit()
 
     def _write(self, head: Head | None, peers: Sequence[PeerAdvance] = ()) -> None:
@@ -273,7 +262,7 @@ class Log:
             if row is None or row.seq != seq or leaf_hash(row.body) != self._tree.leaf(seq):
                 raise StoreDamaged(f"{self.origin}: entry {seq} was read back differently from how it was kept")
 
-    def _again(self, slot: str, held: _Said, said: _Said) -> Entry:
+    def _again(self, slot: str, held: Said, said: Said) -> Entry:
         if held != said:
             raise SlotTaken(
                 f"{self.origin}: slot {slot} holds {held} at seq {held.seq}; {said} is not signed",
@@ -295,7 +284,7 @@ class Log:
         self._check_refs(entry)
         self._tree.append(leaf_hash(body))
         self._pending.append((entry, body))
-        self._slots[entry.slot] = _Said(entry.seq, entry.dir, entry.peer, entry.payload, digest)
+        self._slots[entry.slot] = Said(entry.seq, entry.dir, entry.peer, entry.payload, digest)
         self._mono = entry.mono
         return entry
 
@@ -309,7 +298,7 @@ class Log:
         for expected, row in enumerate(self._store.rows()):
             try:
                 entry = Entry.from_bytes(row.body)
-                _check_link(entry, row, expected, previous, self.origin)
+                check_link(entry, row, expected, previous, self.origin)
             except LedgerError as error:
                 raise StoreDamaged(
                     f"{self.origin}: stored entry {expected} is damaged: {error}",
@@ -318,14 +307,15 @@ class Log:
             if expected == 0:
                 self._resume(entry)
             self._tree.append(row.leaf)
-            self._slots[entry.slot] = _Said(entry.seq, entry.dir, entry.peer, entry.payload, entry.content())
+            self._slots[entry.slot] = Said(entry.seq, entry.dir, entry.peer, entry.payload, entry.content())
             self._mono, previous = entry.mono, row.leaf
+            if "certificate" in entry.params or "revoked" in entry.params:
+                self._history.read([(expected, entry)])
+        self._check_entry_key()
 
     def _resume(self, opening: Entry) -> None:
         stored = Certificate.from_json(opening.params.get("certificate"))
         stored.verify(self.key)
-        if stored.key != self._key.public:
-            raise BadKey(f"{self.origin}: the store was begun with entry key {stored.key.hex()}; open it with that key")
         if opening.agreement != self.agreement:
             raise BadKey(
                 f"{self.origin}: the store was begun under agreement {opening.agreement}, not {self.agreement}"
@@ -359,19 +349,46 @@ class Log:
     def _cosigned(self, head: Head) -> str:
         return head.note + "".join(self._lines.get(head.size, ()))
 
+    # -- keys ---------------------------------------------------------------------------------------------------
 
-def _mapping(value: Mapping[str, object], what: str) -> Mapping[str, Json]:
-    if not isinstance(value, Mapping):
-        raise BadEntry(f"{what} must be an object, not {value!r:.60}")
-    return cast("Mapping[str, Json]", value)
+    def rotate(self, new_key: SigningKey, certificate: Certificate) -> Entry:
+        """Sign envelopes with `new_key` from the next entry on; `certificate` binds it to the identity.
 
+        The entry that says so is still made under the old key, and durable. Raises BadKey or BadSignature.
+        """
+        with self._lock:
+            certificate.verify(self.key)
+            if (certificate.key, certificate.run) != (new_key.public, self.run):
+                raise BadKey(f"{self.origin}: the certificate binds another entry key or another run")
+            if self._history.ever_held(certificate.key):
+                raise BadKey(f"{self.origin}: a rotation takes a key that was never in use")
+            entry = self._note_keys("rotate", new_key.public, {"certificate": certificate.to_json()})
+            self._key, self.certificate = new_key, certificate
+            return entry
 
-def _check_link(entry: Entry, row: Row, expected: int, previous: bytes, origin: str) -> None:
-    if leaf_hash(row.body) != row.leaf:
-        raise BrokenChain("its bytes do not give the leaf hash kept beside them")
-    if (entry.seq, row.seq) != (expected, expected) or entry.prev != previous.hex():
-        raise BrokenChain(
-            f"it is entry {entry.seq} after leaf {entry.prev:.16}.., not {expected} after its predecessor"
-        )
-    if entry.log != origin:
-        raise BrokenChain(f"it belongs to the log {entry.log}")
+    def revoke(self, key: bytes, reason: str) -> Entry:
+        """Declare that nothing by the former entry key `key` counts from now on; raises BadKey for the one in use."""
+        with self._lock:
+            if key == self._key.public:
+                raise BadKey(f"{self.origin}: the key in use cannot be revoked", remedy="Rotate to a new key first.")
+            if not self._history.ever_held(key):
+                raise BadKey(f"{self.origin}: {key.hex():.16}.. never was an entry key of this log")
+            revocation = issue_revocation(self._identity.identity, self.run, key, self._clock.now(), reason)
+            return self._note_keys("revoke", key, {"revoked": revocation.to_json()})
+
+    def _note_keys(self, step: str, key: bytes, params: Mapping[str, object]) -> Entry:
+        slot = slot_name("keys", 0, f"{step}-{key.hex()[:16]}", self.party, self.party)
+        entry = self.append(phase="keys", round=0, step=step, slot=slot, dir="local", params=params)
+        self.commit()
+        self._history.read([(entry.seq, entry)])
+        return entry
+
+    def _check_entry_key(self) -> None:
+        current = self._history.certificate_at(len(self._tree)) if len(self._tree) else None
+        if current is None:
+            return
+        if current.key != self._key.public:
+            raise BadKey(
+                f"{self.origin}: the store was begun, or goes on, with entry key {current.key.hex()}; open it with it"
+            )
+        self.certificate = current

@@ -13,6 +13,7 @@ from ledger.errors import BadProof, BadSignature, NotConsistent, StoreError
 from ledger.keys import Identity, VerifyingKey
 from ledger.merkle import EMPTY_ROOT, verify_consistency
 from ledger.store import Head, PeerAdvance, Store
+from ledger.witness_key import WitnessKey
 
 MAX_PROOF_HASHES = 63
 
@@ -20,7 +21,7 @@ MAX_PROOF_HASHES = 63
 class Witness:
     """Cosigns heads with a party's witness key and remembers the newest one of each log."""
 
-    def __init__(self, identity: Identity, store: Store, clock: Clock) -> None:
+    def __init__(self, identity: Identity | WitnessKey, store: Store, clock: Clock) -> None:
         self._signer, self._store, self._clock = identity.witness, store, clock
 
     @property

@@ -208,7 +208,7 @@ def test_certificates():
         {},
         good.to_json() | {"v": 2},
         good.to_json() | {"key": "xy"},
-        good.to_json() | {"purpose": "x"},
+        good.to_json() | {"purpose": "Two words"},
     ):
         with pytest.raises(BadKey):
             Certificate.from_json(wrong)
