@@ -20,7 +20,7 @@ import pkgutil
 import re
 import sys
 import typing
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from io import StringIO
 from pathlib import Path
 from types import ModuleType
@@ -326,15 +326,29 @@ def commands() -> str:
     for title, command in [("tallystick", group), *((f"tallystick {name}", c) for name, c in group.commands.items())]:
         rows = [_option(p) for p in command.params if "--help" not in p.opts]
         lines += _command(title, command.help, rows)
-    parsers = next(a for a in ledger_parser()._actions if isinstance(a, argparse._SubParsersAction)).choices
-    for name, parser in parsers.items():
+    for title, parser in ledger_parsers():
         rows = []
         for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                continue  # listed by itself
             flag = ", ".join(action.option_strings)
             shown = f"`{flag} {action.metavar}`" if flag and action.metavar else f"`{flag or action.metavar}`"
             rows.append((shown, "required" if action.required else "", str(action.help)))
-        lines += _command(f"python -m ledger {name}", parser.description or "", rows[1:])  # all but --help
+        lines += _command(title, parser.description or "", rows[1:])  # all but --help
     return "\n".join(lines[:-1])
+
+
+def ledger_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    """Every command of `python -m ledger`, and the parts of those that have some."""
+
+    def within(name: str, parser: argparse.ArgumentParser) -> Iterator[tuple[str, argparse.ArgumentParser]]:
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                for part, found in action.choices.items():
+                    yield f"{name} {part}", found
+                    yield from within(f"{name} {part}", found)
+
+    return within("python -m ledger", ledger_parser())
 
 
 def _command(title: str, about: str, rows: Sequence[Sequence[str]]) -> list[str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import importlib.util
 import json
 import re
@@ -18,7 +17,6 @@ import msgspec
 import pytest
 import typer
 
-from ledger.__main__ import _parser as ledger_parser
 from ledger.findings import _WORDS, Code
 from vfl import config, desk, errors
 from vfl.channel import digest_of
@@ -185,25 +183,24 @@ def tallystick_commands() -> dict[str, list[str]]:
     }
 
 
-def ledger_commands() -> dict[str, list[str]]:
+def ledger_commands(generate: ModuleType) -> dict[str, list[str]]:
     """The same for `python -m ledger`."""
-    (commands,) = [a for a in ledger_parser()._actions if isinstance(a, argparse._SubParsersAction)]
     return {
-        f"python -m ledger {name}": [o for a in parser._actions for o in a.option_strings if o.startswith("--")]
-        for name, parser in commands.choices.items()
+        name: [o for a in parser._actions for o in a.option_strings if o.startswith("--")]
+        for name, parser in generate.ledger_parsers()
     }
 
 
-def test_every_command_and_option_is_documented() -> None:
+def test_every_command_and_option_is_documented(generate: ModuleType) -> None:
     page = (ROOT / "docs/guide/commands.md").read_text("utf-8")
-    for command, options in {**tallystick_commands(), **ledger_commands()}.items():
+    for command, options in {**tallystick_commands(), **ledger_commands(generate)}.items():
         section = page[page.index(f"## `{command}`") :].split("\n## ")[0]
         assert [o for o in options if o != "--help" and not re.search(rf"`{o}[ `]", section)] == [], command
         assert command in GUIDE.replace(page, ""), f"{command} is in no other page of the guide"
 
 
-def test_commands_in_the_pages_exist() -> None:
-    known = {**tallystick_commands(), **ledger_commands()}
+def test_commands_in_the_pages_exist(generate: ModuleType) -> None:
+    known = {**tallystick_commands(), **ledger_commands(generate)}
     for page in PAGES:
         for line in "".join(blocks(page.read_text("utf-8"), "sh")).splitlines():
             words = shlex.split(line, comments=True)
