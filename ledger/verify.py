@@ -16,6 +16,8 @@ The steps, in order; the code below and in `audit_log.py` and `audit_run.py` car
 (11) both ends      each send has its recv with the same digest, and the other way round
 (12) contradictions two validly signed statements of one party that exclude each other
 
+A selective bundle (`selection.py`) is checked by `verify_selection.py`, as far as a part of a run can be.
+
 A step that fails does not stop the later ones, as far as they can still be done: the aim is to name the place.
 """
 
@@ -46,6 +48,7 @@ from ledger.findings import Code, Finding, LogSummary, Result, sort_findings
 from ledger.keys import verify_signature
 from ledger.note import Note
 from ledger.policy import Policy
+from ledger.verify_selection import is_selection, verify_selection
 
 
 def verify_bundle(path: str | Path, policy: str | bytes | Policy) -> Result:
@@ -65,12 +68,14 @@ def verify_bytes(data: bytes, policy: str | bytes | Policy) -> Result:
 def _verify(bundle: Bundle, policy: str | bytes | Policy) -> Result:
     # (0) Archive.
     findings = [Finding(Code.INVALID, 0, fault) for fault in bundle.faults]
-    findings += [Finding(Code.INVALID, 0, f"member {name} has no place in a bundle") for name in bundle.strangers()]
     # (1) Policy.
     try:
         rules = policy if isinstance(policy, Policy) else Policy.parse(policy)
     except BadPolicy as error:
         return Result("", bundle.digest, findings=sort_findings([*findings, Finding(Code.POLICY, 1, str(error))]))
+    if is_selection(bundle):
+        return verify_selection(bundle, rules, findings)
+    findings += [Finding(Code.INVALID, 0, f"member {name} has no place in a bundle") for name in bundle.strangers()]
     # (2) Sums and manifest.
     manifest = _manifest(bundle, findings)
     run, agreement = _text(manifest, "run"), _text(manifest, "agreement")
