@@ -15,6 +15,7 @@ from ledger.show import Filter, show_bundle
 from ledger.verify import verify_bundle
 
 EXIT_USAGE = 64
+LARGE = 2**22  # bytes of a bundle from which on progress is told on stderr
 _CODES = """\
 exit codes: 0 valid, 1 invalid, 2 incomplete, 3 policy not met, 4 misbehaviour proven, 64 wrong usage.
 Nothing is written and no network is used; all keys are taken from the policy file, none from the bundle."""
@@ -93,9 +94,21 @@ def _verify(bundle: Path, policy: Path, *, as_json: bool) -> int:
     except OSError as error:
         print(f"cannot read the policy {policy}: {error.strerror}", file=sys.stderr)
         return EXIT_USAGE
-    result = verify_bundle(bundle, text)
+    result = verify_bundle(bundle, text, _progress if _is_large(bundle) else _quiet)
     print(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if as_json else result.as_text())
     return result.code
+
+
+def _is_large(bundle: Path) -> bool:
+    return bundle.is_file() and bundle.stat().st_size >= LARGE
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _quiet(line: str) -> None:
+    """A small bundle is checked before anybody could read it."""
 
 
 def _select(options: argparse.Namespace) -> int:
