@@ -26,6 +26,7 @@ from vfl.learn.recalibration import MAPS, Platt, cross_fitted
 from vfl.learn.resampling import Resampled, interval, resample
 from vfl.learn.stability import band
 from vfl.randomness import Randomness
+from vfl.retention import ROWS, require_kept
 from vfl.scores import MODELS, PARTS, Scores
 from vfl.seat import RunFile
 from vfl.terms import BINARY
@@ -59,7 +60,8 @@ def evaluate(directory: Path, parameters: EvaluationParameters, cutoffs: Sequenc
 
     Raises UsageError if it is not the directory of a finished run, or as `judge` does.
     """
-    file = RunFile.read(directory)
+    file = RunFile.read(directory, needs=())
+    require_kept(directory, [file.agreement.active.name], [ROWS])
     if file.terms.objective != BINARY:
         raise UsageError(
             f"this run learned a {file.terms.objective}; this evaluation is for scores of two classes",
