@@ -47,6 +47,7 @@ from vfl.retention import CATEGORIES, require_kept
 from vfl.stopwatch import Stopwatch
 from vfl.terms import ActiveOutcome, Commit, Kept, Outcome, Terms
 from vfl.transcripts import FileTranscript
+from vfl.wire import Blinds, blinds
 
 FORMAT = "tallystick-run-v1"
 EARLIER, HINTS = "earlier", "hints"
@@ -122,6 +123,11 @@ def identity_seed(seed: bytes) -> bytes:
 def protocol_randomness(seed: bytes) -> Randomness:
     """What the party's roles draw from."""
     return Randomness(seed).child("protocol")
+
+
+def blinds_of(seed: bytes) -> Blinds:
+    """What the party blinds its messages with, so that their digests in a ledger tell nothing."""
+    return blinds(Randomness(seed).child("blinds").bytes(32))
 
 
 def read_party(folder: Path) -> PartyConfig:
@@ -201,6 +207,7 @@ class Seat:
         identity, digest = identity_of(name, seed), self.file.agreement.digest
         self.notary = LedgerNotary(self._store, identity, self.file.run, digest, peers, clock)
         self.desk = Desk(name, self._transcript, self.notary)
+        self.desk.blind = blinds_of(seed)
 
     def follow(self, progress: Progress) -> None:
         """Count time by phase, and tell `progress` where this party stands."""
