@@ -35,7 +35,7 @@ from vfl.clock import Clock
 from vfl.errors import UsageError
 from vfl.files import refusals, write_private, write_whole
 from vfl.notary import LedgerNotary, open_store, own_ledger
-from vfl.randomness import SEED_BYTES, Randomness
+from vfl.randomness import Randomness, fresh_seed
 from vfl.retention import IDENTITY, NOTE, SALTS, notes, purgeable
 from vfl.seat import RunFile, identity_of, identity_seed, read_seed
 
@@ -93,7 +93,7 @@ def _begin(directory: Path, file: RunFile, party: str, what: Sequence[str], reas
     files = purgeable(directory, party, what, active=file.agreement.active.name == party)
     if not files:
         return
-    seed = os.urandom(SEED_BYTES)
+    seed = fresh_seed()
     if (folder / "seed").exists():
         seed = read_seed(folder)
         write_private(folder / IDENTITY, identity_seed(seed).hex() + "\n")
