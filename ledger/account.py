@@ -75,6 +75,7 @@ def account_in(params: Mapping[str, object]) -> Account:
         case {"peer": str(peer), "said": int(said), "said_digest": str(a), "heard": int(heard), "heard_digest": str(b)}:
             with suppress(ValueError):
                 found = Account(peer, said, bytes.fromhex(a), heard, bytes.fromhex(b))
-                if found.to_json() == dict(params):
+                counts = all(type(count) is int and count >= 0 for count in (said, heard))
+                if counts and found.to_json() == dict(params):
                     return found
     raise BadEntry(f"an account has the fields {', '.join(sorted(_FIELDS))}, all in their one form: {params!r:.200}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine, Iterator, Mapping
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +16,7 @@ from clear_scheme import ClearEvaluator, ClearKeyHolder
 from vfl import run
 from vfl.agreement import Agreement, Member
 from vfl.channel import Channel, Record, lockstep
+from vfl.commitments import Commitment
 from vfl.crypto.scheme import Evaluator, HintStore, KeyHolder
 from vfl.crypto.schemes import LEVELS, SchemeTerms
 from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNotary, memory_links
@@ -116,8 +117,8 @@ class World:
     def role(self, name: str, channels: Mapping[str, Channel], commits: dict[str, Any]) -> Coroutine[int, None, Any]:
         rng = Randomness(hashlib.sha256(b"seed" + bytes([self.seeds[name]])).digest())
 
-        def commit(step: str, digests: Mapping[str, bytes]) -> None:
-            commits[step] = dict(digests)
+        def commit(step: str, commitments: Sequence[Commitment]) -> None:
+            commits[step] = {one.kind: one for one in commitments}
 
         if name == ACTIVE:
             return run.active(self.holdings[name], self.terms, channels, rng, commit)

@@ -7,7 +7,7 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,8 @@ import duckdb
 import numpy as np
 import pandas as pd
 
+from ledger.bundle import read_bundle
+from ledger.entry import Entry
 from vfl import cli
 
 CUSTOMERS = 600
@@ -180,3 +182,22 @@ def edit(path: Path, row: int, column: str, value: object) -> None:
     frame = pd.read_csv(path, dtype=str, keep_default_na=False)
     frame.loc[row, column] = str(value)
     frame.to_csv(path, index=False)
+
+
+def assert_committed_first(directory: Path, parties: Iterable[str]) -> None:
+    """Before any bin or round every party is committed to its columns and seeds, under a head that others cosigned."""
+    logs = read_bundle(directory / "audit.bundle").logs()
+    for party in parties:
+        entries = [Entry.from_bytes(body) for body in logs[party].entries.split(b"\n")[:-1]]
+        committed = [entry for entry in entries if (entry.phase, entry.step) == ("commit", "aligned")]
+        learning = [entry for entry in entries if entry.phase in ("bins", "woe", "correlate", "train", "fit")]
+        rounds = [entry for entry in entries if entry.phase in ("train", "fit")]
+        assert committed
+        assert learning
+        assert committed[-1].seq < min(entry.seq for entry in learning)
+        between = range(committed[-1].seq + 1, min(entry.seq for entry in rounds) + 1)
+        cosigned = [size for size, note in logs[party].checkpoints.items() if b"/witness" in note]
+        assert any(size in between for size in cosigned)
+        kinds = {item["kind"] for entry in committed for item in entry.commit}
+        assert "seeds/protocol" in kinds
+        assert any(str(kind).startswith("column/") for kind in kinds)

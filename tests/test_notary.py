@@ -13,6 +13,7 @@ from ledger.store import MemoryStore, SQLiteStore
 from ledger.witness import Witness
 from vfl.channel import Step
 from vfl.clock import FixedClock, SystemClock
+from vfl.commitments import COLUMN, Commitment
 from vfl.errors import BrokenPromise, ProtocolError, UsageError
 from vfl.notary import LedgerNotary, PeerKeys, open_store
 
@@ -244,16 +245,29 @@ def test_what_ones_own_ledger_refuses_is_ones_own_to_mend(tmp_path: Path) -> Non
         LedgerNotary(store, BANK, "run-1", "cd" * 32, {}, FixedClock(datetime(2026, 1, 1, tzinfo=UTC)))
 
 
+def made(**digests: bytes) -> list[Commitment]:
+    return [Commitment(kind, COLUMN, digest, 7) for kind, digest in digests.items()]
+
+
+def test_a_table_of_many_columns_is_committed_to_in_several_entries() -> None:
+    bank = notary(BANK)
+    many = [Commitment(f"column/{'x' * 150}{number}", COLUMN, bytes(32), 7) for number in range(450)]
+    bank.commit("commit", "aligned", many)
+    bank.finish()
+    kinds = [item["kind"] for entry in bank.log.entries() for item in entry.commit]
+    assert kinds == [one.kind for one in many]
+
+
 def test_commitments_stand_in_the_log_as_digests() -> None:
     bank = notary(BANK)
-    bank.commit("commit", "aligned", {"columns": bytes(32), "labels": b"\1" * 32})
+    bank.commit("commit", "aligned", made(columns=bytes(32), labels=b"\1" * 32))
     bank.finish()
     entry = list(bank.log.entries())[-1]
     assert (entry.slot, entry.dir) == ("commit/0/aligned/bank>bank/0", "local")
     assert [(item["kind"], item["digest"]) for item in entry.commit] == [("columns", "00" * 32), ("labels", "01" * 32)]
-    bank.commit("commit", "aligned", {"columns": bytes(32), "labels": b"\1" * 32})
+    bank.commit("commit", "aligned", made(columns=bytes(32), labels=b"\1" * 32))
     with pytest.raises(ProtocolError, match="did not commit to this") as caught:
-        bank.commit("commit", "aligned", {"columns": bytes(32), "labels": b"\2" * 32})
+        bank.commit("commit", "aligned", made(columns=bytes(32), labels=b"\2" * 32))
     assert (caught.value.peer, caught.value.step) == ("bank", entry.slot)
 
 
@@ -363,7 +377,7 @@ def test_a_log_split_between_two_peers_shows_in_the_next_round() -> None:
     exchange(bank, telecom)
     meet(bank, telecom, payroll)
     other, _, _ = three()  # the bank keeps a second log, for the payroll
-    other.commit("commit", "aligned", {"columns": bytes(32)})
+    other.commit("commit", "aligned", made(columns=bytes(32)))
     meet(bank, telecom)
     shown = json.loads(bank.head("payroll"))
     forked = json.loads(other.head("payroll"))

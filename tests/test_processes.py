@@ -141,7 +141,7 @@ def test_a_silent_party_is_named_when_its_time_is_up(
     monkeypatch.setattr(processes._Child, "__init__", remembered)
     monkeypatch.setattr(processes, "GRACE", 0.5)
     with pytest.raises(TimedOut, match=r"no word from .*telecom"):
-        processes.run_processes(tmp_path / "run", file, 2.0, Told())
+        processes.run_processes(tmp_path / "run", file, 6.0, Told())
     assert all(child.process.returncode is not None for child in born.values())
 
 

@@ -19,9 +19,11 @@ import numpy as np
 import pytest
 from memory_run import ACTIVE, Told, World, agreement, clear_schemes, fingerprint, play, replay
 
+from ledger.errors import BadProof
 from vfl.agreement import Agreement
 from vfl.bits import pack_bits
 from vfl.channel import Record, digest_of
+from vfl.commitments import commit_seeds, open_block
 from vfl.crypto.paillier import PaillierKeyHolder
 from vfl.crypto.paillier_keys import PrivateKey
 from vfl.desk import MemoryTranscript
@@ -32,7 +34,6 @@ from vfl.learn.objective import sigmoid
 from vfl.learn.reference import train_reference
 from vfl.models import read_ensemble, read_records
 from vfl.protocols.boost import HintBlock, NodeHistograms, NodeQuery, SplitsChosen, TrainingRows, TreeBlock
-from vfl.protocols.freeze import commitment
 from vfl.protocols.handshake import Hello
 from vfl.randomness import Randomness
 from vfl.terms import Terms
@@ -193,15 +194,24 @@ def test_the_order_of_hashes_changes_nothing() -> None:
 
 def test_commitments_open_with_the_party_s_own_seed(told: Told) -> None:
     holding, outcome = WORLD.holdings["telecom"], told.outcomes["telecom"]
-    values = holding.values[outcome.rows]
-    content = hashlib.sha256(b'["columns", "<f8", [%d, 2]]\n' % len(values) + values.tobytes()).digest()
-    salt = Randomness(hashlib.sha256(b"seed" + bytes([WORLD.seeds["telecom"]])).digest()).child("commit")
-    assert told.commits["telecom"] == {"aligned": {"columns": commitment(content, salt.child("columns"))}}
+    values, committed = holding.values[outcome.rows], told.commits["telecom"]["aligned"]
+    rng = Randomness(hashlib.sha256(b"seed" + bytes([WORLD.seeds["telecom"]])).digest())
+    for place, name in enumerate(holding.names):
+        salts = rng.child("commit").child(f"column/{name}")
+        open_block(values[:, place], salts, 0).verify(committed[f"column/{name}"])
+        wrong = values[:, place].copy()
+        wrong[3] += 1
+        with pytest.raises(BadProof):
+            open_block(wrong, salts, 0).verify(committed[f"column/{name}"])
+    seeds = [rng.child("boost").child(f"tree/{number}") for number in range(committed["seeds/rounds"].count)]
+    assert committed["seeds/rounds"] == commit_seeds("seeds/rounds", seeds)
+    assert committed["seeds/protocol"] == commit_seeds("seeds/protocol", [rng])
 
 
-def test_columns_labels_and_holdout_are_committed_to_before_and_scores_after(told: Told) -> None:
-    assert {step: set(digests) for step, digests in told.commits[ACTIVE].items()} == {
-        "aligned": {"columns", "labels", "holdout"},
+def test_columns_labels_holdout_and_seeds_are_committed_to_before_and_scores_after(told: Told) -> None:
+    columns = {f"column/{name}" for name in WORLD.holdings[ACTIVE].names}
+    assert {step: set(made) for step, made in told.commits[ACTIVE].items()} == {
+        "aligned": {*columns, "labels", "holdout", "seeds/rounds", "seeds/protocol"},
         "scored": {"pd"},
     }
 

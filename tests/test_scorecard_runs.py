@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from run_kit import TOML, apart, command, essence, frames, parties, scenario, tallystick, verify
+from run_kit import TOML, apart, assert_committed_first, command, essence, frames, parties, scenario, tallystick, verify
 
 from vfl.card_models import read_card
 from vfl.learn.logistic import Logistic
@@ -118,6 +118,10 @@ def test_summary_and_scores(run: Path) -> None:
     assert found["federated"]["auc"] == pytest.approx(found["pooled_scorecard"]["auc"], abs=1e-3)
     assert found["federated"]["auc"] > found["bank_only"]["auc"] + 0.1
     assert body["attacks"] == {}
+
+
+def test_commitments_come_first(run: Path) -> None:
+    assert_committed_first(run, parties(run))
 
 
 def test_it_verifies_and_every_party_replays(run: Path, capfd: Any) -> None:

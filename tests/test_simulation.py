@@ -17,7 +17,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from run_kit import TOML, TWO, apart, command, content, edit, essence, frames, inside, parties, scenario, verify
+from run_kit import (
+    TOML,
+    TWO,
+    apart,
+    assert_committed_first,
+    command,
+    content,
+    edit,
+    essence,
+    frames,
+    inside,
+    parties,
+    scenario,
+    verify,
+)
 from run_kit import tallystick as run_in_process
 
 from ledger.bundle import read_bundle
@@ -166,6 +180,11 @@ def test_either_level_gives_the_same_scores(done: Path, done_disclosed: Path) ->
     levels = [(summary(out)["privacy"]["scheme"], summary(out)["privacy"]["level"]) for out in (done, done_disclosed)]
     assert levels == [("lattice", "hidden"), ("paillier", "disclosed")]
     assert verify(done_disclosed).returncode == 0
+
+
+def test_commitments_come_first(done: Path, done_disclosed: Path) -> None:
+    for out in (done, done_disclosed):
+        assert_committed_first(out, parties(out))
 
 
 def test_the_level_is_in_the_messages(done: Path, done_disclosed: Path) -> None:
@@ -460,7 +479,7 @@ def test_one_changed_label_is_found(copy: Path, part: str, capfd: Any) -> None:
 def test_one_changed_feature_value_is_found(copy: Path) -> None:
     row = int(np.load(copy / "payroll" / "rows.npy")[0])
     edit(copy.parent / "own" / "payroll.csv", row, "salary", 3.75)
-    assert "columns" in str(blamed(copy, "payroll"))
+    assert "column/salary" in str(blamed(copy, "payroll"))
     replay(copy, "telecom")
 
 

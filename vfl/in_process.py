@@ -6,7 +6,7 @@ Every party has a desk of its own and talks through links in memory; nothing is 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -18,6 +18,7 @@ from vfl import run as running
 from vfl.agreement import Agreement
 from vfl.card_models import read_card, read_share
 from vfl.channel import Channel, lockstep
+from vfl.commitments import Commitment
 from vfl.crypto.scheme import NoHints
 from vfl.desk import Desk, MemoryTranscript, NoNotary, memory_links
 from vfl.holding import Holding
@@ -175,5 +176,5 @@ def _name(what: str, seed: int | None) -> str:
     return f"{what}-{fresh_seed().hex()[:8] if seed is None else seed}"
 
 
-def _commit(step: str, digests: Mapping[str, bytes]) -> None:
+def _commit(step: str, commitments: Sequence[Commitment]) -> None:
     """Nothing is on record in a notebook."""

@@ -28,8 +28,10 @@ from ledger.told import Told, told_by
 from ledger.witness import Witness
 from vfl.channel import Step
 from vfl.clock import Clock
+from vfl.commitments import Commitment
 from vfl.errors import BrokenPromise, ProtocolError, UsageError
 
+COMMITMENTS = 100  # in one entry at most, which has 64 KiB at most
 CERTIFIED_FOR = timedelta(days=30)  # a run's key speaks for its party this long
 
 
@@ -150,21 +152,22 @@ class LedgerNotary:
             )  # fmt: skip
             peer.account = peer.account.with_message(statement)
 
-    def commit(self, phase: str, step: str, digests: Mapping[str, bytes]) -> None:
-        """Put named salted digests on record, outside any message."""
+    def commit(self, phase: str, step: str, commitments: Sequence[Commitment]) -> None:
+        """Put salted digests on record, outside any message."""
         with self._measured():
             me = self.log.party
-            commitments = [{"kind": k, "alg": "hmac-sha256", "digest": d.hex()} for k, d in digests.items()]
-            slot = slot_name(phase, 0, step, me, me)
-            try:
-                self.log.append(phase=phase, round=0, step=step, slot=slot, dir="local", commit=commitments)
-            except SlotTaken as error:
-                raise ProtocolError(
-                    "did not commit to this: the digests computed from data and seed differ from the record",
-                    peer=me,
-                    step=slot,
-                    remedy="the data, the seed or the parameters changed since the run",
-                ) from error
+            for number, start in enumerate(range(0, len(commitments), COMMITMENTS)):
+                part = [one.to_json() for one in commitments[start : start + COMMITMENTS]]
+                slot = slot_name(phase, 0, step, me, me, n=number)
+                try:
+                    self.log.append(phase=phase, round=0, step=step, slot=slot, dir="local", commit=part)
+                except SlotTaken as error:
+                    raise ProtocolError(
+                        "did not commit to this: the digests computed from data and seed differ from the record",
+                        peer=me,
+                        step=slot,
+                        remedy="the data, the seed or the parameters changed since the run",
+                    ) from error
 
     def head(self, peer: str) -> bytes:
         with self._measured():

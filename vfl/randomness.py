@@ -48,6 +48,10 @@ class Randomness:
         name = label.encode()
         return Randomness(hashlib.sha256(_DOMAIN + len(name).to_bytes(4, "big") + name + self._seed).digest())
 
+    def commitment(self) -> bytes:
+        """SHA-256 of the seed under a label of its own: names the stream and tells nothing of it."""
+        return hashlib.sha256(_DOMAIN + b"/commitment" + self._seed).digest()
+
     def bytes(self, count: int) -> bytes:
         """The next `count` bytes of the stream."""
         return self._stream.update(bytes(count))

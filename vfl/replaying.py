@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.entry import Entry, slot_name
 from ledger.errors import LedgerError
 from vfl.channel import Record, lockstep
+from vfl.commitments import Commitment
 from vfl.errors import ProtocolError, UsageError
 from vfl.files import NO_RUN
 from vfl.notary import open_store
@@ -58,12 +59,13 @@ def replay(directory: Path, party: str) -> Replayed:
         for member in peers_of(file.agreement, party)
     }
 
-    def commit(step: str, digests: Mapping[str, bytes]) -> None:
+    def commit(step: str, commitments: Sequence[Commitment]) -> None:
         slot = slot_name("commit", 0, step, party, party)
-        recorded = {item["kind"]: item["digest"] for item in entries[slot].commit} if slot in entries else {}
-        for kind, digest in digests.items():
-            if recorded.get(kind) != digest.hex():
-                raise ProtocolError(f"did not commit to these {kind}", peer=party, step=slot)
+        made = [entry for entry in entries.values() if (entry.phase, entry.step) == ("commit", step)]
+        recorded = {item["kind"]: dict(item) for entry in made for item in entry.commit}
+        for one in commitments:
+            if recorded.get(one.kind) != one.to_json():
+                raise ProtocolError(f"did not commit to this: {one.kind}", peer=party, step=slot)
 
     mine = read_own_holding(folder, file.agreement)
     kept = read_kept(folder, active=file.agreement.active.name == party, keep=False)

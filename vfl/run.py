@@ -2,7 +2,7 @@
 
     handshake    the same agreement at both ends
     psi, align   common customers, in one agreed order                             with each passive party
-    commit       salted digests of aligned columns, labels and hold-out go on record, before anything is learned of them
+    commit       salted roots of aligned columns, labels, hold-out and seeds go on record, before anything is learned
     ...          the model is learned and scores the hold-out: `vfl.run_gbdt`, `vfl.run_scorecard`
     freeze       each party names its share of the model
 
@@ -11,8 +11,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
 from collections.abc import Mapping
 
 import numpy as np
@@ -21,6 +19,7 @@ import numpy.typing as npt
 from vfl import __version__, run_gbdt, run_scorecard
 from vfl.bits import Mask
 from vfl.channel import Channel
+from vfl.commitments import Column, Commitment, commit_arrays, commit_columns, commit_seeds
 from vfl.decoys import Shown
 from vfl.errors import UsageError
 from vfl.holding import Holding
@@ -52,8 +51,8 @@ async def active(
         rows = agreed = kept.rows
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
     weights = {} if mine.weights is None else {"weights": mine.weights[rows]}
-    aligned = {"columns": values, "labels": labels, "holdout": holdout, **weights}
-    commit("aligned", _salted(aligned, rng.child("commit")))
+    own = {"labels": labels, "holdout": holdout, **weights}
+    commit("aligned", _before_learning(mine, values, own, terms, rng))
     parts = _parts(labels, holdout, terms)
     shown = Shown.of(rows, agreed, parts, rng.child("decoys"))
     task = ActiveTask(
@@ -63,7 +62,7 @@ async def active(
     outcome: ActiveOutcome = await learn(task)
     for channel in passives.values():
         await freeze.active(channel, outcome.share, rng.child(f"freeze/{channel.peer}"))
-    commit("scored", _salted({"pd": outcome.pd}, rng.child("commit/pd")))
+    commit("scored", commit_arrays({"pd": outcome.pd}, rng.child("commit/pd")))
     for channel in passives.values():
         await channel.checkpoint()
     return outcome
@@ -80,7 +79,7 @@ async def passive(
         left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
         rows, _ = await intersect.passive(active, mine.tokens, terms.psi, rng.child("psi"), **left_out)
     values = mine.values[rows]
-    commit("aligned", _salted({"columns": values}, rng.child("commit")))
+    commit("aligned", _before_learning(mine, values, {}, terms, rng))
     learn = run_scorecard.passive if terms.kind == SCORECARD else run_gbdt.passive
     outcome: PassiveOutcome = await learn(PassiveTask(mine, terms, active, rows, values, rng, kept))
     await freeze.passive(active, outcome.share, rng.child("freeze"))
@@ -112,11 +111,15 @@ def _parts(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
     return Parts(train, validation)
 
 
-def _salted(arrays: Mapping[str, npt.NDArray[np.generic]], rng: Randomness) -> dict[str, bytes]:
-    """A salted digest of each array; the salt can be drawn again from the party's seed to open it."""
-    digests = {}
-    for name, array in arrays.items():
-        header = json.dumps([name, array.dtype.str, array.shape]).encode()
-        content = hashlib.sha256(header + b"\n" + np.ascontiguousarray(array).tobytes()).digest()
-        digests[name] = freeze.commitment(content, rng.child(name))
-    return digests
+def _before_learning(
+    mine: Holding, values: npt.NDArray[np.float64], others: Mapping[str, Column], terms: Terms, rng: Randomness
+) -> list[Commitment]:
+    """What a party commits to when it knows the aligned rows: all it will bring, and all it will draw from."""
+    salts, rounds = rng.child("commit"), terms.rounds[1]
+    seeds = [] if terms.kind == SCORECARD else [rng.child("boost").child(f"tree/{number}") for number in range(rounds)]
+    return [
+        *commit_columns(mine.names, values, salts),
+        *commit_arrays(others, salts),
+        *([commit_seeds("seeds/rounds", seeds)] if seeds else []),
+        commit_seeds("seeds/protocol", [rng]),
+    ]

@@ -19,7 +19,7 @@ were agreed on, places.npy (where each of its rows.npy stands in that of passive
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +32,7 @@ from vfl import run as running
 from vfl.agreement import Agreement, Member
 from vfl.channel import Channel, Link
 from vfl.clock import Clock
+from vfl.commitments import Commitment
 from vfl.config import PartyConfig
 from vfl.desk import Desk
 from vfl.errors import UsageError
@@ -245,8 +246,8 @@ class Seat:
         self._keep(mine, outcome)
         return outcome
 
-    def _commit(self, step: str, digests: Mapping[str, bytes]) -> None:
-        self.notary.commit("commit", step, digests)
+    def _commit(self, step: str, commitments: Sequence[Commitment]) -> None:
+        self.notary.commit("commit", step, commitments)
 
     def _keep(self, mine: Holding, outcome: Outcome) -> None:
         """Write what the party keeps: its model share, its aligned rows, and at the active party the predictions."""

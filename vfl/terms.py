@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 from vfl.agreement import Agreement
 from vfl.bits import Mask
 from vfl.channel import Channel
+from vfl.commitments import Commitment
 from vfl.crypto.scheme import HintStore, NoHints
 from vfl.crypto.schemes import SchemeTerms
 from vfl.crypto.weighted import ShareTerms
@@ -28,8 +29,8 @@ from vfl.randomness import Randomness
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
-Commit = Callable[[str, Mapping[str, bytes]], None]
-"""Puts named digests on the party's own record, outside any message."""
+Commit = Callable[[str, Sequence[Commitment]], None]
+"""Puts commitments on the party's own record, outside any message."""
 GBDT, SCORECARD = "gbdt", "scorecard"
 INIT_MODEL = "init_model"  # clause about the model: the run that it goes on from
 BINARY = "binary"  # the objective that reports of credit risk are made for
