@@ -483,7 +483,7 @@ def _struct(kind: type) -> tuple[str, str, str]:
 def _fields_of(kind: type) -> Sequence[layout.Field]:
     info = layout.type_info(kind)
     assert isinstance(info, layout.StructType)
-    return info.fields
+    return [field for field in info.fields if field.name != "blind"]  # of every message: said once
 
 
 def _wire_type(kind: layout.Type) -> str:

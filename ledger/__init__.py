@@ -51,6 +51,7 @@ from ledger.log import Log
 from ledger.merkle import Tree, leaf_hash, verify_consistency, verify_inclusion
 from ledger.note import Note
 from ledger.policy import Policy
+from ledger.selection import Choice, select_bundle
 from ledger.store import MemoryStore, PeerAdvance, SQLiteStore, Store
 from ledger.verify import verify_bundle, verify_bytes
 from ledger.witness import Witness
@@ -68,6 +69,7 @@ __all__ = [
     "Bundle",
     "Certificate",
     "Checkpoint",
+    "Choice",
     "Clock",
     "Code",
     "Direction",
@@ -106,6 +108,7 @@ __all__ = [
     "leaf_hash",
     "open_checkpoint",
     "read_bundle",
+    "select_bundle",
     "sign_envelope",
     "slot_evidence",
     "slot_name",

@@ -1,4 +1,4 @@
-"""The command line: `python -m ledger` with `verify`, `show` and `witness`."""
+"""The command line: `python -m ledger` with `verify`, `show`, `select` and `witness`."""
 
 from __future__ import annotations
 
@@ -8,14 +8,15 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
-from ledger.bundle import Bundle, read_bundle
-from ledger.entry import Entry
 from ledger.errors import LedgerError
 from ledger.findings import Code
+from ledger.selection import Choice, parse_seqs, select_bundle
+from ledger.show import Filter, show_bundle
 from ledger.verify import verify_bundle
 from ledger.witness_commands import add_witness_command
 
 EXIT_USAGE = 64
+LARGE = 2**22  # bytes of a bundle from which on progress is told on stderr
 _CODES = """\
 exit codes: 0 valid, 1 invalid, 2 incomplete, 3 policy not met, 4 misbehaviour proven, 64 wrong usage.
 Nothing is written and no network is used; all keys are taken from the policy file, none from the bundle."""
@@ -36,7 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
             return int(options.run(options))
         if options.command == "verify":
             return _verify(options.bundle, options.policy, as_json=options.json)
-        return _show(options.bundle, options.party, as_json=options.json)
+        if options.command == "select":
+            return _select(options)
+        wanted = Filter(options.party, options.phase, options.slot, options.seq)
+        return show_bundle(options.bundle, wanted, as_json=options.json)
     except LedgerError as error:
         print(error.diagnostics(), file=sys.stderr)
         return Code.INVALID
@@ -68,8 +72,22 @@ def _parser() -> argparse.ArgumentParser:
     )
     show.add_argument("bundle", metavar="BUNDLE", type=Path, help="the bundle file")
     show.add_argument("--party", metavar="NAME", help="only the log of this party")
+    show.add_argument("--phase", metavar="GLOB", help="only phases that fit, for instance `train`")
+    show.add_argument("--slot", metavar="GLOB", help="only slots that fit, for instance `train/3/*`")
+    show.add_argument("--seq", metavar="N", type=int, help="the entry at this position in full, with its proof")
+    select = commands.add_parser(
+        "select",
+        help="keep chosen entries with their proofs, in a bundle of their own",
+        description="Write a selective bundle: chosen entries, each proven by itself; needs no key.",
+    )
+    select.add_argument("bundle", metavar="BUNDLE", type=Path, help="the full bundle")
+    select.add_argument("--out", metavar="FILE", type=Path, required=True, help="where to write the selective bundle")
+    select.add_argument("--party", metavar="NAME", action="append", help="only this party's log; may be repeated")
+    select.add_argument("--slots", metavar="GLOB", action="append", help="only slots that fit; may be repeated")
+    select.add_argument("--entries", metavar="N-M,..", type=parse_seqs, help="only these positions, like 3,5-9")
+    select.add_argument("--artefacts", metavar="GLOB", action="append", help="also these artefacts; may be repeated")
     add_witness_command(commands)
-    for command in (verify, show):
+    for command in (verify, show, select):
         command.add_argument("--json", action="store_true", help="machine-readable output")
     return parser
 
@@ -80,38 +98,34 @@ def _verify(bundle: Path, policy: Path, *, as_json: bool) -> int:
     except OSError as error:
         print(f"cannot read the policy {policy}: {error.strerror}", file=sys.stderr)
         return EXIT_USAGE
-    result = verify_bundle(bundle, text)
+    result = verify_bundle(bundle, text, _progress if _is_large(bundle) else _quiet)
     print(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if as_json else result.as_text())
     return result.code
 
 
-def _show(path: Path, party: str | None, *, as_json: bool) -> int:
-    bundle = read_bundle(path)
-    for fault in bundle.faults:
-        print(f"warning: {fault}", file=sys.stderr)
-    logs = bundle.logs()
-    if party is not None and party not in logs:
-        print(f"the bundle has no log of {party}; it has: {', '.join(sorted(logs)) or 'none'}", file=sys.stderr)
-        return EXIT_USAGE
-    for name in [party] if party else sorted(logs):
-        if not as_json:
-            print(f"{name} (unchecked; use `verify` to check)")
-        _list(bundle, name, as_json=as_json)
+def _is_large(bundle: Path) -> bool:
+    return bundle.is_file() and bundle.stat().st_size >= LARGE
+
+
+def _progress(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+def _quiet(line: str) -> None:
+    """A small bundle is checked before anybody could read it."""
+
+
+def _select(options: argparse.Namespace) -> int:
+    choice = Choice(
+        parties=frozenset(options.party or ()),
+        slots=tuple(options.slots or ()),
+        seqs=options.entries or frozenset(),
+        artefacts=tuple(options.artefacts or ()),
+    )
+    digest = select_bundle(options.bundle, options.out, choice)
+    told = {"out": str(options.out), "bundle": digest}
+    print(json.dumps(told) if options.json else f"{options.out}\nbundle {digest}")
     return Code.VALID
-
-
-def _list(bundle: Bundle, party: str, *, as_json: bool) -> None:
-    for seq, body in enumerate(bundle.logs()[party].entries.split(b"\n")[:-1]):
-        try:
-            print(body.decode() if as_json else _line(Entry.from_bytes(body)))
-        except (LedgerError, UnicodeDecodeError) as error:
-            print(f"{seq:>6}  unreadable: {error}", file=sys.stderr)
-
-
-def _line(entry: Entry) -> str:
-    arrow = {"send": f"-> {entry.peer}", "recv": f"<- {entry.peer}", "local": "."}[entry.dir]
-    payload = f"{entry.payload.size} B {entry.payload.schema} {entry.payload.digest:.12}" if entry.payload else ""
-    return f"{entry.seq:>6}  {entry.ts}  {arrow:<20} {entry.slot:<40} {payload}".rstrip()
 
 
 if __name__ == "__main__":

@@ -112,7 +112,7 @@ def write_bundle(
     members[SUMS] = sums(members)
     members[SUMS_NOTE] = str(sign_note(sums_text(run, members[SUMS]), [who.identity for who in identities])).encode()
     data = pack(members)
-    _write(Path(path), data)
+    write_file(Path(path), data)
     return sha256(data).hexdigest()
 
 
@@ -177,7 +177,8 @@ def _manifest(logs: Sequence[LogSource], run: str, artefacts: int) -> bytes:
     )
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Put a bundle under its name when it is complete and on disk; raises BadBundle."""
     part = path.with_name(path.name + ".part")
     try:
         with open(part, "wb") as file:

@@ -74,12 +74,17 @@ class LogSummary:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The outcome: `findings` are sorted, most severe first; `run` and `digest` name the bundle."""
+    """The outcome: `findings` are sorted, most severe first; `run` and `digest` name the bundle.
+
+    `unchecked` says what a bundle of this `form` (full or selective) leaves open whatever its findings.
+    """
 
     run: str
     digest: str
     logs: Sequence[LogSummary] = field(default=())
     findings: Sequence[Finding] = field(default=())
+    unchecked: Sequence[str] = field(default=())
+    form: str = "full"
 
     @property
     def code(self) -> Code:
@@ -94,6 +99,8 @@ class Result:
             found = [finding for finding in self.findings if finding.code is code]
             lines += ["", f"{_WORDS[code]} ({len(found)}):"] if found else []
             lines += [f"  ({finding.step}) {finding}" for finding in found]
+        lines += ["", "not checkable in a selective bundle:"] if self.unchecked else []
+        lines += [f"  {text}" for text in self.unchecked]
         lines += ["", f"RESULT: {_WORDS[self.code]} (exit code {int(self.code)})"]
         return "\n".join(lines)
 
@@ -103,13 +110,16 @@ class Result:
             {"party": log.party, "entries": log.entries, "checkpoints": log.checkpoints, "root": log.root}
             for log in self.logs
         ]
+        unchecked: list[Json] = list(self.unchecked)
         return {
             "code": int(self.code),
             "result": _WORDS[self.code],
             "run": self.run or None,
             "bundle": self.digest,
+            "form": self.form,
             "logs": logs,
             "findings": [finding.to_json() for finding in self.findings],
+            "unchecked": unchecked,
         }
 
 

@@ -16,12 +16,14 @@ The steps, in order; the code below and in `audit_log.py` and `audit_run.py` car
 (11) both ends      each send has its recv with the same digest, and the other way round
 (12) contradictions two validly signed statements of one party that exclude each other
 
+A selective bundle (`selection.py`) is checked by `verify_selection.py`, as far as a part of a run can be.
+
 A step that fails does not stop the later ones, as far as they can still be done: the aim is to name the place.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from pathlib import Path
 
@@ -45,15 +47,23 @@ from ledger.errors import BadBundle, BadNote, BadPolicy, BadSignature, LedgerErr
 from ledger.findings import Code, Finding, LogSummary, Result, sort_findings
 from ledger.note import Note
 from ledger.policy import Policy
+from ledger.verify_selection import is_selection, verify_selection
 
 
-def verify_bundle(path: str | Path, policy: str | bytes | Policy) -> Result:
-    """Verify a bundle file against the text of a policy; never raises for what the file may hold."""
+def _untold(line: str) -> None:
+    """Nobody listens."""
+
+
+def verify_bundle(path: str | Path, policy: str | bytes | Policy, told: Callable[[str], None] = _untold) -> Result:
+    """Verify a bundle file against the text of a policy; never raises for what the file may hold.
+
+    `told` hears a line before each part of the work.
+    """
     try:
         bundle = read_bundle(path)
     except BadBundle as error:
         return Result("", "unreadable", findings=[Finding(Code.INVALID, 0, str(error))])
-    return _verify(bundle, policy)
+    return _verify(bundle, policy, told)
 
 
 def verify_bytes(data: bytes, policy: str | bytes | Policy) -> Result:
@@ -61,16 +71,19 @@ def verify_bytes(data: bytes, policy: str | bytes | Policy) -> Result:
     return _verify(parse_bundle(data), policy)
 
 
-def _verify(bundle: Bundle, policy: str | bytes | Policy) -> Result:
+def _verify(bundle: Bundle, policy: str | bytes | Policy, told: Callable[[str], None] = _untold) -> Result:
     # (0) Archive.
     findings = [Finding(Code.INVALID, 0, fault) for fault in bundle.faults]
-    findings += [Finding(Code.INVALID, 0, f"member {name} has no place in a bundle") for name in bundle.strangers()]
     # (1) Policy.
     try:
         rules = policy if isinstance(policy, Policy) else Policy.parse(policy)
     except BadPolicy as error:
         return Result("", bundle.digest, findings=sort_findings([*findings, Finding(Code.POLICY, 1, str(error))]))
+    if is_selection(bundle):
+        return verify_selection(bundle, rules, findings)
+    findings += [Finding(Code.INVALID, 0, f"member {name} has no place in a bundle") for name in bundle.strangers()]
     # (2) Sums and manifest.
+    told(f"(2) sums of {len(bundle.members)} members")
     manifest = _manifest(bundle, findings)
     run, agreement = _text(manifest, "run"), _text(manifest, "agreement")
     if not manifest:
@@ -83,6 +96,7 @@ def _verify(bundle: Bundle, policy: str | bytes | Policy) -> Result:
         audit_log(log, agreement)
     findings += _count_logs(manifest, logs, bundle)
     # (10) to (12) The logs against each other.
+    told(f"(10) to (12) {len(logs)} logs against each other")
     both = RunAudit(logs, rules, run)
     both.audit(bundle)
     findings += [*both.findings, *(finding for log in logs.values() for finding in log.findings)]

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from vfl import wire
 from vfl.bits import pack_bits, unpack_bits
 from vfl.errors import BrokenPromise, Malformed
-from vfl.wire import MAX_MESSAGE, Bytes32, Message, pack, require, unpack
+from vfl.wire import BLIND_BYTES, MAX_MESSAGE, Bytes32, Message, blinds, pack, require, unpack
 
 
 class Sample(Message, frozen=True):
@@ -21,7 +21,7 @@ class Sample(Message, frozen=True):
     name: str
     flags: list[bool]
     blob: bytes
-    digest: Annotated[bytes, Bytes32] = bytes(32)
+    digest: Annotated[bytes, Bytes32]
 
 
 class Other(Message, frozen=True):
@@ -47,9 +47,24 @@ def test_every_message_comes_back(message: Sample) -> None:
     assert unpack(Sample, pack(message)) == message
 
 
+def test_a_blind_changes_the_bytes_and_nothing_else() -> None:
+    message = Sample(1, "", [], b"", bytes(32))
+    told = unpack(Sample, pack(message, b"b" * 16))
+    assert (told.blind, msgspec.structs.replace(told, blind=b"")) == (b"b" * 16, message)
+    assert pack(told) == pack(message, b"b" * 16) != pack(message)
+    assert pack(told, b"c" * 16) == pack(message, b"c" * 16), "whoever passes a message on blinds it anew"
+
+
+def test_blinds_are_those_of_key_and_slot() -> None:
+    own, other = blinds(bytes(32)), blinds(b"k" * 32)
+    assert own("a") == blinds(bytes(32))("a")
+    assert len({own("a"), own("b"), other("a")}) == 3
+    assert len(own("a")) == BLIND_BYTES
+
+
 def test_messages_cannot_be_changed() -> None:
     with pytest.raises(AttributeError):
-        Sample(1, "", [], b"").count = 2  # type: ignore[misc]
+        Sample(1, "", [], b"", bytes(32)).count = 2  # type: ignore[misc]
 
 
 FIELDS: dict[str, Any] = {"type": "Sample", "count": 1, "name": "x", "flags": [True], "blob": b"y", "digest": bytes(32)}
@@ -66,7 +81,8 @@ def test_the_plain_map_is_the_one_encoding() -> None:
 REFUSED: dict[str, bytes] = {
     "an unknown field": encoded(extra=1),
     "a field missing": encoded(blob=...),
-    "a default left out": encoded(digest=...),
+    "a default spelled out": encoded(blind=b""),
+    "a blind too long": encoded(blind=bytes(17)),
     "no tag": encoded(type=...),
     "another tag": encoded(type="Other"),
     "an unknown tag": encoded(type="Nothing"),
@@ -109,7 +125,7 @@ def test_what_is_not_the_one_encoding_of_the_kind_is_malformed(name: str) -> Non
 
 def test_another_kind_is_malformed() -> None:
     with pytest.raises(Malformed, match="no well-formed Other"):
-        unpack(Other, pack(Sample(1, "", [], b"")))
+        unpack(Other, pack(Sample(1, "", [], b"", bytes(32))))
 
 
 @settings(max_examples=500)
@@ -136,7 +152,7 @@ def test_one_changed_byte_gives_another_message_or_none(message: Sample, data: s
 def test_size_is_bounded_before_anything_is_decoded(monkeypatch: pytest.MonkeyPatch) -> None:
     assert MAX_MESSAGE == 64 * 2**20
     monkeypatch.setattr(wire, "MAX_MESSAGE", 100)
-    assert unpack(Sample, pack(Sample(1, "", [], bytes(10)))).count == 1
+    assert unpack(Sample, pack(Sample(1, "", [], bytes(10), bytes(32)))).count == 1
     monkeypatch.setattr(wire.msgspec.msgpack, "decode", lambda *_, **__: pytest.fail("decoded"))
     with pytest.raises(Malformed, match="a message of 101 bytes is larger than the limit of 100"):
         unpack(Sample, bytes(101))

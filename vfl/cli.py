@@ -177,6 +177,27 @@ def export(
     model_commands.export(directory, form, out, party, as_json)
 
 
+@app.command()
+def purge(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
+    party: Annotated[str | None, typer.Option(metavar="NAME", help="Only this party.  [default: all]")] = None,
+    what: Annotated[
+        str, typer.Option(metavar="KIND,...", help="Some of salts, transcripts, shares and rows.")
+    ] = "salts,transcripts,shares,rows",
+    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; stands in the ledger.")] = "retention period ended",
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    status: Annotated[bool, typer.Option("--status", help="Only say what is there and what was purged.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Remove what could open a commitment or name a customer.
+
+    The deletion becomes a ledger entry, and the ledger still verifies. A purge that was interrupted goes on.
+    """
+    from vfl import purge_commands
+
+    purge_commands.purge(directory, party, what, reason, yes, status, as_json)
+
+
 _JUDGED = EvaluationParameters()
 
 

@@ -15,7 +15,7 @@ import msgspec
 
 from vfl.channel import Idle, Link, Notary, Record, Step, Transcript, digest_of, no_work, same_again, wait
 from vfl.errors import Malformed, ProtocolError, Unexpected
-from vfl.wire import MAX_MESSAGE, M, Message, pack, unpack
+from vfl.wire import MAX_MESSAGE, Blinds, M, Message, pack, unblinded, unpack
 
 R = TypeVar("R")
 MAX_FRAME = MAX_MESSAGE + 4096  # bytes: a message and its envelope
@@ -79,6 +79,7 @@ class Desk:
         self.traffic: dict[str, Traffic] = {}
         self.last_heard: tuple[str, str] = ("", "")  # peer, slot: who is meant when a `require` fails
         self.on_enter: Callable[[str, int], None] = lambda phase, round: None
+        self.blind: Blinds = unblinded  # what messages are blinded with; set it before any is sent
         self.ahead: Idle = no_work  # see `Channel.meanwhile`
         self.transcript = transcript
         self.notary = notary
@@ -185,9 +186,9 @@ class LiveChannel:
     async def send(self, message: Message) -> None:
         await self._desk.settle()
         held = await self._held_by_peer()
-        body = pack(message)
-        digest = digest_of(body)
         step = Step(self._phase, self._round, type(message).__name__, self._desk.me, self.peer, self._sent)
+        body = pack(message, self._desk.blind(step.slot))
+        digest = digest_of(body)
         if self._sent < len(self._past_sent):
             same_again(self._past_sent[self._sent], step, digest, self._desk.me)
         else:

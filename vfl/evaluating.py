@@ -26,6 +26,7 @@ from vfl.learn.recalibration import MAPS, Platt, cross_fitted
 from vfl.learn.resampling import Resampled, interval, resample
 from vfl.learn.stability import band
 from vfl.randomness import Randomness
+from vfl.retention import ROWS, require_kept
 from vfl.scores import MODELS, PARTS, Scores
 from vfl.seat import RunFile
 
@@ -58,7 +59,8 @@ def evaluate(directory: Path, parameters: EvaluationParameters, cutoffs: Sequenc
 
     Raises UsageError if it is not the directory of a finished run, or as `judge` does.
     """
-    file = RunFile.read(directory)
+    file = RunFile.read(directory, needs=())
+    require_kept(directory, [file.agreement.active.name], [ROWS])
     file.terms.require_two_classes(
         "this evaluation is for scores", "Read its figures in summary.json, and predictions in scores.csv."
     )

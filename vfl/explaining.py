@@ -22,6 +22,7 @@ from vfl.learn.explain import Attribution, Importance, importance, shapley
 from vfl.learn.objective import sigmoid
 from vfl.models import read_ensemble, require_share
 from vfl.reasons import Column, Reason, columns_of, reasons
+from vfl.retention import ROWS, SHARES, require_kept
 from vfl.seat import RunFile
 from vfl.terms import GBDT
 
@@ -66,8 +67,9 @@ def explain(directory: Path) -> Explained:
 
     Raises UsageError if it is not the directory of a finished run, or its files do not belong together.
     """
-    file = RunFile.read(directory)
+    file = RunFile.read(directory, needs=())
     agreement = file.agreement
+    require_kept(directory, [agreement.active.name], (SHARES, ROWS))
     if file.terms.kind != GBDT:
         raise UsageError(
             "this run made a scorecard, which is its own explanation",

@@ -16,6 +16,7 @@ from vfl.explaining import Explained, explain, reasons_table
 from vfl.explaining_card import card_body
 from vfl.files import refusals, write_data
 from vfl.present_explanation import show_card, show_customer, show_importance
+from vfl.retention import ROWS, SHARES, require_kept
 from vfl.seat import RunFile
 from vfl.terms import SCORECARD
 
@@ -24,7 +25,8 @@ FORMATS = ("json", "lightgbm")
 
 def explain_run(directory: Path, customer: str | None, most: int, table: bool, as_json: bool) -> None:
     """`tallystick explain`."""
-    file = RunFile.read(directory)
+    file = RunFile.read(directory, needs=())
+    require_kept(directory, [file.agreement.active.name], (SHARES, ROWS))
     if file.terms.kind == SCORECARD and customer is None and not table:
         card = card_body(directory, file)
         if as_json:

@@ -10,14 +10,16 @@ from collections.abc import Iterable
 
 from vfl.channel import Idle, Record, Step, digest_of, same_again
 from vfl.errors import ProtocolError
-from vfl.wire import M, Message, pack, unpack
+from vfl.wire import Blinds, M, Message, pack, unblinded, unpack
 
 
 class ReplayChannel:
     """A channel to the past: hands out recorded messages and demands that the role says the recorded bytes again."""
 
-    def __init__(self, me: str, peer: str, past: Iterable[Record]) -> None:
+    def __init__(self, me: str, peer: str, past: Iterable[Record], blind: Blinds = unblinded) -> None:
+        """`blind`: the blinds with which `me` spoke."""
         self.peer = peer
+        self._blind = blind
         self._me = me
         self._phase, self._round = "start", 0
         past = list(past)
@@ -37,7 +39,7 @@ class ReplayChannel:
         step = Step(self._phase, self._round, type(message).__name__, self._me, self.peer, self.said)
         if self.said >= len(self._to_say):
             raise ProtocolError("says more than is on record", peer=self._me, step=step.slot)
-        same_again(self._to_say[self.said], step, digest_of(pack(message)), self._me)
+        same_again(self._to_say[self.said], step, digest_of(pack(message, self._blind(step.slot))), self._me)
         self.said += 1
 
     async def recv(self, *kinds: type[M]) -> M:

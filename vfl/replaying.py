@@ -16,6 +16,7 @@ from vfl.predictions import predictions
 from vfl.replay import ReplayChannel
 from vfl.seat import (
     RunFile,
+    blinds_of,
     open_ledger,
     peers_of,
     protocol_randomness,
@@ -52,8 +53,9 @@ def replay(directory: Path, party: str) -> Replayed:
     records = _records(folder, party)
     entries = _entries(folder, party, file.run)
     _require_in_ledger(entries, party, records)
+    blind = blinds_of(read_seed(folder))
     channels = {
-        member.name: ReplayChannel(party, member.name, [record for record in records if record.peer == member.name])
+        member.name: ReplayChannel(party, member.name, [r for r in records if r.peer == member.name], blind)
         for member in peers_of(file.agreement, party)
     }
 

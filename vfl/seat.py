@@ -19,7 +19,7 @@ were agreed on, places.npy (where each of its rows.npy stands in that of passive
 from __future__ import annotations
 
 import os
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import Collection, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -45,9 +45,11 @@ from vfl.notary import LedgerNotary, PeerKeys, open_store
 from vfl.predictions import predictions
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
+from vfl.retention import CATEGORIES, require_kept
 from vfl.stopwatch import Stopwatch
 from vfl.terms import ActiveOutcome, Commit, Kept, Outcome, Terms
 from vfl.transcripts import FileTranscript
+from vfl.wire import Blinds, blinds
 
 FORMAT = "tallystick-run-v1"
 EARLIER, HINTS = "earlier", "hints"
@@ -73,17 +75,19 @@ class RunFile:
         write_whole(folder / "run.json", {"format": FORMAT, "run": self.run, "agreement": text, "keys": keys})
 
     @classmethod
-    def read(cls, folder: Path) -> RunFile:
-        """From `folder`/run.json. Raises UsageError if `folder` is no run directory."""
+    def read(cls, folder: Path, *, needs: Collection[str] = CATEGORIES) -> RunFile:
+        """From `folder`/run.json. Raises UsageError if `folder` is no run directory, or any of `needs` was purged."""
         body = read_json(folder / "run.json", "a run directory made by `tallystick run`")
         try:
             keys = {
                 name: PeerKeys(VerifyingKey.parse(identity), VerifyingKey.parse(witness))
                 for name, (identity, witness) in body["keys"].items()
             }
-            return cls(str(body["run"]), Agreement.decode(body["agreement"].encode()), keys)
+            found = cls(str(body["run"]), Agreement.decode(body["agreement"].encode()), keys)
         except (KeyError, TypeError, ValueError, AttributeError, LedgerError) as error:
             raise UsageError(f"{folder / 'run.json'} is damaged: {error!r}") from None
+        require_kept(folder, found.keys, needs)
+        return found
 
 
 def new_seat(folder: Path, party: PartyConfig, seed: bytes) -> None:
@@ -110,12 +114,22 @@ def read_seed(folder: Path) -> bytes:
 
 def identity_of(name: str, seed: bytes) -> Identity:
     """The long-term keys of a party whose seed this is."""
-    return Identity(name, Randomness(seed).child("identity").bytes(32))
+    return Identity(name, identity_seed(seed))
+
+
+def identity_seed(seed: bytes) -> bytes:
+    """What the long-term keys are derived from, 32 bytes; it leads to no salt, and not back to the seed."""
+    return Randomness(seed).child("identity").bytes(32)
 
 
 def protocol_randomness(seed: bytes) -> Randomness:
     """What the party's roles draw from."""
     return Randomness(seed).child("protocol")
+
+
+def blinds_of(seed: bytes) -> Blinds:
+    """What the party blinds its messages with, so that their digests in a ledger tell nothing."""
+    return blinds(Randomness(seed).child("blinds").bytes(32))
 
 
 def read_party(folder: Path) -> PartyConfig:
@@ -214,6 +228,7 @@ class Seat:
         )
         active = self.file.agreement.active.name == name
         self.desk = Desk(name, self._transcript, self.notary, leads=active, at_once=self.file.terms.sign_messages)
+        self.desk.blind = blinds_of(seed)
 
     def follow(self, progress: Progress) -> None:
         """Count time by phase, and tell `progress` where this party stands."""

@@ -85,7 +85,7 @@ def test_missing_files(files, capsys, tmp_path):
     assert main(["verify", files[0], "--policy", str(tmp_path / "none")]) == 64
     assert main(["verify", str(tmp_path / "none"), *files[1:]]) == 1
     assert main(["show", str(tmp_path / "none")]) == 1
-    assert main(["show", files[0], "--party", "nobody"]) == 64
+    assert main(["show", files[0], "--party", "nobody"]) == 1
     assert "it has: bank, telecom" in capsys.readouterr().err
 
 

@@ -1,0 +1,208 @@
+"""Crypto-shredding: what could open a commitment or re-identify a customer goes, the ledger stays and says so.
+
+    1  keys      the signing keys are derived from the seed and kept by themselves; they open nothing
+    2  note      purge.json says what will go, and why: from here on the purge goes on after any crash
+    3  entry     phase `retention` in every party's log, with keyed digests of what goes; a new signed head
+    4  witness   the other parties cosign the head, as far as their keys are on this machine
+    5  bundle    audit.bundle is written anew, so that it tells of the purge; purged.bundle if some logs are elsewhere
+    6  erase     files are overwritten and removed, seeds last
+    7  done      purge.json says so
+
+The digests are HMACs under a salt that is drawn from the seed and goes with it: they show nothing to whoever finds them
+later, and whoever kept a copy could be shown to have done so. Overwriting reaches neither snapshots nor backups, nor
+the spare blocks of a solid-state disk: docs/guide/retention.md.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ledger.bundle import POLICY, read_bundle, write_bundle
+from ledger.clock import format_time
+from ledger.entry import slot_name
+from ledger.keys import Identity
+from ledger.log import Log
+from ledger.policy import Policy
+from ledger.witness import Witness
+from vfl.clock import Clock
+from vfl.errors import UsageError
+from vfl.files import refusals, write_private, write_whole
+from vfl.notary import LedgerNotary, own_ledger
+from vfl.randomness import Randomness, fresh_seed
+from vfl.retention import IDENTITY, NOTE, SALTS, notes, purgeable
+from vfl.seat import RunFile, identity_of, identity_seed, open_ledger, read_seed
+
+PHASE = "retention"
+PART_BUNDLE = "purged.bundle"
+_BLOCK = 1 << 20
+
+
+@dataclass(frozen=True)
+class Purged:
+    """What a purge removed, by party and category: files and bytes."""
+
+    when: str
+    parties: Mapping[str, Mapping[str, Mapping[str, int]]]
+
+
+def purge(directory: Path, parties: Sequence[str], what: Sequence[str], reason: str, clock: Clock) -> Purged:
+    """Remove `what` (categories of `vfl.retention`) of these parties of a finished run; go on with a purge begun.
+
+    Raises UsageError if there is nothing to remove, or a file or the ledger refuses.
+    """
+    file = RunFile.read(directory, needs=())
+    if unknown := set(parties) - file.keys.keys():
+        raise UsageError(
+            f"no party {', '.join(sorted(unknown))} in this run", remedy=f"name one of {', '.join(file.keys)}"
+        )
+    with refusals(directory, "make the directory writable, then purge again: it goes on where it stopped"):
+        done = _finish(directory, file, clock)
+        for party in parties:
+            _begin(directory, file, party, what, reason, format_time(clock.now()))
+        done |= _finish(directory, file, clock)
+    if not done:
+        raise UsageError(f"nothing of {', '.join(what)} is left to purge", remedy="see `tallystick purge RUN --status`")
+    told = {
+        party: {item["kind"]: {name: item[name] for name in ("files", "bytes")} for item in note["commit"]}
+        for party, note in done.items()
+    }
+    return Purged(max(note["when"] for note in done.values()), told)
+
+
+def _finish(directory: Path, file: RunFile, clock: Clock) -> dict[str, dict[str, Any]]:
+    """(3) to (7) of all purges that have begun; their notes by party."""
+    begun = {name: found for name in file.keys if (found := notes(directory / name)) and not found[-1]["done"]}
+    if begun:
+        _record(directory, file, begun, clock)
+    for party, found in begun.items():
+        _erase(directory, file, party, found[-1]["what"])
+        _write_notes(directory / party, [*found[:-1], {**found[-1], "done": True}])
+    return {party: found[-1] for party, found in begun.items()}
+
+
+def _begin(directory: Path, file: RunFile, party: str, what: Sequence[str], reason: str, when: str) -> None:
+    """(1) and (2), unless nothing is there."""
+    folder, before = directory / party, notes(directory / party)
+    files = purgeable(directory, party, what, active=file.agreement.active.name == party)
+    if not files:
+        return
+    seed = fresh_seed()
+    if (folder / "seed").exists():
+        seed = read_seed(folder)
+        write_private(folder / IDENTITY, identity_seed(seed).hex() + "\n")
+    salt = Randomness(seed).child(f"purge/{len(before)}").bytes(32)
+    commit = [
+        {
+            "kind": kind,
+            "alg": "hmac-sha256",
+            "digest": _digest(directory, paths, salt),
+            "files": len(paths),
+            "bytes": sum(path.stat().st_size for path in paths),
+        }
+        for kind, paths in files.items()
+    ]
+    note = {"what": list(files), "reason": reason, "when": when, "commit": commit, "done": False}
+    _write_notes(folder, [*before, note])
+
+
+def _write_notes(folder: Path, all_notes: Sequence[Mapping[str, Any]]) -> None:
+    write_whole(folder / NOTE, {"purges": list(all_notes)})
+
+
+def _digest(directory: Path, paths: Sequence[Path], salt: bytes) -> str:
+    """One keyed digest of all files with their names."""
+    found = hmac.new(salt, digestmod=hashlib.sha256)
+    for path in paths:
+        found.update(f"{path.relative_to(directory)}\n{path.stat().st_size}\n".encode())
+        with path.open("rb") as file:
+            while block := file.read(_BLOCK):
+                found.update(block)
+    return found.hexdigest()
+
+
+def _record(directory: Path, file: RunFile, begun: Mapping[str, list[dict[str, Any]]], clock: Clock) -> None:
+    """(3) to (5)."""
+    with _logs(directory, file, clock) as (identities, logs, witnesses), own_ledger():
+        for party, found in begun.items():
+            number, note, log = len(found) - 1, found[-1], logs[party]
+            params = {"what": note["what"], "reason": note["reason"], "begun": note["when"]}
+            slot = slot_name(PHASE, number, "purge", party, party)
+            log.append(
+                phase=PHASE, round=number, step="purge", slot=slot, dir="local", commit=note["commit"], params=params
+            )
+            text, size = log.checkpoint(), len(log)
+            others = [witness for name, witness in witnesses.items() if name != party]
+            lines = [w.cosign(text, log.consistency_proof(w.size(log.origin), size), log.key) for w in others]
+            log.add_cosignatures(size, lines, [witness.key for witness in others])
+            log.commit()
+        _export(directory, file, list(identities.values()), list(logs.values()))
+
+
+@contextmanager
+def _logs(
+    directory: Path, file: RunFile, clock: Clock
+) -> Iterator[tuple[dict[str, Identity], dict[str, Log], dict[str, Witness]]]:
+    """Identity, log and witness of every party whose keys are on this machine."""
+    here = [name for name in file.keys if any((directory / name / key).exists() for key in (IDENTITY, "seed"))]
+    stores = {name: open_ledger(directory / name, file.run) for name in here}
+    try:
+        who = {name: _identity(directory / name, name) for name in here}
+        digest = file.agreement.digest
+        logs = {name: LedgerNotary(stores[name], who[name], file.run, digest, {}, clock).log for name in here}
+        yield who, logs, {name: Witness(who[name], stores[name], clock) for name in here}
+    finally:
+        for store in stores.values():
+            store.close()
+
+
+def _identity(folder: Path, name: str) -> Identity:
+    if (folder / "seed").exists():
+        return identity_of(name, read_seed(folder))
+    try:
+        return Identity(name, bytes.fromhex((folder / IDENTITY).read_text().strip()))
+    except ValueError as error:
+        raise UsageError(f"{folder / IDENTITY} is damaged: {error}") from None
+
+
+def _export(directory: Path, file: RunFile, identities: Sequence[Identity], logs: Sequence[Log]) -> None:
+    """The bundle anew, with the artefacts of the one before; beside it, where the logs of others are not here."""
+    members = read_bundle(directory / "audit.bundle").members
+    start = "artefacts/"
+    artefacts = {name.removeprefix(start): data for name, data in members.items() if name.startswith(start)}
+    policy = Policy.parse(members[POLICY])
+    path = directory / ("audit.bundle" if len(logs) == len(file.keys) else PART_BUNDLE)
+    write_bundle(path, logs, file.run, artefacts=artefacts, identities=identities, policy=policy)
+
+
+def _erase(directory: Path, file: RunFile, party: str, what: Sequence[str]) -> None:
+    """(6): each file is overwritten, then removed; seeds last, so that a purge begun can be told from damage."""
+    files = purgeable(directory, party, what, active=file.agreement.active.name == party)
+    for kind in sorted(files, key=lambda kind: kind == SALTS):
+        for path in files[kind]:
+            _shred(path)
+    for folder in sorted((p for p in (directory / party).rglob("*") if p.is_dir()), reverse=True):
+        if not any(folder.iterdir()):
+            folder.rmdir()
+
+
+def _shred(path: Path) -> None:
+    if not path.is_symlink():
+        with path.open("r+b") as file:
+            left = path.stat().st_size
+            while left > 0:
+                left -= file.write(bytes(min(left, _BLOCK)))
+            file.flush()
+            os.fsync(file.fileno())
+    path.unlink()
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
