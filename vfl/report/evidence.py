@@ -54,16 +54,26 @@ class LogEvidence:
     """One party's log: entries, tree and signed heads."""
 
     def __init__(self, party: str, files: LogFiles) -> None:
-        """Raises UsageError if an entry cannot be read."""
         self.party = party
         self.bodies = files.entries.split(b"\n")[:-1]
         self.notes = {size: note.decode("utf-8", "replace") for size, note in sorted(files.checkpoints.items())}
+
+    @cached_property
+    def entries(self) -> list[Entry]:
+        """All entries. Raises UsageError if one cannot be read."""
         try:
-            self.entries = [Entry.from_bytes(body) for body in self.bodies]
+            return [Entry.from_bytes(body) for body in self.bodies]
         except LedgerError as error:
             raise UsageError(
-                f"the log of {party} in the bundle is damaged: {error}", remedy="run `python -m ledger verify` on it"
+                f"the log of {self.party} in the bundle is damaged: {error}",
+                remedy="run `python -m ledger verify` on the bundle",
             ) from None
+
+    def closing(self, step: str) -> Entry | None:
+        """The entry `report/0/STEP`, without reading all others."""
+        mark = f'"slot":"report/0/{step}/'.encode()
+        found = next((body for body in reversed(self.bodies) if mark in body), None)
+        return None if found is None else Entry.from_bytes(found)
 
     @cached_property
     def tree(self) -> Tree:
@@ -94,6 +104,8 @@ class Evidence:
     def __init__(self, bundle: Bundle, policy: Policy, result: Result | None = None) -> None:
         """`result`: what the verifier said, where it was asked. Raises UsageError if a log cannot be read."""
         self.bundle, self.policy, self.result = bundle, policy, result
+        self._read: dict[str, Any] = {}
+        self._named: dict[str, tuple[str, int, str]] = {}
         self.logs = {party: LogEvidence(party, files) for party, files in sorted(bundle.logs().items())}
 
     @classmethod
@@ -118,7 +130,9 @@ class Evidence:
     def artefact(self, name: str) -> Any:
         """An artefact of the bundle, read as JSON. Raises UsageError if it is not there or not JSON."""
         try:
-            return json.loads(self.bundle.members[f"artefacts/{name}"])
+            if name not in self._read:
+                self._read[name] = json.loads(self.bundle.members[f"artefacts/{name}"])
+            return self._read[name]
         except (KeyError, ValueError):
             raise UsageError(f"the bundle holds no readable {name}", remedy="run again with this version") from None
 
@@ -127,11 +141,14 @@ class Evidence:
 
         Raises UsageError if none does: the run is of an earlier version.
         """
-        for log in self.logs.values():
-            for entry in reversed(log.entries):
-                for item in entry.commit:
-                    if item.get("kind") == "artefact" and item.get("name") == name:
-                        return log.party, entry.seq, str(item["digest"])
+        if not self._named:
+            for log in self.logs.values():
+                for entry in log.entries:
+                    for item in entry.commit:
+                        if item.get("kind") == "artefact":
+                            self._named[str(item.get("name"))] = (log.party, entry.seq, str(item["digest"]))
+        if name in self._named:
+            return self._named[name]
         raise UsageError(
             f"no entry of the ledger names {name}, so its figures cannot be traced", remedy="run again with this version"
         )

@@ -50,7 +50,7 @@ def extract(directory: Path, customer: str, review: str) -> dict[str, Any]:
     if files is None or model is None:
         raise UsageError("the bundle holds no log of the active party or no model.json", remedy=_REMEDY)
     log = LogEvidence(active, files)
-    entry = next((e for e in reversed(log.entries) if (e.phase, e.step) == ("report", decisions.STEP)), None)
+    entry = log.closing(decisions.STEP)
     if entry is None:
         raise UsageError("no entry of the ledger commits to decisions", remedy="run again with this version")
     return {
