@@ -1,4 +1,4 @@
-"""How boosted trees came to their score: AUC and log-loss of the hold-out after each tree, from the active party's files."""
+"""How boosted trees came to their score: AUC and log-loss of the hold-out after each tree."""
 
 from __future__ import annotations
 

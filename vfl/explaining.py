@@ -106,7 +106,7 @@ def reasons_table(explained: Explained, most: int) -> bytes:
 
 
 def decided(folder: Path, model: Ensemble, rows: int) -> list[Flags]:
-    """Each party's decisions of `rows` hold-out rows as the active party's folder keeps them, bool[n_records, rows], own first.
+    """Each party's decisions of the hold-out as the active party keeps them, bool[n_records, rows], own first.
 
     Raises UsageError if they are not of this model.
     """

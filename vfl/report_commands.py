@@ -16,7 +16,14 @@ DATE = re.compile(r"\d{4}-\d{2}-\d{2}", re.ASCII)
 
 
 def make_report(
-    directory: Path, regime: str, lang: str, formats: str, about: Path | None, out: Path | None, date: str, as_json: bool
+    directory: Path,
+    regime: str,
+    lang: str,
+    formats: str,
+    about: Path | None,
+    out: Path | None,
+    date: str,
+    as_json: bool,
 ) -> None:
     """`tallystick report DIR`: files into `out`, by default DIR/report."""
     from vfl.report import pictures, render  # noqa: PLC0415 - a subject's extract needs none of it
@@ -39,7 +46,7 @@ def make_report(
     with refusals(target, remedy="name another --out"):
         target.mkdir(parents=True, exist_ok=True)
         for form in wanted:
-            data = {"html": html.encode, "json": lambda: render.as_json(body), "pdf": lambda: render.as_pdf(html)}[form]()
+            data = render.as_json(body) if form == "json" else html.encode() if form == "html" else render.as_pdf(html)
             path = target / f"report.{lang}.{form}"
             write_data(path, data)
             written.append(path)
@@ -75,8 +82,8 @@ def check(file: Path, policy: Path, bundle: Path | None, as_json: bool) -> None:
 
 def template(lang: str, directory: Path | None, as_json: bool) -> None:
     """`tallystick report template`."""
-    from vfl.report.about import tables, template  # noqa: PLC0415
     from vfl.report.about import keys as keys_of  # noqa: PLC0415
+    from vfl.report.about import tables, template  # noqa: PLC0415
 
     texts, parties = Texts(lang), ["NAME"]
     if directory is not None:

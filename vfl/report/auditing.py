@@ -108,7 +108,9 @@ def _crosswalk(m: Material, regime: Regime, clauses: Sequence[tuple[Clause, str]
             ]
         )
     head = [t.word(f"s16.{key}") for key in ("clause", "asks", "sections", "status", "bank")]
-    counts = {state: sum(one == state for _, one in clauses) for state in ("met", "partly", "not_met", "not_applicable")}
+    counts = {
+        state: sum(one == state for _, one in clauses) for state in ("met", "partly", "not_met", "not_applicable")
+    }
     told = m.say("s16.counts", **{state: Checked(str(count)) for state, count in counts.items()})
     as_of = m.say("s16.as_of", tone="note", date=Words(regime.as_of), note=Words(regime.note[language]))
     return [m.say("s16.regime", tone="head", title=Words(regime.title[language])), told,
@@ -122,4 +124,3 @@ def limits(m: Material) -> Section:
     section.blocks += [m.say(f"s17.limit{number}", tone="item") for number in range(1, _LIMITS + 1)]
     section.blocks += [m.say("s17.simulation", tone="warn"), m.say("s17.time", tone="note")]
     return section
-

@@ -25,9 +25,7 @@ def development(m: Material) -> Section:
     section.blocks.append(_pairs(m, t.word("s5.versions"), [(SUMMARY, "versions", key) for key in versions]))
     section.blocks += _convergence(m)
     section.blocks += [m.say("s5.replay"), m.say("s5.replay_code", tone="code"), m.say("s5.seeds", tone="note")]
-    section.blocks.append(
-        m.say("s5.counts", entries=of.count(m.active, "entries"), party=m.name(m.active))
-    )
+    section.blocks.append(m.say("s5.counts", entries=of.count(m.active, "entries"), party=m.name(m.active)))
     return Section(section.number, section.title, [*section.blocks, *m.statements("development")])
 
 
@@ -66,7 +64,7 @@ def _convergence(m: Material) -> list[Block]:
 
 def performance(m: Material) -> Section:
     """Section 6."""
-    section, t = m.section(6), m.texts
+    section = m.section(6)
     if not m.evaluation:
         section.blocks += [m.say("s6.other"), _other(m)]
         return section
@@ -204,10 +202,11 @@ def explainability(m: Material) -> Section:
     section.blocks.append(m.say("s7.importance_note", tone="note"))
     section.blocks += [_reason_map(m), m.say("s7.reasons")]
     monotone = [(party, feature) for party in m.parties for feature in _member(m, party).get("monotone", {})]
+    at = AGREEMENT, "members"
     if monotone:
         rows: list[list[Line]] = [
-            [(m.name(party),), (of.of(AGREEMENT, "members", m.member(party), "monotone", feature, form=_named(feature)),),
-             (of.of(AGREEMENT, "members", m.member(party), "monotone", feature, form=_sign),)]
+            [(m.name(party),), (of.of(*at, m.member(party), "monotone", feature, form=_named(feature)),),
+             (of.of(*at, m.member(party), "monotone", feature, form=_sign),)]
             for party, feature in monotone
         ]  # fmt: skip
         head = [t.word("words.party"), t.word("words.feature"), t.word("s7.direction")]
@@ -232,4 +231,3 @@ def _reason_map(m: Material) -> Table:
         rows.append([(cell,) for cell in cells])
     head = [t.word("words.party"), t.word("words.feature"), t.word("s7.told")]
     return Table(head, rows, words=3, title=t.word("s7.map"))
-

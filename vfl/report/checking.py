@@ -52,7 +52,7 @@ def check_report(body: dict[str, Any], evidence: Evidence) -> int:
     for figure in figures.values():
         try:
             _check_figure(figure, body["proofs"], evidence, roots)
-        except (LedgerError, ValueError, KeyError, TypeError, AttributeError) as error:
+        except (LedgerError, UsageError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(f"figure {figure['id']} ({figure['shown']}): {error}") from None
     return len(figures)
 
@@ -60,7 +60,9 @@ def check_report(body: dict[str, Any], evidence: Evidence) -> int:
 def untraced(body: dict[str, Any]) -> list[str]:
     """Whatever in the report is neither words nor a traced figure."""
     known = {one.get("id") for one in body["figures"] if one.keys() == _FIELDS and one["proof"] in body["proofs"]}
-    return [str(cell) for cell in _cells({"cover": body["cover"], "sections": body["sections"]}) if not _fine(cell, known)]
+    return [
+        str(cell) for cell in _cells({"cover": body["cover"], "sections": body["sections"]}) if not _fine(cell, known)
+    ]
 
 
 def _fine(cell: Any, known: set[Any]) -> bool:

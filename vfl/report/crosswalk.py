@@ -5,9 +5,9 @@
     id = "Annex IV(2)(g)"    title.en = ".."    title.zh = ".."    in_force = "2027-12-02"    source = ".."
     sections = [6]           needs = ["run:evaluation", "about:validation.tests"]    bank.en = ".."    bank.zh = ".."
 
-`needs` is evidence: `run:` what this run has (`EVIDENCE`), `about:` what the institution states. All of it there: met; some:
-partly; none: not met. `applies` names evidence without which the clause is not applicable. A status says that the
-evidence a clause asks for is in this report; whether it is good enough is for people to judge.
+`needs` is evidence: `run:` what this run has (`EVIDENCE`), `about:` what the institution states. All of it there:
+met; some: partly; none: not met. `applies` names evidence without which the clause is not applicable. A status says
+that the evidence a clause asks for is in this report; whether it is good enough is for people to judge.
 """
 
 from __future__ import annotations

@@ -34,7 +34,9 @@ class Report:
     dated: str
 
 
-def make(evidence: Evidence, texts: Texts, about: About, regime: str, pictures: Mapping[str, str], dated: str) -> Report:
+def make(
+    evidence: Evidence, texts: Texts, about: About, regime: str, pictures: Mapping[str, str], dated: str
+) -> Report:
     """Write the report. Raises UsageError where a figure cannot be traced, or for an unknown regime."""
     m = Material(evidence, texts, about, chosen(regime), dict(pictures))
     crosswalk = [(found, _judged(m, found)) for found in map(read_regime, m.regimes)]
@@ -49,9 +51,7 @@ def _judged(m: Material, regime: Regime) -> list[tuple[Clause, str]]:
     run, stated = shown_by(m.evidence), set(m.about.said)
     names = {key.split(".")[2] for key in m.texts.keys(f"about.{PARTIES}")}
     # What is asked about all parties is stated when it is stated about each.
-    stated |= {
-        f"{PARTIES}.{name}" for name in names if all(f"{PARTIES}.{p}.{name}" in stated for p in m.parties)
-    }
+    stated |= {f"{PARTIES}.{name}" for name in names if all(f"{PARTIES}.{p}.{name}" in stated for p in m.parties)}
     return [(clause, status(clause, run, stated)) for clause in regime.clauses]
 
 

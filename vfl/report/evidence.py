@@ -7,8 +7,8 @@ A figure is the value at a pointer of an artefact. Two kinds of artefact, two ki
     logs/bank/entries.jsonl      bytes?phase=train                 counted: entries, messages, bytes, rounds,
                                                                    checkpoints, first, last
 
-The artefact's SHA-256 stands in an entry (`log`, `seq`), which lies under the signed checkpoint of `size` entries. Entries
-need no digest: the root in the checkpoint is computed from them. Needs the standard library and `ledger` only.
+The artefact's SHA-256 stands in an entry (`log`, `seq`), which lies under the signed checkpoint of `size` entries.
+Entries need no digest: the root in the checkpoint is computed from them. Needs the standard library and `ledger` only.
 """
 
 from __future__ import annotations
@@ -85,7 +85,8 @@ class LogEvidence:
         found = next((size for size in self.notes if size > seq), None)
         if found is None:
             raise UsageError(
-                f"no checkpoint covers entry {seq} of {self.party}", remedy="run `python -m ledger verify` on the bundle"
+                f"no checkpoint covers entry {seq} of {self.party}",
+                remedy="run `python -m ledger verify` on the bundle",
             )
         return found
 
@@ -150,7 +151,8 @@ class Evidence:
         if name in self._named:
             return self._named[name]
         raise UsageError(
-            f"no entry of the ledger names {name}, so its figures cannot be traced", remedy="run again with this version"
+            f"no entry of the ledger names {name}, so its figures cannot be traced",
+            remedy="run again with this version",
         )
 
     def trace(self, artefact: str, pointer: str) -> Trace:
@@ -193,7 +195,7 @@ class Evidence:
 
 
 def at_pointer(body: Any, pointer: str) -> Any:
-    """The value at a JSON pointer (RFC 6901). Raises KeyError, IndexError, ValueError or TypeError where there is none."""
+    """The value at a JSON pointer (RFC 6901). Raises what looking up raises where there is none."""
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
         body = body[int(key)] if isinstance(body, list) else body[key]

@@ -66,7 +66,9 @@ class Figures:
         """Something in an entry."""
         return self._figure(self.evidence.trace_entry(party, seq, pointer), form)
 
-    def count(self, party: str, what: str, phase: str | None = None, form: Callable[[Any], str] | None = None) -> Figure:
+    def count(
+        self, party: str, what: str, phase: str | None = None, form: Callable[[Any], str] | None = None
+    ) -> Figure:
         """Something counted over a party's entries."""
         return self._figure(self.evidence.trace_count(party, what, phase), form)
 

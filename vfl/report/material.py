@@ -18,7 +18,7 @@ AGREEMENT = "agreement.json"
 
 @dataclass
 class Material:
-    """All that goes into a report. `regimes`: those asked for; `pictures`: drawn ones by name, empty without matplotlib."""
+    """All that goes into a report. `pictures`: drawn ones by name, none without matplotlib."""
 
     evidence: Evidence
     texts: Texts
@@ -79,4 +79,3 @@ class Material:
         missing = [(label(self.texts, key), Words(key)) for key in wanted if key not in self.about.said]
         blocks: list[Block] = [Facts(said)] if said else []
         return blocks + ([Gaps(missing)] if missing else [])
-

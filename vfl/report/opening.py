@@ -39,7 +39,10 @@ def cover(m: Material, missing: int, open_clauses: int) -> Cover:
         (t.word("cover.use"), (m.about.get("model.intended_use") or t.word("words.not_stated"),)),
     ]
     findings = Checked(str(len(result.findings)))
-    notes = [t.line("cover.gaps", count=Checked(str(missing))), t.line("cover.clauses", count=Checked(str(open_clauses)))]
+    notes = [
+        t.line("cover.gaps", count=Checked(str(missing))),
+        t.line("cover.clauses", count=Checked(str(open_clauses))),
+    ]
     return Cover(
         (of.of(SUMMARY, "scenario"),),
         facts,
@@ -58,7 +61,9 @@ def _tiles(m: Material) -> list[tuple[Words, Line, Line]]:
         for figure in ("auc", "ks"):
             value = of.of(EVALUATION, models, "federated", figure, "value", form=three)
             alone = of.of(EVALUATION, models, "bank_only", figure, "value", form=three)
-            tiles.append((t.word(f"words.{figure}"), (value,), t.line("cover.alone", party=m.name(m.active), value=alone)))
+            tiles.append(
+                (t.word(f"words.{figure}"), (value,), t.line("cover.alone", party=m.name(m.active), value=alone))
+            )
     else:
         for figure in list(m.summary["metrics"]["federated"])[:2]:
             value, alone = (of.of(SUMMARY, "metrics", who, figure) for who in ("federated", "bank_only"))
@@ -67,7 +72,9 @@ def _tiles(m: Material) -> list[tuple[Words, Line, Line]]:
     common, held = of.of(SUMMARY, "rows", "intersection"), of.of(SUMMARY, "rows", "holdout")
     tiles.append((t.word("cover.customers"), (common,), t.line("cover.held", count=held)))
     level = m.summary["privacy"]["level"]
-    tiles.append((t.word("cover.privacy"), (t.word(f"levels.{level}"),), (_advantage(m) or t.word("cover.unmeasured"),)))
+    tiles.append(
+        (t.word("cover.privacy"), (t.word(f"levels.{level}"),), (_advantage(m) or t.word("cover.unmeasured"),))
+    )
     return tiles
 
 
@@ -178,9 +185,7 @@ def data(m: Material) -> Section:
     """Section 3."""
     section, of, t = m.section(3), m.figures, m.texts
     parts = ("intersection", "train", "validation", "holdout")
-    section.blocks.append(
-        Facts([(t.word(f"s3.{part}"), (of.of(SUMMARY, "rows", part),)) for part in parts])
-    )
+    section.blocks.append(Facts([(t.word(f"s3.{part}"), (of.of(SUMMARY, "rows", part),)) for part in parts]))
     if m.evaluation:
         rate = of.of(EVALUATION, "bad_rate", form=percent)
         section.blocks.append(m.say("s3.bad_rate", rate=rate))
@@ -211,7 +216,7 @@ def _commitments(m: Material) -> list[Block]:
         for entry in log.entries:
             if entry.phase != "commit":
                 continue
-            for place, item in enumerate(entry.commit):
+            for place in range(len(entry.commit)):
                 at = f"/commit/{place}"
                 kind = m.figures.entry(party, entry.seq, f"{at}/kind")
                 digest = m.figures.entry(party, entry.seq, f"{at}/digest", form=short)
@@ -254,4 +259,3 @@ def _metadata(m: Material, party: str) -> Cell:
     if party not in m.summary["attacks"].get("metadata", {}):
         return m.texts.word("words.dash")
     return m.figures.of(SUMMARY, "attacks", "metadata", party, form=three)
-

@@ -1,6 +1,6 @@
 """The pictures of a report, as data URIs: those of `vfl.plots` from the run's scores, and the curve of training.
 
-scores.csv holds customers, so it is in no bundle; its salted digest is on record, and is compared before anything is drawn.
+scores.csv holds customers, so it is in no bundle; its salted digest is on record and compared first.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 
 from vfl.closing import scores_digest
 from vfl.errors import UsageError
-from vfl.report.material import EVALUATION, EXPLANATION, SUMMARY
 from vfl.report.evidence import Evidence
+from vfl.report.material import EVALUATION, EXPLANATION, SUMMARY
 from vfl.scores import FILE, MODELS, Scores
 from vfl.seat import RunFile, read_seed
 
@@ -38,7 +38,12 @@ def drawn(directory: Path, evidence: Evidence) -> dict[str, str]:
         body = {"active": active, "scenario": evidence.artefact(SUMMARY)["scenario"], **evidence.artefact(EVALUATION)}
         of = draw.Drawing.of(body, Scores.read(directory).only(MODELS))
         with styled():
-            for name, made in {"roc": draw.roc, "ks": draw.ks, "calibration": draw.calibration, "bands": draw.bands}.items():
+            for name, made in {
+                "roc": draw.roc,
+                "ks": draw.ks,
+                "calibration": draw.calibration,
+                "bands": draw.bands,
+            }.items():
                 found[name] = _uri(made(of))
     steps = evidence.artefact(EXPLANATION)["convergence"] if evidence.has(EXPLANATION) else []
     if len(steps) > 1:
@@ -61,7 +66,9 @@ def _convergence(steps: list[dict[str, Any]]) -> Any:
 
     first, last = steps[0]["log_loss"], steps[-1]["log_loss"]
     figure, (axes,) = picture(f"Log-loss from {first:.3f} to {last:.3f}", "Hold-out, after each tree", height=3.6)
-    axes.plot([one["trees"] for one in steps], [one["log_loss"] for one in steps], color=COLOURS["federated"], linewidth=2.0)
+    axes.plot(
+        [one["trees"] for one in steps], [one["log_loss"] for one in steps], color=COLOURS["federated"], linewidth=2.0
+    )
     axes.set_xlim(0, steps[-1]["trees"])
     axes.set_xlabel("trees")
     axes.set_ylabel("log-loss")

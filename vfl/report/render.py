@@ -75,7 +75,13 @@ def body_of(report: Report) -> dict[str, Any]:
 def vars_of(figure: Figure) -> dict[str, Any]:
     """The trace of a figure as fields."""
     trace = figure.trace
-    return {"artefact": trace.artefact, "pointer": trace.pointer, "log": trace.log, "seq": trace.seq, "size": trace.size}
+    return {
+        "artefact": trace.artefact,
+        "pointer": trace.pointer,
+        "log": trace.log,
+        "seq": trace.seq,
+        "size": trace.size,
+    }
 
 
 def as_json(body: dict[str, Any]) -> bytes:
@@ -86,10 +92,11 @@ def as_json(body: dict[str, Any]) -> bytes:
 def as_html(report: Report, body: dict[str, Any]) -> str:
     """One file without scripts and without anything from elsewhere."""
     m = report.material
-    return environment().get_template("report.html.j2").render(
+    page: str = environment().get_template("report.html.j2").render(
         report=report, t=m.texts.word, lang=_tag(m.texts.language), body=body, figures=m.figures.all,
         drawn=bool(m.pictures) or not (m.evaluation or m.explanation),
     )  # fmt: skip
+    return page
 
 
 def as_pdf(html: str) -> bytes:
@@ -158,7 +165,11 @@ def _block(block: Block) -> dict[str, Any]:
             return {"facts": [[str(name), _line(line)] for name, line in block.rows]}
         case Table():
             head = [_cell(cell) for cell in block.head]
-            return {"table": [_lines(row) for row in block.rows], "head": head, "title": block.title and str(block.title)}
+            return {
+                "table": [_lines(row) for row in block.rows],
+                "head": head,
+                "title": block.title and str(block.title),
+            }
         case Bars():
             rows = [[_line(label), _line(value)] for label, value, *_ in block.rows]
             return {"bars": rows, "title": block.title and str(block.title)}

@@ -1,10 +1,10 @@
 """One decision's record with its proof, and nothing about anybody else.
 
-record + salt -> leaf -> path -> root in entry `report/0/decisions` -> path -> signed checkpoint of the active party's log
+record + salt -> leaf -> path -> root in entry `report/0/decisions` -> path -> signed checkpoint of the log
 
 The record names model.json by digest, and model.json which shares were frozen and which inputs are used; the entry
-`report/0/artefacts` names model.json as well. Siblings in the paths are salted hashes. Read from the active party's folder
-and the bundle with the standard library and `ledger` alone, in well under a second.
+`report/0/artefacts` names model.json as well. Siblings in the paths are salted hashes. Read from the active
+party's folder and the bundle with the standard library and `ledger` alone, in well under a second.
 """
 
 from __future__ import annotations
