@@ -202,11 +202,11 @@ def explainability(m: Material) -> Section:
     section.blocks.append(m.say("s7.importance_note", tone="note"))
     section.blocks += [_reason_map(m), m.say("s7.reasons")]
     monotone = [(party, feature) for party in m.parties for feature in _member(m, party).get("monotone", {})]
-    at = AGREEMENT, "members"
+    where = AGREEMENT, "members"
     if monotone:
         rows: list[list[Line]] = [
-            [(m.name(party),), (of.of(*at, m.member(party), "monotone", feature, form=_named(feature)),),
-             (of.of(*at, m.member(party), "monotone", feature, form=_sign),)]
+            [(m.name(party),), (of.of(*where, m.member(party), "monotone", feature, form=_named(feature)),),
+             (of.of(*where, m.member(party), "monotone", feature, form=_sign),)]
             for party, feature in monotone
         ]  # fmt: skip
         head = [t.word("words.party"), t.word("words.feature"), t.word("s7.direction")]
