@@ -20,6 +20,8 @@ from typing import Any
 import numpy as np
 
 from ledger.entry import slot_name
+from ledger.keys import witness_name
+from ledger.note import Note
 from vfl import decisions
 from vfl.convergence import convergence
 from vfl.errors import UsageError
@@ -103,7 +105,11 @@ def records_of(folder: Path, file: RunFile, model: bytes, explained: Explained |
 
 
 def close(
-    folder: Path, file: RunFile, notaries: Mapping[str, LedgerNotary], files: Mapping[str, bytes], explained: Any
+    folder: Path,
+    file: RunFile,
+    notaries: Mapping[str, LedgerNotary],
+    files: Mapping[str, bytes],
+    explained: Explained | None,
 ) -> None:
     """Put `files` and the decisions on record in the active party's log, and have every partner countersign it."""
     active = file.agreement.active.name
@@ -125,8 +131,16 @@ def close(
             _append(notary, decisions.STEP, [item], {"count": len(records)})
     for member in peers_of(file.agreement, active):
         for mine, theirs in ((active, member.name), (member.name, active)):
-            head = notaries[mine].head(theirs)
-            notaries[mine].countersigned(theirs, notaries[theirs].countersign(mine, head))
+            if not _countersigned(notaries[mine], theirs):  # as after a run that was killed while it concluded
+                head = notaries[mine].head(theirs)
+                notaries[mine].countersigned(theirs, notaries[theirs].countersign(mine, head))
+
+
+def _countersigned(notary: LedgerNotary, peer: str) -> bool:
+    """Whether `peer` has countersigned everything in the log."""
+    with own_ledger():
+        lines = Note.parse(notary.log.checkpoint()).signatures
+    return any(line.name == witness_name(peer) for line in lines)
 
 
 def scores_digest(folder: Path, seed: bytes) -> bytes:
