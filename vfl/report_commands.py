@@ -6,6 +6,7 @@ import json
 import re
 import sys
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 from vfl.errors import UsageError
@@ -37,7 +38,7 @@ def make_report(
         render.require_pdf()
     evidence = Evidence.of(directory)
     drawn = pictures.drawn(directory, evidence)
-    if not drawn:
+    if find_spec("matplotlib") is None:
         sys.stderr.write(f"no pictures: {pictures.REMEDY}\n")
     report = make(evidence, texts, about_of(about, evidence, texts), regime, drawn, date)
     body = render.body_of(report)
