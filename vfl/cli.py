@@ -258,7 +258,7 @@ class _ReportGroup(TyperGroup):
 report = typer.Typer(
     cls=_ReportGroup,
     no_args_is_help=True,
-    help="Write the report on a finished run: `report DIR` is short for `report make DIR`.",
+    help="Write the report on a finished run, or one decision of it.",
 )
 app.add_typer(report, name="report")
 _Language = Annotated[str, typer.Option(metavar="LANG", help="en or zh.")]
@@ -283,7 +283,7 @@ def report_make(
 ) -> None:
     """Write the report on a run: what the model is, how good, and whether it holds.
 
-    Every figure links to the ledger entry that proves it.
+    Every figure links to the ledger entry that proves it. `report DIR` is short for `report make DIR`.
     """
     from vfl import report_commands
 
