@@ -96,8 +96,9 @@ def test_rows_and_ledger_are_counted(out: Path) -> None:
     for party in parties(out):
         report = json.loads((out / party / "report.json").read_text())
         entries, checkpoints = entries + report["entries"], checkpoints + report["checkpoints"]
-    assert found["ledger"]["entries"] == entries > 100
-    assert found["ledger"]["checkpoints"] == checkpoints > 10
+    # At the end the active party puts artefacts and decisions on record, under one more checkpoint.
+    assert found["ledger"]["entries"] == entries + 2 > 100
+    assert found["ledger"]["checkpoints"] == checkpoints + 1 > 10
 
 
 def test_metrics_can_be_recomputed_from_the_predictions(out: Path) -> None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
+from typer.core import TyperGroup
 
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
@@ -263,6 +264,93 @@ def attack_all(
     from vfl import commands
 
     commands.attack_all(directory, as_json)
+
+
+class _ReportGroup(TyperGroup):
+    """`report DIR` is short for `report make DIR`."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args and args[0] not in self.commands and args[0] not in ("--help", "-h"):
+            args = ["make", *args]
+        return list(super().parse_args(ctx, args))
+
+
+report = typer.Typer(
+    cls=_ReportGroup,
+    no_args_is_help=True,
+    help="Write the report on a finished run, or one decision of it.",
+)
+app.add_typer(report, name="report")
+_Language = Annotated[str, typer.Option(metavar="LANG", help="en or zh.")]
+
+
+@report.command("make")
+def report_make(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    regime: Annotated[
+        str, typer.Option(metavar="NAME", help="Crosswalk for eu-ai-act, us-sr26-2, cn-jrt, or all of them.")
+    ] = "all",
+    lang: _Language = "en",
+    form: Annotated[str, typer.Option("--format", metavar="A,B,...", help="html, json and pdf.")] = "html,json",
+    about: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="What a run cannot know: see `tallystick report template`.")
+    ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FOLDER", help="Where to write the report.  [default: DIR/report]")
+    ] = None,
+    date: Annotated[str, typer.Option(metavar="DATE", help="A date to print, as 2026-01-31.  [default: none]")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Write the report on a run: what the model is, how good, and whether it holds.
+
+    Every figure links to the ledger entry that proves it. `report DIR` is short for `report make DIR`.
+    """
+    from vfl import report_commands
+
+    report_commands.make_report(directory, regime, lang, form, about, out, date, as_json)
+
+
+@report.command("subject")
+def report_subject(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    customer: Annotated[str, typer.Option("--id", metavar="ID", help="A hold-out customer, as in predictions.csv.")],
+    lang: _Language = "en",
+    form: Annotated[str, typer.Option("--format", metavar="NAME", help="html, json or text.")] = "text",
+    review: Annotated[str, typer.Option(metavar="TEXT", help="What a person says who reviewed the decision.")] = "",
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.  [default: stdout]")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show one decision with its proof, and nothing about anybody else."""
+    from vfl import report_commands
+
+    report_commands.subject(directory, customer, lang, "json" if as_json else form, review, out)
+
+
+@report.command("check")
+def report_check(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A report or an extract in JSON.")],
+    policy: Annotated[Path, typer.Option(metavar="FILE", help="The policy file with the keys that count.")],
+    bundle: Annotated[Path | None, typer.Option(metavar="FILE", help="The audit bundle of a report.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Check every figure of a report, or one decision, against the ledger."""
+    from vfl import report_commands
+
+    report_commands.check(file, policy, bundle, as_json)
+
+
+@report.command("template")
+def report_template(
+    directory: Annotated[
+        Path | None, typer.Option("--run", metavar="DIR", help="A run, whose parties get a table each.")
+    ] = None,
+    lang: _Language = "en",
+    as_json: Annotated[bool, typer.Option("--json", help="Only the keys, as JSON.")] = False,
+) -> None:
+    """Print the file for --about with every key and what belongs there."""
+    from vfl import report_commands
+
+    report_commands.template(lang, directory, as_json)
 
 
 def _version(wanted: bool) -> None:

@@ -84,7 +84,7 @@ def explain(directory: Path) -> Explained:
     require_share(share, agreement, agreement.active.name)
     model = read_ensemble(share)
     rows = read_array(folder / "rows.npy")[read_array(folder / "parts.npy") == _HELD_OUT]
-    decisions = _decisions(folder, model, len(rows))
+    decisions = decided(folder, model, len(rows))
     order = np.argsort(rows)
     widths = [len(member.features) for member in (agreement.active, *agreement.passives)]
     found = shapley(model, [answers[:, order] for answers in decisions], widths)
@@ -105,8 +105,11 @@ def _reasons_row(explained: Explained, place: int, most: int) -> list[str]:
     return [explained.ids[place], repr(float(explained.pd[place])), *words, *[""] * (most - len(words))]
 
 
-def _decisions(folder: Path, model: Ensemble, rows: int) -> list[Flags]:
-    """Each party's decisions, bool[n_records, rows], own first."""
+def decided(folder: Path, model: Ensemble, rows: int) -> list[Flags]:
+    """Each party's decisions of the hold-out as the active party keeps them, bool[n_records, rows], own first.
+
+    Raises UsageError if they are not of this model.
+    """
     bits = read_array(folder / "decisions.npy")
     counts = [len(model.records), *model.passive_records]
     if bits.dtype != np.uint8 or bits.shape != (sum(counts), (rows + 7) // 8):

@@ -99,12 +99,14 @@ class LedgerNotary:
         others: Mapping[str, PeerKeys] | None = None,
         *,
         sign_messages: bool = True,
+        ended: bool = False,
     ) -> None:
         """Open or begin the log of `identity` for `run`. `agreement`: its digest, hex.
 
         `peers`: those we talk to; `others`: parties of the run that our peers talk to and we do not.
         `sign_messages`: whether every message carries a signature, which is checked before anything else is done with
         it; else the account at each checkpoint is what is signed.
+        `ended`: the run is over, and nothing in it will be said again: its conversations are as the log has them.
         """
         self.cpu_seconds = self.wall_seconds = 0.0  # spent in here, waiting for the disk included in the latter
         self._run, self._keys, self._others = run, peers, others or {}
@@ -119,6 +121,17 @@ class LedgerNotary:
                 sign_messages=sign_messages,
             )  # fmt: skip
             self._witness = Witness(identity, store, clock)
+            if ended:
+                self._recall()
+
+    def _recall(self) -> None:
+        for entry in self.log.entries():
+            if entry.peer in self._peers:
+                at = self._peers[entry.peer]
+                at.account = at.account.with_message(entry.envelope())
+            elif (told := account_of(entry)) is not None and told.peer in self._peers:
+                self._peers[told.peer].entered = entry
+                self._peers[told.peer].accounts += 1
 
     def credential(self) -> bytes:
         return encode(self.log.certificate.to_json())

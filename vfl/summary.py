@@ -19,20 +19,23 @@ import numpy as np
 import numpy.typing as npt
 
 from ledger.bundle import write_bundle
+from ledger.keys import Identity
 from ledger.policy import Policy
-from vfl import __version__, attacking, evaluating
+from ledger.store import Store
+from vfl import __version__, attacking, closing, evaluating
 from vfl.card_scores import card_scores, card_summary
 from vfl.clock import Clock
 from vfl.comparison import figures, lightgbm_scores
 from vfl.files import read_json, write_whole
 from vfl.holding import Holding
+from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.learn.rounds import Parts
 from vfl.models import read_ensemble, read_records
 from vfl.notary import LedgerNotary, own_ledger
 from vfl.predictions import run_scores
 from vfl.progress import Progress
-from vfl.scores import Scores, joint_scores
-from vfl.seat import RunFile, identity_of, open_ledger, read_own_holding, read_seed
+from vfl.scores import MODELS, Scores, joint_scores
+from vfl.seat import RunFile, identity_of, open_ledger, peers_of, read_own_holding, read_seed
 from vfl.stopwatch import Stopwatch
 from vfl.terms import BINARY, GBDT, INIT_MODEL, SCORECARD
 
@@ -61,6 +64,7 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     scores.write(folder)
     metrics, two = _metrics(scores, file.terms.objective), file.terms.objective == BINARY
     intervals = evaluating.intervals(scores) if two else {}
+    evaluation = evaluating.judge(scores.only(MODELS), EvaluationParameters()) if two else {}
     attacks = attacking.measure(folder, file) if file.terms.kind == GBDT and two else {}
     watch.switch("audit")
     progress.enter("audit", 0)
@@ -71,9 +75,22 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     stores = {who.name: open_ledger(folder / who.name, file.run) for who in identities}
     try:
         digest = file.agreement.digest
-        logs = [LedgerNotary(stores[who.name], who, file.run, digest, {}, clock).log for who in identities]
-        public = {name: body[name] for name in _PUBLIC}
-        artefacts = {"agreement.json": file.agreement.encode(), "summary.json": _json_bytes(public)}
+        notaries = {who.name: _notary(stores[who.name], who, file, digest, clock) for who in identities}
+        explained, explanation = closing.explanation_of(folder, file)
+        bodies = {
+            "summary.json": {name: body[name] for name in _PUBLIC},
+            "evaluation.json": evaluation,
+            closing.EXPLANATION: explanation,
+            closing.MODEL: closing.model_of(notaries[active], file, explained),
+        }
+        artefacts = {"agreement.json": file.agreement.encode()}
+        artefacts |= {name: _json_bytes(content) for name, content in bodies.items() if content}
+        closing.close(folder, file, notaries, artefacts, explained)
+        logs = [notary.log for notary in notaries.values()]
+        body["ledger"] |= {
+            "entries": sum(len(log) for log in logs),
+            "checkpoints": sum(len(log.checkpoints()) for log in logs),
+        }
         bundle = folder / "audit.bundle"
         with own_ledger():
             write_bundle(bundle, logs, file.run, artefacts=artefacts, identities=identities, policy=policy)
@@ -86,6 +103,12 @@ def conclude(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> S
     body["ledger"]["share_of_run"] = round(body["ledger"]["seconds"] / max(body["seconds"]["total"], 1e-9), 5)
     write_whole(folder / "summary.json", body)
     return Summary(body)
+
+
+def _notary(store: Store, who: Identity, file: RunFile, agreement: str, clock: Clock) -> LedgerNotary:
+    """A party's notary, opened again once its run is over."""
+    peers = {member.name: file.keys[member.name] for member in peers_of(file.agreement, who.name)}
+    return LedgerNotary(store, who, file.run, agreement, peers, clock, ended=True)
 
 
 def _expose_predictions(folder: Path, active: str) -> None:
