@@ -22,6 +22,7 @@ from vfl.seat import (
     protocol_randomness,
     read_kept,
     read_own_holding,
+    read_party,
     read_seed,
     role,
 )
@@ -47,7 +48,8 @@ def replay(directory: Path, party: str) -> Replayed:
     if party not in file.keys:
         raise UsageError(f"no party {party!r} in this run", remedy=f"name one of {', '.join(file.keys)}")
     folder = directory / party
-    for name in ("transcript.bin", "share.json"):
+    stored = () if read_party(folder).ledger else ("ledger.sqlite",)
+    for name in ("transcript.bin", *stored, "share.json"):
         if not (folder / name).exists():
             raise UsageError(f"there is no {name} in {folder}", remedy=NO_RUN)
     records = _records(folder, party)
