@@ -40,6 +40,7 @@ min_bin_population = 5
 min_intersection = 100
 cell_noise = 0.25
 merge_models = true
+receipts = "message"
 [psi]
 protocol = "auto"
 id_rule = "exact@1"
@@ -63,6 +64,7 @@ role = "active"
 table = "/data/bank.csv"
 id = "customer"
 label = "default"
+ledger = "postgresql://bank@db/ledger"
 [party.bank.special]
 income = [-1, 999999.5]
 [party.bank.trends]

@@ -277,6 +277,8 @@ class _Scan:
 
         def gain(g: float, h: float, l2: float) -> float:
             near, far = (g, h + _EPSILON), (self.node_g - g, node - (h + _EPSILON))
+            if far[1] <= 0.0:  # nothing is left there but the epsilon, which rounding took
+                return -np.inf
             if self.monotone is None:
                 return leaf_gain(*near, self.params, l2) + leaf_gain(*far, self.params, l2)
             sides = [(np.array([one[0]]), np.array([one[1]])) for one in (near, far)]
