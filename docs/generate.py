@@ -321,9 +321,8 @@ def _toml(value: object) -> str:
 
 def commands() -> str:
     """Every command with its arguments and options."""
-    group: Any = typer.main.get_command(cli.app)
     lines: list[str] = []
-    for title, command in [("tallystick", group), *((f"tallystick {name}", c) for name, c in group.commands.items())]:
+    for title, command in tallystick_commands("tallystick", typer.main.get_command(cli.app)):
         rows = [_option(p) for p in command.params if "--help" not in p.opts]
         lines += _command(title, command.help, rows)
     for title, parser in ledger_parsers():
@@ -349,6 +348,13 @@ def ledger_parsers() -> Iterator[tuple[str, argparse.ArgumentParser]]:
                     yield from within(f"{name} {part}", found)
 
     return within("python -m ledger", ledger_parser())
+
+
+def tallystick_commands(name: str, command: Any) -> Iterator[tuple[str, Any]]:
+    """A command of `tallystick`, and the parts of those that have some."""
+    yield name, command
+    for part, found in getattr(command, "commands", {}).items():
+        yield from tallystick_commands(f"{name} {part}", found)
 
 
 def _command(title: str, about: str, rows: Sequence[Sequence[str]]) -> list[str]:

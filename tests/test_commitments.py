@@ -12,7 +12,16 @@ from hypothesis import strategies as st
 
 from ledger.errors import BadProof
 from ledger.merkle import leaf_hash
-from vfl.commitments import BLOCK, commit_arrays, commit_column, commit_columns, commit_seeds, open_block
+from vfl.commitments import (
+    BLOCK,
+    commit_arrays,
+    commit_column,
+    commit_columns,
+    commit_seeds,
+    open_block,
+    open_column,
+    open_seed,
+)
 from vfl.randomness import Randomness
 
 RNG = Randomness(bytes(32))
@@ -72,3 +81,45 @@ def test_nothing_at_all_can_be_committed_to() -> None:
     committed = commit_column("x", nothing, RNG)
     assert committed.count == 0
     assert len(open_block(nothing, RNG, 0).content) == 0
+
+
+@given(st.integers(0, 2 * BLOCK + 5), st.data())
+def test_a_whole_column_opens_and_no_other_does(rows: int, data: st.DataObject) -> None:
+    values = np.arange(rows, dtype=np.float64)
+    committed, shown = commit_column("x", values, RNG), open_column(values, RNG)
+    shown.verify(committed, 8)
+    cut = data.draw(st.integers(1, 8))
+    wrong = [
+        dataclasses.replace(shown, content=shown.content + bytes(cut)),
+        dataclasses.replace(shown, salts=[*shown.salts, bytes(32)]),
+        dataclasses.replace(shown, salts=shown.salts[1:]),
+        dataclasses.replace(shown, salts=[bytes(32), *shown.salts[1:]]),
+    ]
+    if rows:
+        # The same bytes of a leaf, cut otherwise.
+        salts = [shown.salts[0] + shown.content[:8], *shown.salts[1:]]
+        wrong.append(dataclasses.replace(shown, salts=salts, content=shown.content[8:]))
+        place = data.draw(st.integers(0, len(shown.content) - 1))
+        changed = shown.content[:place] + bytes([shown.content[place] ^ 1]) + shown.content[place + 1 :]
+        wrong += [dataclasses.replace(shown, content=one) for one in (changed, shown.content[:-cut])]
+    for one in wrong:
+        with pytest.raises(BadProof):
+            one.verify(committed, 8)
+
+
+def test_one_seed_opens_without_the_others() -> None:
+    rounds = [RNG.child(f"tree/{number}") for number in range(9)]
+    committed = commit_seeds("seeds/rounds", rounds)
+    for number in range(9):
+        shown = open_seed(rounds, number)
+        assert shown.verify(committed).bytes(32) == RNG.child(f"tree/{number}").bytes(32)
+        told = b"".join([shown.seed, *shown.path])
+        assert all(one.expose_seed() not in told for place, one in enumerate(rounds) if place != number)
+        for wrong in (
+            dataclasses.replace(shown, number=(number + 1) % 9),
+            dataclasses.replace(shown, seed=bytes(32)),
+            dataclasses.replace(shown, seed=shown.seed[:-1]),
+            dataclasses.replace(shown, path=shown.path[:-1]),
+        ):
+            with pytest.raises(BadProof):
+                wrong.verify(committed)

@@ -173,10 +173,17 @@ def test_own_data_example_is_a_scenario(tmp_path: Path) -> None:
 # ---- nothing left out ------------------------------------------------------------------------------------------------
 
 
+def with_parts(name: str, command: Any) -> dict[str, Any]:
+    """A command and the parts of those that have some, by name."""
+    named = {name: command}
+    for part, found in getattr(command, "commands", {}).items():
+        named |= with_parts(f"{name} {part}", found)
+    return named
+
+
 def tallystick_commands() -> dict[str, list[str]]:
     """Every command with its long options."""
-    group: Any = typer.main.get_command(app)
-    named = {"tallystick": group, **{f"tallystick {name}": command for name, command in group.commands.items()}}
+    named = with_parts("tallystick", typer.main.get_command(app))
     return {
         name: [option for p in command.params for option in p.opts if option.startswith("--")]
         for name, command in named.items()

@@ -211,7 +211,7 @@ def test_commitments_open_with_the_party_s_own_seed(told: Told) -> None:
 def test_columns_labels_holdout_and_seeds_are_committed_to_before_and_scores_after(told: Told) -> None:
     columns = {f"column/{name}" for name in WORLD.holdings[ACTIVE].names}
     assert {step: set(made) for step, made in told.commits[ACTIVE].items()} == {
-        "aligned": {*columns, "labels", "holdout", "seeds/rounds", "seeds/protocol"},
+        "aligned": {*columns, "labels", "holdout", "seeds/rounds", "seeds/hint", "seeds/protocol"},
         "scored": {"pd"},
     }
 

@@ -266,6 +266,65 @@ def attack_all(
     commands.attack_all(directory, as_json)
 
 
+audit = typer.Typer(no_args_is_help=True, help="Have a party's work computed again by a regulator.")
+app.add_typer(audit, name="audit")
+_NONCE = typer.Option(metavar="HEX", help="The regulator's nonce, drawn after the run: 16 bytes or more.")
+_CELLS = typer.Option(metavar="COUNT", help="How many answered queries are drawn.", min=1, max=100_000)
+
+
+@audit.command("key")
+def audit_key(
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the private key goes.")],
+    name: Annotated[str, typer.Option(metavar="NAME", help="Whose key it is.")] = "regulator",
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Make a regulator's key: parties encrypt openings to it, and it signs findings."""
+    from vfl import audit_commands
+
+    audit_commands.make_key(out, name, as_json)
+
+
+@audit.command("open")
+def audit_open(
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
+    party: Annotated[str, typer.Option(metavar="NAME", help="The partner whose answers are audited.")],
+    to: Annotated[str, typer.Option(metavar="HEX", help="The regulator's public key for openings.")],
+    nonce: Annotated[str, _NONCE],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the openings go.")],
+    cells: Annotated[int, _CELLS] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Show a regulator what the drawn answers of a partner were computed from.
+
+    It is encrypted to the regulator: feature columns without ids, the seeds of the drawn rounds, received messages.
+    """
+    from vfl import audit_commands
+
+    audit_commands.open_to(directory, party, to, nonce, cells, out, as_json)
+
+
+@audit.command("check")
+def audit_check(
+    bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="An audit bundle, or the directory of a run.")],
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Openings of one party or several.")],
+    key: Annotated[Path, typer.Option(metavar="FILE", help="The regulator's private key.")],
+    policy: Annotated[Path, typer.Option(metavar="FILE", help="Whose keys count.")],
+    nonce: Annotated[str, _NONCE],
+    cells: Annotated[int, _CELLS] = 10,
+    evidence: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Where signed findings go.  [default: nowhere]")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Compute a partner's drawn answers again and compare them with the ledger.
+
+    Prints each verdict and how likely a cheat would have shown. Exit code 3: a message came out otherwise.
+    """
+    from vfl import audit_commands
+
+    audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json)
+
+
 class _ReportGroup(TyperGroup):
     """`report DIR` is short for `report make DIR`."""
 

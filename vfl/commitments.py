@@ -16,11 +16,14 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from ledger.errors import BadProof
 from ledger.merkle import Tree, leaf_hash, verify_inclusion
-from vfl.randomness import Randomness
+from vfl.randomness import SEED_BYTES, Randomness
 
 BLOCK = 1024
 """Rows in a block."""
+SALT = 32
+"""Bytes of a salt."""
 COLUMN, SEEDS, DIGEST = "merkle-sha256/1024", "merkle-sha256/1", "hmac-sha256"
 Column = npt.NDArray[np.generic]
 
@@ -54,6 +57,40 @@ class Opened:
         verify_inclusion(leaf_hash(self.salt + self.content), self.block, blocks, self.path, committed.digest)
 
 
+@dataclass(frozen=True)
+class OpenedColumn:
+    """A whole column, shown to whom it may concern: the salt of each block, and the bytes of all."""
+
+    salts: Sequence[bytes]
+    content: bytes
+
+    def verify(self, committed: Commitment, width: int) -> None:
+        """Raise ledger.errors.BadProof unless this is the column that was committed to. `width`: bytes of a value."""
+        step = BLOCK * width
+        blocks = [self.content[start : start + step] for start in range(0, max(len(self.content), 1), step)]
+        leaves = [leaf_hash(salt + block) for salt, block in zip(self.salts, blocks, strict=False)]
+        sizes = len(self.salts) == len(blocks) and len(self.content) == committed.count * width
+        if not sizes or any(len(salt) != SALT for salt in self.salts) or Tree(leaves).root() != committed.digest:
+            raise BadProof(f"this is not the {committed.kind} that was committed to")
+
+
+@dataclass(frozen=True)
+class OpenedSeed:
+    """The seed of one round, shown to whom it may concern, and its inclusion path."""
+
+    number: int
+    seed: bytes
+    path: Sequence[bytes]
+
+    def verify(self, committed: Commitment) -> Randomness:
+        """The stream itself. Raises ledger.errors.BadProof unless this is the seed that was committed to."""
+        if len(self.seed) != SEED_BYTES:
+            raise BadProof(f"a seed has {SEED_BYTES} bytes, not {len(self.seed)}")
+        found = Randomness(self.seed)
+        verify_inclusion(leaf_hash(found.commitment()), self.number, committed.count, self.path, committed.digest)
+        return found
+
+
 def commit_column(kind: str, values: Column, rng: Randomness) -> Commitment:
     """Commit to a column over the aligned rows, shape (n,). `rng`: a child of its own for each column."""
     return Commitment(kind, COLUMN, _tree(values, rng).root(), len(values))
@@ -74,7 +111,7 @@ def commit_arrays(arrays: Mapping[str, Column], rng: Randomness) -> list[Commitm
 
 def commit_seeds(kind: str, rounds: Sequence[Randomness]) -> Commitment:
     """Commit to the seed of every round."""
-    return Commitment(kind, SEEDS, Tree(leaf_hash(one.commitment()) for one in rounds).root(), len(rounds))
+    return Commitment(kind, SEEDS, _seeds(rounds).root(), len(rounds))
 
 
 def open_block(values: Column, rng: Randomness, block: int) -> Opened:
@@ -83,12 +120,27 @@ def open_block(values: Column, rng: Randomness, block: int) -> Opened:
     return Opened(block, _salt(rng, block), content, _tree(values, rng).inclusion_proof(block))
 
 
+def open_column(values: Column, rng: Randomness) -> OpenedColumn:
+    """All blocks of a column that was committed to with the same `values` and `rng`."""
+    blocks = list(_blocks(values))
+    return OpenedColumn([_salt(rng, block) for block in range(len(blocks))], b"".join(blocks))
+
+
+def open_seed(rounds: Sequence[Randomness], number: int) -> OpenedSeed:
+    """One of the seeds that were committed to."""
+    return OpenedSeed(number, rounds[number].expose_seed(), _seeds(rounds).inclusion_proof(number))
+
+
+def _seeds(rounds: Sequence[Randomness]) -> Tree:
+    return Tree(leaf_hash(one.commitment()) for one in rounds)
+
+
 def _tree(values: Column, rng: Randomness) -> Tree:
     return Tree(leaf_hash(_salt(rng, block) + content) for block, content in enumerate(_blocks(values)))
 
 
 def _salt(rng: Randomness, block: int) -> bytes:
-    return rng.child(f"salt/{block}").bytes(32)
+    return rng.child(f"salt/{block}").bytes(SALT)
 
 
 def _blocks(values: Column) -> Iterator[bytes]:

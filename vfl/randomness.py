@@ -52,6 +52,10 @@ class Randomness:
         """SHA-256 of the seed under a label of its own: names the stream and tells nothing of it."""
         return hashlib.sha256(_DOMAIN + b"/commitment" + self._seed).digest()
 
+    def expose_seed(self) -> bytes:
+        """The 32 bytes that all of this stream and of its children follow from: for an auditor's eyes."""
+        return self._seed
+
     def bytes(self, count: int) -> bytes:
         """The next `count` bytes of the stream."""
         return self._stream.update(bytes(count))

@@ -16,9 +16,12 @@ from vfl.wire import Blinds, M, Message, pack, unblinded, unpack
 class ReplayChannel:
     """A channel to the past: hands out recorded messages and demands that the role says the recorded bytes again."""
 
-    def __init__(self, me: str, peer: str, past: Iterable[Record], blind: Blinds = unblinded) -> None:
-        """`blind`: the blinds with which `me` spoke."""
+    def __init__(
+        self, me: str, peer: str, past: Iterable[Record], blind: Blinds = unblinded, *, first: int = 0
+    ) -> None:
+        """`blind`: the blinds with which `me` spoke. `first`: number of the first message to hear."""
         self.peer = peer
+        self._first = first
         self._blind = blind
         self._me = me
         self._phase, self._round = "start", 0
@@ -43,9 +46,8 @@ class ReplayChannel:
         self.said += 1
 
     async def recv(self, *kinds: type[M]) -> M:
-        due = {
-            Step(self._phase, self._round, kind.__name__, self.peer, self._me, self.heard).slot: kind for kind in kinds
-        }
+        number = self._first + self.heard
+        due = {Step(self._phase, self._round, kind.__name__, self.peer, self._me, number).slot: kind for kind in kinds}
         place = " or ".join(due)
         if self.heard >= len(self._to_hear):
             raise ProtocolError("expects more than is on record", peer=self._me, step=place)

@@ -52,7 +52,7 @@ async def active(
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
     weights = {} if mine.weights is None else {"weights": mine.weights[rows]}
     own = {"labels": labels, "holdout": holdout, **weights}
-    commit("aligned", _before_learning(mine, values, own, terms, rng))
+    commit("aligned", _before_learning(mine, values, own, terms, rng, kept))
     parts = _parts(labels, holdout, terms)
     shown = Shown.of(rows, agreed, parts, rng.child("decoys"))
     task = ActiveTask(
@@ -79,7 +79,7 @@ async def passive(
         left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
         rows, _ = await intersect.passive(active, mine.tokens, terms.psi, rng.child("psi"), **left_out)
     values = mine.values[rows]
-    commit("aligned", _before_learning(mine, values, {}, terms, rng))
+    commit("aligned", _before_learning(mine, values, {}, terms, rng, kept))
     learn = run_scorecard.passive if terms.kind == SCORECARD else run_gbdt.passive
     outcome: PassiveOutcome = await learn(PassiveTask(mine, terms, active, rows, values, rng, kept))
     await freeze.passive(active, outcome.share, rng.child("freeze"))
@@ -112,14 +112,21 @@ def _parts(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
 
 
 def _before_learning(
-    mine: Holding, values: npt.NDArray[np.float64], others: Mapping[str, Column], terms: Terms, rng: Randomness
+    mine: Holding,
+    values: npt.NDArray[np.float64],
+    others: Mapping[str, Column],
+    terms: Terms,
+    rng: Randomness,
+    kept: Kept,
 ) -> list[Commitment]:
     """What a party commits to when it knows the aligned rows: all it will bring, and all it will draw from."""
-    salts, rounds = rng.child("commit"), terms.rounds[1]
-    seeds = [] if terms.kind == SCORECARD else [rng.child("boost").child(f"tree/{number}") for number in range(rounds)]
+    salts, seeds = rng.child("commit"), []
+    if terms.kind != SCORECARD:
+        rounds = [run_gbdt.round_seed(rng, number) for number in range(terms.scheme.trees)]
+        seeds = [commit_seeds("seeds/rounds", rounds), commit_seeds("seeds/hint", [run_gbdt.hint_seed(kept)])]
     return [
         *commit_columns(mine.names, values, salts),
         *commit_arrays(others, salts),
-        *([commit_seeds("seeds/rounds", seeds)] if seeds else []),
+        *seeds,
         commit_seeds("seeds/protocol", [rng]),
     ]

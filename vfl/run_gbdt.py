@@ -21,10 +21,21 @@ from vfl.learn.rounds import Target
 from vfl.learn.tree import SplitRecord
 from vfl.models import active_share, passive_share, read_ensemble, read_records
 from vfl.protocols import boost, score
-from vfl.terms import ActiveOutcome, ActiveTask, PassiveOutcome, PassiveTask
+from vfl.randomness import Randomness
+from vfl.terms import ActiveOutcome, ActiveTask, Kept, PassiveOutcome, PassiveTask
 
 Reals = npt.NDArray[np.float64]
 DECISIONS = "decisions.npy"
+
+
+def round_seed(rng: Randomness, number: int) -> Randomness:
+    """What a party draws from for tree `number`. `rng`: of its roles."""
+    return rng.child("boost").child(f"tree/{number}")
+
+
+def hint_seed(kept: Kept) -> Randomness:
+    """What a passive party draws from once, for its bins."""
+    return kept.rng.child("boost").child("hint")
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -129,7 +140,7 @@ async def passive(task: PassiveTask) -> SplitsOutcome:
         terms.min_shown_population,
         partial(terms.scheme.evaluator, hints=task.kept.hints),
         task.rng.child("boost"),
-        hints=task.kept.rng.child("boost").child("hint"),
+        hints=hint_seed(task.kept),
         categorical=mine.categorical,
         init=init,
     )

@@ -315,6 +315,18 @@ def test_randomisers_reach_every_class_of_squares() -> None:
     assert randomisers.count == 1064
 
 
+@pytest.mark.parametrize("skipped", [(0,), (1,), (64,), (3, 63, 70), (65, 90)])
+def test_randomisers_left_out_change_no_other(skipped: tuple[int, ...]) -> None:
+    key = generate_key(512, seeded("skipping"), small_keys_for_tests=True)
+    all_of_them, some = randomisers_of(key, 100), randomisers_of(key, 100)
+    drawn = [all_of_them.draw() for _ in range(95)]
+    for number in skipped:
+        some.go_on_after(number)
+        assert [some.draw(), some.draw()] == drawn[number : number + 2]
+    with pytest.raises(UsageError, match="allowed: later ones"):
+        some.go_on_after(skipped[-1])
+
+
 def test_a_run_pays_for_tables_only_after_64_full_powers() -> None:
     key = generate_key(BITS, seeded("lazy"), small_keys_for_tests=True)
     randomisers = randomisers_of(key, 100)

@@ -512,6 +512,9 @@ class LatticeEvaluator:
         noise = cell_noise(self._layout, self._parameters.lanes, rng)
         return flooded(sums, self._parameters.flood_bits, rng, noise, self._parameters.log_delta)
 
+    def go_on_after(self, nodes: int) -> None:
+        """Nothing to do: what an answer draws does not depend on those before it."""
+
     def idle(self) -> bool:
         """No work of this scheme can be done ahead."""
         return False

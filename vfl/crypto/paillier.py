@@ -412,6 +412,12 @@ class PaillierEvaluator:
             sums.append(total)
         return seal(sums, self._randomisers, rng), masks
 
+    def go_on_after(self, nodes: int) -> None:
+        """Leaves out the randomisers of so many nodes of the run, from its first on."""
+        if self._randomisers is None or self._layout is None:
+            raise UsageError("codes are not bound; allowed: answers after hint()")
+        self._randomisers.go_on_after(nodes * -(-self._layout.cells // slots(self._public.bits, self._lanes)))
+
     def idle(self) -> bool:
         """Makes a few randomisers ahead; for a driver that has nothing else to do. Whether some are left to make.
 

@@ -14,6 +14,7 @@ from vfl.crypto.fixed_base import PowerTable, big, choose_window, gcd, inverse, 
 from vfl.crypto.paillier_keys import PrivateKey, PublicKey
 from vfl.crypto.paillier_workers import Crew
 from vfl.crypto.scheme import Sealed
+from vfl.errors import UsageError
 from vfl.randomness import Randomness
 from vfl.secret import Secret
 
@@ -170,6 +171,14 @@ class Randomisers:
     def ahead(self) -> int:
         """Randomisers made and not yet drawn."""
         return len(self._ready.expose())
+
+    def go_on_after(self, count: int) -> None:
+        """Leaves out randomisers, so that the next one drawn is number `count`. Raises UsageError backwards."""
+        if count < self.count or self.ahead:
+            raise UsageError(f"randomiser {count} is wanted after {self.count + self.ahead}; allowed: later ones")
+        bases = range(min(self.count, _SEAL_BASES), min(count, _SEAL_BASES))
+        self._bases.expose().extend(self._spread([self._unit(f"base/{number}") for number in bases]))
+        self.count = count
 
     def fill(self, count: int) -> None:
         """Makes randomisers until `count` are ready."""

@@ -272,6 +272,11 @@ class Evaluator(Protocol):
         """For each node the sums of the bound codes over its rows, packed and sealed. `rng`: a child for each call."""
         ...
 
+    def go_on_after(self, nodes: int) -> None:
+        """What is said next is what is said after so many nodes of the run were answered. For re-execution; forward
+        only, after `hint`."""
+        ...
+
     def idle(self) -> bool:
         """Does a little work ahead, for less than a second, that changes no byte. Whether some is left."""
         ...

@@ -12,9 +12,9 @@
     g_i = p_i - y_i,  h_i = p_i (1 - p_i), as integers
     TreeBlock       [[g_i, h_i]], every row (paillier)  -->
     for the nodes whose sums are not their parent's less their sibling's, some at a time
-    NodeQuery       rows i of each (paillier), or
-                    [[g_i, h_i]], 0 outside (lattice) -->
-    QueryBlock      what does not fit into it         -->
+    NodeQuery       rows i of each (paillier), or     -->
+                    [[g_i, h_i]], 0 outside (lattice)
+    QueryBlock      what does not fit in (lattice)    -->
                                                           [[G_fb, H_fb]] = sum of [[g_i, h_i]] over i with bin_f(i) = b
                                                       <-- NodeHistograms  [[G_fb, H_fb]] of each, sealed
     (party, f, b) = argmax gain(G, H) over all parties
@@ -50,17 +50,18 @@ Cost:    paillier, per tree: one encryption a row; per node: one addition a row 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass
 from itertools import chain, count
 from typing import Annotated
 
-import msgspec
 import numpy as np
 import numpy.typing as npt
 from msgspec import Meta
 
 from vfl.bits import Mask, pack_bits, unpack_bits
 from vfl.channel import Channel, no_work
+from vfl.chosen_split import ChosenSplit, decide
 from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, MAX_NODES, CellLayout, Evaluator, KeyHolder, Sealed
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
@@ -71,7 +72,7 @@ from vfl.learn.monotone import Directions
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts, Target
 from vfl.learn.sampling import FeatureSampler
-from vfl.learn.split import NodeSum, Split, best_of, search
+from vfl.learn.split import NodeSum, best_of, search
 from vfl.learn.tree import SplitRecord, TreeShape
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
@@ -82,7 +83,6 @@ EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
 MAX_FEATURES = 1 << 16
 MAX_LEAVES = 1 << 17
-MAX_BINS = 1 << 16
 
 
 class TrainingRows(Message, frozen=True):
@@ -147,16 +147,6 @@ class NodeHistograms(Message, frozen=True):
 
     node: int  # the first
     sums: Annotated[list[Sealed], Meta(max_length=MAX_NODES)]
-
-
-class ChosenSplit(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Split on this feature of yours: bins up to `bin` go left, of a categorical one those in `subset`."""
-
-    feature: int
-    bin: int
-    default_left: bool
-    subset: Annotated[list[int], Meta(max_length=MAX_BINS)]  # ascending
-    rows: bytes  # bits over the aligned rows: whom to decide; empty where the scheme hides them
 
 
 class SplitsChosen(Message, frozen=True):
@@ -475,15 +465,13 @@ async def passive(
     """
     active.enter("bins")
     told = await active.recv(TrainingRows)
-    parts = _checked_parts(told, len(values))
-    evaluator = evaluators(told.scheme, told.key, int(parts.train.sum()))
-    mine = Columns.fit(names, values, parts.train, parameters, min_bin_population, categorical)
-    layout = mine.layout
-    hint = evaluator.hint(mine.codes[parts.train], CellLayout(layout.n_bins), hints or rng.child("hint"))
-    missing, zero_rest, named = map(list, (layout.missing, layout.modal_first, layout.categorical))
-    await active.send(FeatureBins(list(layout.n_bins), missing, zero_rest, named, evaluator.hint_name))
+    bound = bind(
+        told, names, values, parameters, min_bin_population, evaluators, hints or rng.child("hint"), categorical
+    )
+    parts, evaluator, mine = bound.parts, bound.evaluator, bound.columns
+    await active.send(bound.bins)
     wanted = (await active.recv(HintWanted)).wanted
-    for index, block in enumerate(hint if wanted else ()):
+    for index, block in enumerate(bound.hint if wanted else ()):
         await active.send(HintBlock(index, block))
     active.meanwhile(evaluator.idle)
     await active.checkpoint()
@@ -498,6 +486,38 @@ async def passive(
             break
     active.meanwhile(no_work)
     return mine, records
+
+
+@dataclass(frozen=True, eq=False)
+class Bound:
+    """A passive party's bins, ready to be summed. `hint`: its blocks, each computed when asked for."""
+
+    parts: Parts
+    columns: Columns
+    evaluator: Evaluator
+    hint: Iterator[bytes]
+    bins: FeatureBins
+
+
+def bind(
+    told: TrainingRows,
+    names: Sequence[str],
+    values: Reals,
+    parameters: GBDTParameters,
+    min_bin_population: int,
+    evaluators: EvaluatorFactory,
+    hints: Randomness,
+    categorical: Collection[str] = (),
+) -> Bound:
+    """Bin the columns by the training rows told, and bind them to the key told. Arguments as of `passive`."""
+    parts = _checked_parts(told, len(values))
+    evaluator = evaluators(told.scheme, told.key, int(parts.train.sum()))
+    columns = Columns.fit(names, values, parts.train, parameters, min_bin_population, categorical)
+    layout = columns.layout
+    hint = evaluator.hint(columns.codes[parts.train], CellLayout(layout.n_bins), hints)
+    missing, zero_rest, named = map(list, (layout.missing, layout.modal_first, layout.categorical))
+    bins = FeatureBins(list(layout.n_bins), missing, zero_rest, named, evaluator.hint_name)
+    return Bound(parts, columns, evaluator, hint, bins)
 
 
 def _checked_parts(told: TrainingRows, count: int) -> Parts:
@@ -518,8 +538,9 @@ async def _serve_tree(
     rng: Randomness,
 ) -> bool:
     """One tree from the passive party's side; True when it was the last."""
-    evaluator.open_tree(await _blocks(active, evaluator, int(parts.train.sum())))
+    await hear_tree(active, evaluator, int(parts.train.sum()))
     asked = chosen = 0
+    named = evaluator.discloses_membership
     while True:
         order = await active.recv(NodeQuery, SplitsChosen, TreeClosed)
         match order:
@@ -527,12 +548,11 @@ async def _serve_tree(
                 require(order.node == asked, f"the sums of node {asked} are asked for next")
                 asked += order.count
                 require(asked < parameters.num_leaves, "a tree has fewer histograms than leaves")
-                sums = await _sum(active, order, int(parts.train.sum()), evaluator, rng.child(f"seal/{order.node}"))
-                await active.send(NodeHistograms(order.node, sums))
+                await active.send(await answer_query(active, order, int(parts.train.sum()), evaluator, rng))
             case SplitsChosen():
                 chosen += len(order.splits)
                 require(chosen < parameters.num_leaves, "a tree has fewer splits than leaves")
-                left = [_decide(split, mine, parts, evaluator, records) for split in order.splits]
+                left = [decide(split, mine, parts, named, records) for split in order.splits]
                 await active.send(SplitRows([pack_bits(rows) for rows in left]))
             case TreeClosed():
                 return order.last
@@ -540,8 +560,10 @@ async def _serve_tree(
                 raise BrokenPromise(f"{type(order).__name__} has no place here")
 
 
-async def _sum(active: Channel, order: NodeQuery, rows: int, evaluator: Evaluator, rng: Randomness) -> list[Sealed]:
-    """The sealed sums of the nodes asked for."""
+async def answer_query(
+    active: Channel, order: NodeQuery, rows: int, evaluator: Evaluator, rng: Randomness
+) -> NodeHistograms:
+    """The sealed sums of the nodes asked for, over `rows` training rows. `rng`: of the tree."""
     members = None
     if evaluator.discloses_membership:
         require(len(order.rows) == order.count, f"the rows of {order.count} nodes")
@@ -556,11 +578,11 @@ async def _sum(active: Channel, order: NodeQuery, rows: int, evaluator: Evaluato
         block = await active.recv(QueryBlock)
         require(block.index == index, f"block {index} of the query")
         evaluator.absorb(block.rows)
-    return evaluator.answer(rng)
+    return NodeHistograms(order.node, evaluator.answer(rng.child(f"seal/{order.node}")))
 
 
-async def _blocks(active: Channel, evaluator: Evaluator, rows: int) -> list[bytes]:
-    """The encrypted rows of a tree; a scheme that hides membership sends them with each query instead."""
+async def hear_tree(active: Channel, evaluator: Evaluator, rows: int) -> None:
+    """Take the encrypted rows of a tree; a scheme that hides membership sends them with each query instead."""
     blocks: list[bytes] = []
     last = not evaluator.discloses_membership
     while not last:
@@ -568,26 +590,4 @@ async def _blocks(active: Channel, evaluator: Evaluator, rows: int) -> list[byte
         require(block.index == len(blocks) <= (rows - 1) // BLOCK_ROWS, f"{rows} rows come in blocks of {BLOCK_ROWS}")
         blocks.append(block.rows)
         last = block.last
-    return blocks
-
-
-def _decide(order: ChosenSplit, mine: Columns, parts: Parts, evaluator: Evaluator, records: list[SplitRecord]) -> Mask:
-    """Left or right for the rows asked; the split is kept on record."""
-    layout = mine.layout
-    require(0 <= order.feature < len(layout.n_bins), "the split names one of our features")
-    cells = layout.n_bins[order.feature] - layout.missing[order.feature]
-    require(0 <= order.bin < cells, "the split names one of the feature's bins")
-    subset = tuple(order.subset)
-    require(bool(subset) == layout.categorical[order.feature], "a split names categories where there are some")
-    require(sorted(set(order.subset)) == order.subset, "categories are named once, in their order")
-    require(all(0 < code < cells for code in subset), "the split names categories of the feature")
-    asked = parts.fit
-    if evaluator.discloses_membership:
-        asked = unpack_bits(order.rows, len(parts.fit))
-    else:
-        require(order.rows == b"", "a hidden node names no rows")
-    require(not (asked & ~parts.fit).any(), "only rows that train or validate are asked for")
-    nothing = NodeSum(0, 0, 0)
-    chosen = Split(0.0, order.feature, order.bin, order.default_left, nothing, nothing, subset)
-    records.append(mine.record(chosen))
-    return mine.left_codes(records[-1])[asked]
+    evaluator.open_tree(blocks)

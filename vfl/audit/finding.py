@@ -1,0 +1,46 @@
+"""What the auditor puts its name to when an answer comes out otherwise: evidence that third parties can weigh.
+
+    {"kind":"reexecution","note":"{...}\\n\\n— regulator ...\\n","statement":{...}}
+
+note       signed by the auditor: one line of canonical JSON with party, run, slot, the digest that the party claimed,
+           the one that came out, the digest of the openings that the party signed, and the reason
+statement  {"entry":..,"head":..,"path":[..]}: the party's own entry under its signed head
+"""
+
+from __future__ import annotations
+
+from ledger.canonical import Json, encode
+from ledger.keys import Signer
+from ledger.merkle import Tree
+from ledger.note import sign_note
+from vfl.audit.record import PartyRecord
+from vfl.audit.reexecute import Verdict
+
+KIND = "reexecution"
+REASON = "computed again from what the party committed to before training, this message is another one"
+
+
+def finding(record: PartyRecord, verdict: Verdict, openings: str, auditor: Signer) -> bytes:
+    """The evidence file. `openings`: digest of the signed file of openings, hex."""
+    line = {
+        "party": record.party,
+        "run": record.terms.run,
+        "slot": verdict.slot,
+        "claimed_digest": verdict.claimed,
+        "recomputed_digest": verdict.recomputed,
+        "openings_digest": openings,
+        "reason": REASON,
+    }
+    note = sign_note(encode(line).decode() + "\n", [auditor])
+    return encode({"kind": KIND, "note": str(note), "statement": statement(record, verdict.slot)})
+
+
+def statement(record: PartyRecord, slot: str) -> dict[str, Json]:
+    """That the party said what its log has at `slot`: the entry, under the head that it signed."""
+    entry = next(one for one in record.entries if one.slot == slot)
+    path = Tree(one.leaf() for one in record.entries).inclusion_proof(entry.seq)
+    return {
+        "entry": entry.to_bytes().decode(),
+        "head": str(record.head),
+        "path": [node.hex() for node in path],
+    }

@@ -1,0 +1,179 @@
+"""What `tallystick audit` does."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from ledger.errors import LedgerError
+from ledger.findings import Code
+from ledger.policy import Policy
+from ledger.verify import verify_bundle
+from vfl.audit.drawing import SHARES, detection, draw, needed, read_nonce
+from vfl.audit.finding import finding
+from vfl.audit.openings import Openings, open_cells
+from vfl.audit.record import BUNDLE, PartyRecord
+from vfl.audit.reexecute import Verdict, reexecute
+from vfl.audit.sealing_to import AuditorKey, Purpose, SealedFile, seal_to
+from vfl.errors import BrokenPromise, UsageError
+from vfl.files import refusals, write_data
+from vfl.seat import RunFile, identity_of, read_seed
+
+
+def make_key(out: Path, name: str, as_json: bool) -> None:
+    """`tallystick audit key`."""
+    _require_new(out)
+    try:
+        with refusals(out, remedy="name another --out"):
+            key = AuditorKey.make(out, name)
+    except LedgerError as error:
+        raise UsageError(str(error), remedy="choose another --name") from None
+    told = {"file": str(out), "name": name, "openings": key.public, "log": key.signer.verifying.vkey}
+    lines = [
+        f"written:   {out} (keep it: it opens what parties send, and signs findings)",
+        f"openings   {key.public}",
+        f"policy     log {key.signer.verifying.vkey}",
+    ]
+    _tell(told, lines, as_json)
+
+
+def open_to(directory: Path, party: str, to: str, nonce: str, count: int, out: Path, as_json: bool) -> None:
+    """`tallystick audit open`."""
+    _require_new(out)
+    RunFile.read(directory)  # says so if it is no run directory
+    folder, drawn_from = directory / party, read_nonce(nonce)
+    record = PartyRecord.read(directory, party)
+    cells = draw(record, drawn_from, count)
+    openings = open_cells(folder, record, cells)
+    purpose = Purpose(record.terms.run, party, drawn_from, record.checkpoint.root)
+    signer = identity_of(party, read_seed(folder)).identity
+    data = seal_to(to, openings.encode(), purpose, signer)
+    with refusals(out, remedy="name another --out"):
+        write_data(out, data)
+    told = {"file": str(out), "bytes": len(data), "party": party, "cells": [cell.slot for cell in cells]}
+    lines = [
+        f"{out}: {len(cells)} of {len(record.cells)} answers of {party}, {len(data):,} bytes, for {to[:16]}.. only"
+    ]
+    _tell(told, lines, as_json)
+
+
+def check(
+    bundle: Path,
+    files: Sequence[Path],
+    key: Path,
+    policy: Path,
+    nonce: str,
+    count: int,
+    evidence: Path | None,
+    as_json: bool,
+) -> None:
+    """`tallystick audit check`. Raises BrokenPromise where an answer comes out otherwise."""
+    auditor, rules = AuditorKey.read(key), _policy(policy)
+    path = bundle / BUNDLE if bundle.is_dir() else bundle
+    result = verify_bundle(path, rules)
+    if result.code is not Code.VALID:
+        raise UsageError(
+            f"{path} does not verify: {result.findings[0]}",
+            remedy=f"see all of it: python -m ledger verify {path} --policy {policy}",
+        )
+    parties = [_checked(path, file, auditor, rules, read_nonce(nonce), count, evidence) for file in files]
+    chances = {f"{share:g}": detection(share, min(one["cells"] for one in parties)) for share in SHARES}
+    body = {"parties": parties, "detection": chances, "cells_for_99": {f"{f:g}": needed(f) for f in SHARES}}
+    _tell(body, [line for one in parties for line in _lines(one)] + _chances(chances), as_json)
+    for one in parties:
+        for failed in one["failed"]:
+            raise BrokenPromise(
+                "what it committed to gives another message than it said",
+                peer=one["party"],
+                step=failed["slot"],
+                remedy="show the evidence to all parties" if one["evidence"] else "write the evidence: --evidence DIR",
+            )
+
+
+def _checked(
+    path: Path, file: Path, auditor: AuditorKey, rules: Policy, nonce: bytes, count: int, evidence: Path | None
+) -> dict[str, Any]:
+    """One party's openings: what each message came out as."""
+    sealed = SealedFile.read(file)
+    record = PartyRecord.read(path, sealed.purpose.party)
+    signer = rules.log_key(record.party)
+    if signer is None:
+        raise UsageError(f"the policy has no log key of {record.party}")
+    sealed.require_signed(signer)
+    asked = Purpose(record.terms.run, record.party, nonce, record.checkpoint.root)
+    if sealed.purpose != asked:
+        differs = [name for name, value in asked.to_json().items() if sealed.purpose.to_json()[name] != value]
+        raise UsageError(f"{file} is for another {' and '.join(differs)}", remedy="ask for openings to this nonce")
+    cells = draw(record, nonce, count)
+    content = auditor.open(sealed.sealed, asked)
+    verdicts = reexecute(record, Openings.decode(content, record.party), cells)
+    failed = [verdict for verdict in verdicts if not verdict.fits]
+    written = [] if evidence is None else _write(evidence, record, failed, sealed.digest, auditor)
+    return {
+        "party": record.party,
+        "cells": len(cells),
+        "answers": len(record.cells),
+        "openings": sealed.digest,
+        "verdicts": [_body(verdict) for verdict in verdicts],
+        "failed": [_body(verdict) for verdict in failed],
+        "evidence": written,
+    }
+
+
+def _write(
+    folder: Path, record: PartyRecord, failed: Sequence[Verdict], openings: str, auditor: AuditorKey
+) -> list[str]:
+    written = []
+    with refusals(folder, remedy="name another --evidence"):
+        for number, verdict in enumerate(failed):
+            folder.mkdir(parents=True, exist_ok=True)
+            path = folder / f"reexecution-{record.party}-{number}.json"
+            write_data(path, finding(record, verdict, openings, auditor.signer))
+            written.append(str(path))
+    return written
+
+
+def _body(verdict: Verdict) -> dict[str, Any]:
+    return {
+        "slot": verdict.slot,
+        "claimed": verdict.claimed,
+        "recomputed": verdict.recomputed,
+        "fits": verdict.fits,
+    }
+
+
+def _lines(one: dict[str, Any]) -> list[str]:
+    lines = [f"{one['party']}: its bins and {one['cells']} of {one['answers']} answers, computed again"]
+    for verdict in one["verdicts"]:
+        word = "fits" if verdict["fits"] else f"DIFFERS: {verdict['claimed']} said, {verdict['recomputed']} computed"
+        lines.append(f"  {verdict['slot']}  {word}")
+    return lines + [f"  evidence: {path}" for path in one["evidence"]]
+
+
+def _chances(chances: dict[str, float]) -> list[str]:
+    found = [
+        f"{float(share):.0%} of its answers: {chance:.1%} (99 % takes {needed(float(share))} cells)"
+        for share, chance in chances.items()
+    ]
+    return ["so many cells show a party that falsified", *(f"  {line}" for line in found)]
+
+
+def _policy(path: Path) -> Policy:
+    try:
+        return Policy.parse(path.read_bytes())
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
+    except LedgerError as error:
+        raise UsageError(f"{path}: {error}", remedy=error.remedy) from None
+
+
+def _require_new(out: Path) -> None:
+    if out.exists():
+        raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
+
+
+def _tell(body: dict[str, Any], lines: Sequence[str], as_json: bool) -> None:
+    sys.stdout.write(json.dumps(body) + "\n" if as_json else "\n".join(lines) + "\n")
