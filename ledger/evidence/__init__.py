@@ -13,34 +13,71 @@ from collections.abc import Callable, Mapping
 
 from ledger.canonical import Json
 from ledger.errors import BadEntry
-from ledger.evidence import equivocation, fork, tampering
+from ledger.evidence import (
+    backdating,
+    denial,
+    equivocation,
+    fork,
+    order,
+    reexecution,
+    replay,
+    silence,
+    tampering,
+    wrong_digest,
+)
+from ledger.evidence.backdating import backdating_evidence
+from ledger.evidence.conversation import conversation_proof
+from ledger.evidence.denial import denial_evidence
 from ledger.evidence.entries import entry_proof
 from ledger.evidence.equivocation import equivocation_evidence, slot_evidence
 from ledger.evidence.fork import fork_evidence, signed_heads
+from ledger.evidence.order import order_evidence, shrunk_evidence
 from ledger.evidence.proven import MAX_EVIDENCE, Proven, read
+from ledger.evidence.reexecution import reexecution_evidence
+from ledger.evidence.replay import replay_evidence
+from ledger.evidence.silence import dropping_out_evidence, selective_abort_evidence
 from ledger.evidence.tampering import tampering_evidence
 from ledger.evidence.words import envelope_proof
+from ledger.evidence.wrong_digest import wrong_digest_evidence
 from ledger.policy import Policy
 
 KINDS: Mapping[str, Callable[[dict[str, Json], Policy], Proven]] = {
+    backdating.KIND: backdating.check,
+    denial.KIND: denial.check,
     equivocation.KIND: equivocation.check,
     equivocation.SLOT_KIND: equivocation.check_slot,
     fork.KIND: fork.check,
+    order.KIND: order.check,
+    reexecution.KIND: reexecution.check,
+    replay.KIND: replay.check,
+    silence.ABORTED: silence.check_aborted,
+    silence.DROPPED: silence.check_dropped,
     tampering.KIND: tampering.check,
+    wrong_digest.KIND: wrong_digest.check,
 }
 
 __all__ = [
     "KINDS",
     "MAX_EVIDENCE",
     "Proven",
+    "backdating_evidence",
     "check_evidence",
+    "conversation_proof",
+    "denial_evidence",
+    "dropping_out_evidence",
     "entry_proof",
     "envelope_proof",
     "equivocation_evidence",
     "fork_evidence",
+    "order_evidence",
+    "reexecution_evidence",
+    "replay_evidence",
+    "selective_abort_evidence",
+    "shrunk_evidence",
     "signed_heads",
     "slot_evidence",
     "tampering_evidence",
+    "wrong_digest_evidence",
 ]
 
 

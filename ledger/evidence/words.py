@@ -4,7 +4,8 @@
     {"account":..,"before":..,"head":..,"path":..,..}    an account under a signed head (`ledger.told`)
     {"entry":..,"head":..,"path":..}                     a `send` or `recv` entry under its log's signed head
 
-`seq` is the place in the party's own log that covers the message: that of the account or the entry.
+`seq` is the place in the party's own log that covers the message: that of the account or the entry. An envelope has
+none, so it says nothing about when.
 """
 
 from __future__ import annotations
@@ -29,6 +30,7 @@ class Word:
     message: Envelope
     seq: int | None
     form: str
+    by_account: bool = False
 
     @property
     def said(self) -> bool:
@@ -56,7 +58,7 @@ def word(value: Json, policy: Policy) -> Word:
     key = log_key(head_of(told.head, policy).head.origin.partition("/")[0], policy)
     message = told.verify(key)
     seq = Entry.from_bytes(told.account.encode()).seq
-    return Word(key.name, message, seq, f"its account in entry {seq} of {key.name}/{message.run}")
+    return Word(key.name, message, seq, f"its account in entry {seq} of {key.name}/{message.run}", by_account=True)
 
 
 def said(value: Json, policy: Policy) -> Word:
