@@ -7,6 +7,7 @@ real ones. Out of all entries, accounts and statements an accuser picks at rando
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 from dataclasses import replace
 from itertools import pairwise
 
@@ -100,31 +101,39 @@ class Talk:
         said, heard = ([e.envelope() for e in kept if e.dir == way] for way in ("send", "recv"))
         return ev.conversation_proof(self.proof(account), said, heard)
 
+    def contradiction(self, first: int, second: int) -> NotConsistent:
+        log = self.logs["bank"]
+        return NotConsistent("", first=self.head(log, first), second=self.head(log, second))
+
     def accusations(self) -> list[bytes]:
+        """Five of the accusations that could be made."""
         a, b = self.pick(), self.pick()
         first, second = sorted((self.pick("bank"), self.pick("bank")), key=lambda e: e.seq)
         account = self.pick(step="account")
-        heads = [self.head(self.logs["bank"], size) for size in (first.seq + 1, second.seq + 1)]
-        tail = [self.proof(e) for e in self.entries[account.actor][account.seq + 1 :]]
+        heads = [first.seq + 1, second.seq + 1]
+        tail = self.entries[account.actor][account.seq + 1 :]
         accounts = [e for e in self.entries["bank"] if e.step == "account"]
-        made = [
-            ev.equivocation_evidence(self.statement(), self.statement()),
-            ev.fork_evidence(NotConsistent("", first=heads[0], second=heads[1])),
-            ev.tampering_evidence(self.proof(a), self.proof(b)),
-            ev.tampering_evidence(self.proof(a), self.proof(a)),
-            ev.backdating_evidence(self.proof(a)),
-            ev.backdating_evidence(self.proof(a), opening=self.proof(self.entries[a.actor][0])),
-            ev.backdating_evidence(self.proof(second), earlier=self.proof(first)),
-            ev.replay_evidence(self.proof(self.pick(step="Hist")), signed(self.pick(step="Hist").envelope())),
-            ev.order_evidence(self.proof(a)),
-            ev.order_evidence(self.proof(first), self.proof(second)),
-            ev.wrong_digest_evidence(self.statement(), b"abc", self.statement()),
-            ev.denial_evidence(self.statement(), self.conversation(account)),
-            ev.denial_evidence(self.statement(), self.conversation(account), later=self.proof(a), seen=self.proof(b)),
-            ev.dropping_out_evidence(self.proof(a), self.conversation(account), tail),
-            ev.selective_abort_evidence(self.proof(a), self.conversation(account)),
+        made: list[Callable[[], bytes]] = [
+            lambda: ev.equivocation_evidence(self.statement(), self.statement()),
+            lambda: ev.fork_evidence(self.contradiction(*heads)),
+            lambda: ev.tampering_evidence(self.proof(a), self.proof(b)),
+            lambda: ev.tampering_evidence(self.proof(a), self.proof(a)),
+            lambda: ev.backdating_evidence(self.proof(a)),
+            lambda: ev.backdating_evidence(self.proof(a), opening=self.proof(self.entries[a.actor][0])),
+            lambda: ev.backdating_evidence(self.proof(second), earlier=self.proof(first)),
+            lambda: ev.replay_evidence(self.proof(self.pick(step="Hist")), signed(self.pick(step="Hist").envelope())),
+            lambda: ev.order_evidence(self.proof(a)),
+            lambda: ev.order_evidence(self.proof(first), self.proof(second)),
+            lambda: ev.wrong_digest_evidence(self.statement(), b"abc", self.statement()),
+            lambda: ev.denial_evidence(self.statement(), self.conversation(account)),
+            lambda: ev.denial_evidence(
+                self.statement(), self.conversation(account), later=self.proof(a), seen=self.proof(b)
+            ),
+            lambda: ev.dropping_out_evidence(self.proof(a), self.conversation(account), list(map(self.proof, tail))),
+            lambda: ev.selective_abort_evidence(self.proof(a), self.conversation(account)),
         ]
-        return made + [ev.shrunk_evidence(self.proof(x), self.proof(y)) for x, y in pairwise(accounts)]
+        made += [lambda x=x, y=y: ev.shrunk_evidence(self.proof(x), self.proof(y)) for x, y in pairwise(accounts)]
+        return [build() for build in self.rng.sample(made, 5)]
 
 
 def _turned(entry: Entry) -> Entry:
@@ -140,7 +149,7 @@ def test_a_thousand_honest_conversations_accuse_nobody():
             tried += 1
             with pytest.raises(LedgerError):
                 raise AssertionError(f"seed {seed}: {ev.check_evidence(data, POLICY)}\n{data.decode():.2000}")
-    assert tried > 15_000
+    assert tried == 5_000
 
 
 def test_the_accuser_is_able():
