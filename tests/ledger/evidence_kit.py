@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime, timedelta
+from functools import lru_cache
 
 from ledger_kit import AGREEMENT, RUN, START, identity
 
@@ -24,6 +25,7 @@ def minute(number: float) -> datetime:
     return START + timedelta(minutes=number)
 
 
+@lru_cache
 def certificate(name: str, run: str = RUN) -> Certificate:
     return identity(name).certify(run, START - timedelta(days=1), START + timedelta(days=1))
 
