@@ -13,7 +13,7 @@ import pytest
 from evidence_kit import AUDITOR, BANK, POLICY, TELECOM, Chronicle, envelope, minute, sign, signed
 from ledger_kit import RUN, identity
 
-from ledger import Envelope, LedgerError, NotConsistent
+from ledger import Env, Envelope, LedgerError, NotConsistent, issue_certificate, verify_envelope
 from ledger import evidence as ev
 from ledger.canonical import encode
 from ledger.clock import format_time
@@ -356,4 +356,26 @@ def test_large_files_are_read_and_too_large_ones_refused(monkeypatch):
     data = ev.wrong_digest_evidence(signed(said), payload)
     monkeypatch.setattr("ledger.evidence.proven.MAX_EVIDENCE", 100_000)
     with pytest.raises(LedgerError, match="the limit is 100000"):
+        ev.check_evidence(data, POLICY)
+
+
+def test_an_accuser_cannot_leave_messages_out_of_an_account():
+    log = Chronicle("telecom")
+    log.say("bank", b"one")
+    proof = log.told(log.account("bank"), ZERO, [SAID])
+    log.say("bank", b"three", n=1)
+    kept = log.messages("bank", "send")[1:]
+    with pytest.raises(LedgerError, match="do not give the account"):
+        ev.check_evidence(ev.denial_evidence(proof, log.conversation(log.account("bank"), kept, [])), POLICY)
+
+
+def test_a_sender_with_a_key_that_fits_everything_does_not_accuse_its_receiver():
+    neutral = b"\x01" + bytes(31)  # the curve's neutral point: its signature below fits every message
+    env = Env(neutral.hex(), (neutral + bytes(32)).hex())
+    old, new = envelope("bank", "telecom", b"old", run="run-6"), envelope("bank", "telecom", b"old")
+    verify_envelope(neutral, old, env)
+    weak = issue_certificate(BANK.identity, "run-6", neutral, minute(0), minute(9))
+    log = Chronicle("telecom")
+    data = ev.replay_evidence(log.proof(log.hear(new, env=env)), ev.envelope_proof(old, env, weak))
+    with pytest.raises(LedgerError, match="its envelope is good"):
         ev.check_evidence(data, POLICY)
