@@ -1,4 +1,4 @@
-"""The command line: `python -m ledger` with `verify`, `show`, `select` and `witness`."""
+"""The command line: `python -m ledger` with `verify`, `verify-evidence`, `show`, `select` and `witness`."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import sys
 from pathlib import Path
 from typing import NoReturn
 
+from ledger.canonical import Json
 from ledger.errors import LedgerError
+from ledger.evidence import MAX_EVIDENCE, check_evidence
 from ledger.findings import Code
+from ledger.policy import Policy
 from ledger.selection import Choice, parse_seqs, select_bundle
 from ledger.show import Filter, show_bundle
 from ledger.verify import verify_bundle
@@ -37,6 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
             return int(options.run(options))
         if options.command == "verify":
             return _verify(options.bundle, options.policy, as_json=options.json)
+        if options.command == "verify-evidence":
+            return _verify_evidence(options.file, options.policy, as_json=options.json)
         if options.command == "select":
             return _select(options)
         wanted = Filter(options.party, options.phase, options.slot, options.seq)
@@ -62,9 +67,17 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verify.add_argument("bundle", metavar="BUNDLE", type=Path, help="the bundle file")
-    verify.add_argument(
-        "--policy", metavar="FILE", type=Path, required=True, help="your policy file (C2SP tlog-policy)"
+    evidence = commands.add_parser(
+        "verify-evidence",
+        help="check one evidence file; say who is proven to have done what",
+        description="Check an evidence file against your own policy file; name party, slot and what contradicts.",
+        epilog="exit codes: 1 proves nothing, 4 misbehaviour proven, 64 wrong usage.",
     )
+    evidence.add_argument("file", metavar="FILE", type=Path, help="the evidence file")
+    for command in (verify, evidence):
+        command.add_argument(
+            "--policy", metavar="FILE", type=Path, required=True, help="your policy file (C2SP tlog-policy)"
+        )
     show = commands.add_parser(
         "show",
         help="list the entries of a bundle, unchecked",
@@ -87,20 +100,43 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--entries", metavar="N-M,..", type=parse_seqs, help="only these positions, like 3,5-9")
     select.add_argument("--artefacts", metavar="GLOB", action="append", help="also these artefacts; may be repeated")
     add_witness_command(commands)
-    for command in (verify, show, select):
+    for command in (verify, evidence, show, select):
         command.add_argument("--json", action="store_true", help="machine-readable output")
     return parser
 
 
 def _verify(bundle: Path, policy: Path, *, as_json: bool) -> int:
-    try:
-        text = policy.read_bytes()
-    except OSError as error:
-        print(f"cannot read the policy {policy}: {error.strerror}", file=sys.stderr)
+    text = _read(policy, "the policy")
+    if text is None:
         return EXIT_USAGE
     result = verify_bundle(bundle, text, _progress if _is_large(bundle) else _quiet)
     print(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if as_json else result.as_text())
     return result.code
+
+
+def _verify_evidence(file: Path, policy: Path, *, as_json: bool) -> int:
+    text, data = _read(policy, "the policy"), _read(file, "the evidence", MAX_EVIDENCE)
+    if text is None or data is None:
+        return EXIT_USAGE
+    keys = Policy.parse(text)
+    try:
+        proven = check_evidence(data, keys)
+    except LedgerError as error:
+        found: dict[str, Json] = {"code": int(Code.INVALID), "result": "proves nothing", "text": str(error)}
+        print(json.dumps(found, indent=2, ensure_ascii=False) if as_json else f"{file.name} proves nothing: {error}")
+        return Code.INVALID
+    found = {"code": int(Code.MISBEHAVIOUR), "result": "proven", **proven.to_json()}
+    print(json.dumps(found, indent=2, ensure_ascii=False) if as_json else str(proven))
+    return Code.MISBEHAVIOUR
+
+
+def _read(path: Path, what: str, limit: int = -1) -> bytes | None:
+    try:
+        with path.open("rb") as file:
+            return file.read(limit + 1 if limit >= 0 else -1)
+    except OSError as error:
+        print(f"cannot read {what} {path}: {error.strerror}", file=sys.stderr)
+        return None
 
 
 def _is_large(bundle: Path) -> bool:

@@ -4,7 +4,7 @@
 
 The subset of RFC 8785 in which Python's own encoder is exact: object keys are ASCII strings in byte order, numbers are
 integers within +-(2**53 - 1), there are no floats, no spaces and no escapes but those JSON demands. A document is at
-most 65,536 bytes and nests at most 8 deep.
+most 65,536 bytes, where no other limit is given, and nests at most 8 deep.
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ _TEXT = json.JSONEncoder(
 )
 
 
-def encode(value: object) -> bytes:
-    """Return the canonical bytes of `value` (dict, list, str, int, bool or None, nested).
+def encode(value: object, *, limit: int = MAX_BYTES) -> bytes:
+    """Return the canonical bytes of `value` (dict, list, str, int, bool or None, nested), at most `limit` of them.
 
     Raises NotCanonical for floats, other types, non-ASCII keys, large integers, lone surrogates, depth and length.
     """
@@ -35,24 +35,24 @@ def encode(value: object) -> bytes:
         data = _TEXT.encode(value).encode("utf-8")
     except UnicodeEncodeError as error:
         raise NotCanonical(f"a text holds the lone surrogate {error.object[error.start]!a}") from None
-    if len(data) > MAX_BYTES:
-        raise NotCanonical(f"the document has {len(data)} bytes, the limit is {MAX_BYTES}")
+    if len(data) > limit:
+        raise NotCanonical(f"the document has {len(data)} bytes, the limit is {limit}")
     return data
 
 
-def decode(data: bytes) -> Json:
+def decode(data: bytes, *, limit: int = MAX_BYTES) -> Json:
     """Return the value of canonical bytes; raises NotCanonical for every other byte string.
 
     Strict by re-encoding: what `encode` would not have written in exactly this way is refused, so doubled keys, spaces,
     other escapes and other number forms need no rule of their own.
     """
-    if len(data) > MAX_BYTES:
-        raise NotCanonical(f"the document has {len(data)} bytes, the limit is {MAX_BYTES}")
+    if len(data) > limit:
+        raise NotCanonical(f"the document has {len(data)} bytes, the limit is {limit}")
     try:
         value: Json = json.loads(data.decode("utf-8"), parse_float=_no_float, parse_constant=_no_float)
     except (ValueError, RecursionError) as error:
         raise NotCanonical(f"not JSON: {error}") from None
-    if encode(value) != data:
+    if encode(value, limit=limit) != data:
         raise NotCanonical("the JSON is not in canonical form (key order, spaces, escapes or numbers)")
     return value
 

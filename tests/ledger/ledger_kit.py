@@ -7,6 +7,7 @@ import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 
@@ -39,6 +40,7 @@ class TickClock:
         return self.ticks * 1_000_000
 
 
+@lru_cache
 def identity(name: str) -> Identity:
     return Identity(name, sha256(name.encode()).digest())
 

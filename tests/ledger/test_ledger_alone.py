@@ -22,7 +22,7 @@ def test_import_pulls_in_nothing_else():
 
 
 def test_sources_import_nothing_else():
-    for path in HOUSE.glob("*.py"):
+    for path in HOUSE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             names = [a.name for a in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
@@ -32,7 +32,7 @@ def test_sources_import_nothing_else():
 
 
 def test_sizes():
-    for path in HOUSE.glob("*.py"):
+    for path in HOUSE.rglob("*.py"):
         text = path.read_text()
         assert text.count("\n") <= 400, path.name
         for node in ast.walk(ast.parse(text)):

@@ -5,9 +5,10 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from ledger_kit import two_party_world
+from ledger_kit import open_log, two_party_world
 
 import ledger
+from ledger import MemoryStore, NotConsistent, fork_evidence
 from ledger.__main__ import main
 
 
@@ -89,8 +90,34 @@ def test_missing_files(files, capsys, tmp_path):
     assert "it has: bank, telecom" in capsys.readouterr().err
 
 
+def test_verify_evidence(tmp_path, capsys):
+    a, b = (open_log("bank", MemoryStore()) for _ in range(2))
+    b.append(dir="local", phase="a", round=0, step="b", slot="a/0/b/bank/0")
+    a.append(dir="local", phase="a", round=0, step="c", slot="a/0/c/bank/0")
+    notes = [a.checkpoint(), b.checkpoint()]
+    policy, file = tmp_path / "policy.txt", tmp_path / "fork-1.json"
+    policy.write_text(str(two_party_world(1).policy))
+    arguments = ["verify-evidence", str(file), "--policy", str(policy)]
+    file.write_bytes(fork_evidence(NotConsistent("", first=notes[0], second=notes[1])))
+    assert main(arguments) == 4
+    out = capsys.readouterr().out
+    assert "party  bank" in out
+    assert "first  signed head of bank/run-7, size 2, root" in out
+    assert "PROVEN: bank signed two roots for size 2" in out
+    assert main([*arguments, "--json"]) == 4
+    found = json.loads(capsys.readouterr().out)
+    assert (found["result"], found["party"], found["kind"], found["slot"]) == ("proven", "bank", "fork", None)
+    file.write_bytes(fork_evidence(NotConsistent("", first=notes[0], second=notes[0])))
+    assert main(arguments) == 1
+    assert "fork-1.json proves nothing: the two heads do not contradict each other" in capsys.readouterr().out
+    assert main([*arguments, "--json"]) == 1
+    assert json.loads(capsys.readouterr().out)["result"] == "proves nothing"
+    assert main(["verify-evidence", str(tmp_path / "none"), "--policy", str(policy)]) == 64
+    assert main([*arguments[:3], str(tmp_path / "none")]) == 64
+
+
 def test_help(capsys):
-    for arguments in (["--help"], ["verify", "--help"], ["show", "--help"]):
+    for arguments in (["--help"], ["verify", "--help"], ["verify-evidence", "--help"], ["show", "--help"]):
         with pytest.raises(SystemExit) as done:
             main(arguments)
         assert done.value.code == 0

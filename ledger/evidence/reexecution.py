@@ -1,0 +1,64 @@
+"""Re-execution: an auditor computed again what a party said, from what the party opened, and got something else.
+
+    {"kind":"reexecution","note":NOTE,"statement":PROOF}
+
+NOTE is signed by a `log` key of the policy that is not the accused's. Its text is one line of canonical JSON:
+
+    {"claimed_digest":"..","openings_digest":"..","party":"..","reason":"..","recomputed_digest":"..","run":"..","slot":".."}
+
+It covers swapped bins, substituted columns and flipped labels. The statement is the accused's own word; the finding is
+the auditor's, and as good as the auditor: whoever holds the openings can compute again, all others take its word.
+Not provable: data that were false before they were committed to.
+"""
+
+from __future__ import annotations
+
+import re
+
+from ledger.canonical import Json, decode
+from ledger.errors import BadEntry, BadProof, BadSignature
+from ledger.evidence.proven import Proven, fields, text, write
+from ledger.evidence.words import said
+from ledger.note import Note
+from ledger.policy import Policy
+
+KIND = "reexecution"
+_FIELDS = ("claimed_digest", "openings_digest", "party", "reason", "recomputed_digest", "run", "slot")
+_DIGEST = re.compile(r"(?:[0-9a-f]{2}){16,64}", re.ASCII)
+
+
+def reexecution_evidence(note: str, statement: Json) -> bytes:
+    """An auditor's signed finding and the proof (`words`) of what the accused said."""
+    return write(KIND, {"note": note, "statement": statement})
+
+
+def check(value: dict[str, Json], policy: Policy) -> Proven:
+    """Whose statement was recomputed otherwise, and by whom; raises a LedgerError when the file does not show it."""
+    parts = fields(value, "kind", "note", "statement")
+    note = Note.parse(text(parts["note"], "note"))
+    found = _finding(note.text)
+    statement = said(parts["statement"], policy)
+    message = statement.message
+    auditors = note.verified(key for key in policy.logs if key.name != message.sender)
+    if not auditors:
+        raise BadSignature("no log key of the policy but the accused's signed the finding")
+    claimed = (found["party"], found["run"], found["slot"], found["claimed_digest"])
+    if claimed != (message.sender, message.run, message.slot, message.digest):
+        raise BadProof("the finding is not about the statement")
+    recomputed, openings = found["recomputed_digest"], found["openings_digest"]
+    if recomputed == message.digest:
+        raise BadProof("the finding confirms the statement")
+    names = ", ".join(key.name for key in auditors)
+    told = f"said digest {message.digest}; {names} recomputed {recomputed}: {found['reason']}"
+    second = f"finding of {names}: digest {recomputed} from openings {openings}"
+    return Proven(message.sender, message.run, told, message.slot, KIND, str(statement), second)
+
+
+def _finding(line: str) -> dict[str, str]:
+    found = {
+        name: text(item, name) for name, item in fields(decode(line.removesuffix("\n").encode()), *_FIELDS).items()
+    }
+    for name in ("claimed_digest", "openings_digest", "recomputed_digest"):
+        if not _DIGEST.fullmatch(found[name]):
+            raise BadEntry(f"{name} of a finding is a digest in lowercase hex, not {found[name]!r:.80}")
+    return found
