@@ -225,6 +225,11 @@ def witness_name(party: str) -> str:
     return f"{party}/witness"
 
 
+def auditor_name(party: str) -> str:
+    """The key name under which somebody signs findings about others: `party/auditor`."""
+    return f"{party}/auditor"
+
+
 @dataclass(frozen=True, slots=True)
 class Certificate:
     """A party's statement: in this run, from `not_before` to `not_after` (UTC), this key is mine for one purpose.

@@ -12,6 +12,8 @@ Our own rules on top of the syntax:
 * the key name of a `log` line is a party's name; the key admits the origins `NAME/<run>` and signs that party's entry
   certificates and bundles;
 * the key name of a party's witness is `NAME/witness`;
+* a `log` line whose key name is `NAME/auditor` names no log, but somebody whose findings the reader takes: partners
+  have log keys too, and must not find against each other;
 * a party does not watch itself: when the quorum is evaluated for a log, its own party's witness is taken out of every
   group first. `all` then means all others, `any` any other; a number keeps its value;
 * key names and public keys are unique in the file, and the file is UTF-8.
@@ -23,7 +25,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from ledger.errors import BadKey, BadPolicy
-from ledger.keys import Identity, KeyType, PublicIdentity, VerifyingKey, check_party, witness_name
+from ledger.keys import Identity, KeyType, PublicIdentity, VerifyingKey, auditor_name, check_party, witness_name
 
 MAX_POLICY_BYTES = 1_000_000
 NO_QUORUM = "none"
@@ -40,12 +42,16 @@ class Group:
 
 @dataclass(frozen=True, slots=True)
 class Policy:
-    """A parsed policy; `witnesses` maps the file's own names to keys, `quorum` is one of those names, or `none`."""
+    """A parsed policy; `witnesses` maps the file's own names to keys, `quorum` is one of those names, or `none`.
+
+    `auditors`: keys named `NAME/auditor`, which sign findings and keep no log.
+    """
 
     logs: tuple[VerifyingKey, ...]
     witnesses: Mapping[str, VerifyingKey]
     groups: Mapping[str, Group]
     quorum: str
+    auditors: tuple[VerifyingKey, ...] = ()
 
     @classmethod
     def parse(cls, data: str | bytes) -> Policy:
@@ -58,13 +64,14 @@ class Policy:
         identities: Iterable[Identity | PublicIdentity],
         witnesses: Iterable[Identity | PublicIdentity] = (),
         quorum: str = "all",
+        auditors: Iterable[VerifyingKey] = (),
     ) -> Policy:
         """The usual policy: a log and a witness per party, further witnesses (a regulator), and a quorum of them.
 
-        `quorum` is `all` (others), `any`, a number, or `none`.
+        `quorum` is `all` (others), `any`, a number, or `none`. `auditors`: keys named `NAME/auditor`.
         """
         parties, more = list(map(_public, identities)), list(map(_public, witnesses))
-        lines = [f"log {party.identity.vkey}" for party in parties]
+        lines = [f"log {key.vkey}" for key in (*(party.identity for party in parties), *auditors)]
         lines += [f"witness {party.name} {party.witness.vkey}" for party in [*parties, *more]]
         if quorum != NO_QUORUM:
             lines.append(f"group quorum-of-witnesses {quorum} {' '.join(p.name for p in [*parties, *more])}")
@@ -72,7 +79,7 @@ class Policy:
         return cls.parse("\n".join(lines) + "\n")
 
     def __str__(self) -> str:
-        lines = [f"log {key.vkey}" for key in self.logs]
+        lines = [f"log {key.vkey}" for key in (*self.logs, *self.auditors)]
         lines += [f"witness {name} {key.vkey}" for name, key in self.witnesses.items()]
         lines += [f"group {group.name} {group.need} {' '.join(group.members)}" for group in self.groups.values()]
         return "\n".join([*lines, f"quorum {self.quorum}"]) + "\n"
@@ -109,6 +116,7 @@ class Policy:
 class _Parser:
     def __init__(self, text: str) -> None:
         self._logs: list[VerifyingKey] = []
+        self._auditors: list[VerifyingKey] = []
         self._witnesses: dict[str, VerifyingKey] = {}
         self._groups: dict[str, Group] = {}
         self._members: set[str] = set()
@@ -125,7 +133,7 @@ class _Parser:
     def policy(self) -> Policy:
         if self._quorum is None:
             raise BadPolicy("the policy has no quorum line", remedy="Add `quorum <group>` or `quorum none`.")
-        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum)
+        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum, tuple(self._auditors))
 
     def _line(self, words: list[str]) -> None:
         match words:
@@ -143,9 +151,10 @@ class _Parser:
     def _log(self, key: VerifyingKey) -> None:
         if key.kind is not KeyType.NOTE:
             raise BadPolicy(f"the log key {key.name} is not of type 0x01")
-        check_party(key.name)
+        party = key.name.removesuffix(auditor_name(""))
+        check_party(party)
         self._unused(key)
-        self._logs.append(key)
+        (self._logs if key.name == party else self._auditors).append(key)
 
     def _witness(self, name: str, key: VerifyingKey) -> None:
         if key.kind is not KeyType.COSIGNATURE:
@@ -178,7 +187,7 @@ class _Parser:
         return name
 
     def _unused(self, key: VerifyingKey) -> None:
-        for other in (*self._logs, *self._witnesses.values()):
+        for other in (*self._logs, *self._auditors, *self._witnesses.values()):
             if other.public == key.public or other.name == key.name:
                 raise BadPolicy(f"the key {key.name} repeats the key or the name of {other.name}")
 

@@ -2,12 +2,13 @@
 
     {"kind":"reexecution","note":NOTE,"statement":PROOF}
 
-NOTE is signed by a `log` key of the policy that is not the accused's. Its text is one line of canonical JSON:
+NOTE is signed by a key that the policy calls an auditor's (`NAME/auditor`). Its text is one line of canonical JSON:
 
     {"claimed_digest":"..","openings_digest":"..","party":"..","reason":"..","recomputed_digest":"..","run":"..","slot":".."}
 
 It covers swapped bins, substituted columns and flipped labels. The statement is the accused's own word; the finding is
-the auditor's, and as good as the auditor: whoever holds the openings can compute again, all others take its word.
+the auditor's, and as good as the auditor: whoever holds the openings can compute again, all others take its word. So
+the policy must name the auditor as one; the key of a party's log does not do, or partners could convict each other.
 Not provable: data that were false before they were committed to.
 """
 
@@ -19,6 +20,7 @@ from ledger.canonical import Json, decode
 from ledger.errors import BadEntry, BadProof, BadSignature
 from ledger.evidence.proven import Proven, fields, text, write
 from ledger.evidence.words import said
+from ledger.keys import auditor_name
 from ledger.note import Note
 from ledger.policy import Policy
 
@@ -39,9 +41,9 @@ def check(value: dict[str, Json], policy: Policy) -> Proven:
     found = _finding(note.text)
     statement = said(parts["statement"], policy)
     message = statement.message
-    auditors = note.verified(key for key in policy.logs if key.name != message.sender)
+    auditors = note.verified(key for key in policy.auditors if key.name != auditor_name(message.sender))
     if not auditors:
-        raise BadSignature("no log key of the policy but the accused's signed the finding")
+        raise BadSignature("none whom the policy calls an auditor, other than the accused, signed the finding")
     claimed = (found["party"], found["run"], found["slot"], found["claimed_digest"])
     if claimed != (message.sender, message.run, message.slot, message.digest):
         raise BadProof("the finding is not about the statement")

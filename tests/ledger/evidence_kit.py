@@ -13,12 +13,13 @@ from ledger.canonical import Json
 from ledger.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.clock import format_time
 from ledger.evidence import conversation_proof, entry_proof, envelope_proof
-from ledger.keys import Certificate
+from ledger.keys import Certificate, KeyType, Signer, auditor_name, derive_key
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.told import Told
 
-BANK, TELECOM, AUDITOR, REGULATOR = (identity(name) for name in ("bank", "telecom", "auditor", "regulator"))
-POLICY = Policy.of([BANK, TELECOM, AUDITOR], [REGULATOR])
+BANK, TELECOM, PAYROLL, REGULATOR = (identity(name) for name in ("bank", "telecom", "payroll", "regulator"))
+AUDITOR = Signer(auditor_name("regulator"), KeyType.NOTE, derive_key(bytes(32), "auditor"))
+POLICY = Policy.of([BANK, TELECOM, PAYROLL], [REGULATOR], auditors=[AUDITOR.verifying])
 
 
 def minute(number: float) -> datetime:

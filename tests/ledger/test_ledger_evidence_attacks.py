@@ -10,13 +10,14 @@ import random
 from hashlib import sha256
 
 import pytest
-from evidence_kit import AUDITOR, BANK, POLICY, TELECOM, Chronicle, envelope, minute, sign, signed
+from evidence_kit import AUDITOR, BANK, PAYROLL, POLICY, REGULATOR, TELECOM, Chronicle, envelope, minute, sign, signed
 from ledger_kit import RUN, identity
 
-from ledger import Env, Envelope, LedgerError, NotConsistent, issue_certificate, verify_envelope
+from ledger import Env, Envelope, LedgerError, NotConsistent, Policy, issue_certificate, verify_envelope
 from ledger import evidence as ev
 from ledger.canonical import encode
 from ledger.clock import format_time
+from ledger.keys import KeyType, Signer, auditor_name, derive_key
 from ledger.note import sign_note
 
 SAID = envelope("telecom", "bank", b"one")
@@ -203,7 +204,7 @@ def reexecuted(honest: bool = False, by=AUDITOR) -> bytes:
         "openings_digest": "ab" * 32,
         "reason": "bins 3 and 4 are swapped",
     }
-    return ev.reexecution_evidence(str(sign_note(encode(finding).decode() + "\n", [by.identity])), told(SAID))
+    return ev.reexecution_evidence(str(sign_note(encode(finding).decode() + "\n", [by])), told(SAID))
 
 
 def equivocation(first: object, second: object):
@@ -300,10 +301,32 @@ def test_a_receiver_does_not_speak_for_a_sender():
         ev.check_evidence(ev.equivocation_evidence(signed(SAID), heard), POLICY)
 
 
-def test_a_finding_of_the_accused_or_of_a_stranger_proves_nothing():
-    for by in (TELECOM, identity("stranger")):
-        with pytest.raises(LedgerError, match="no log key"):
-            ev.check_evidence(reexecuted(by=by), POLICY)
+@pytest.mark.parametrize(
+    "by",
+    [
+        TELECOM.identity,  # the accused
+        BANK.identity,  # who asked it
+        PAYROLL.identity,  # another partner
+        identity("stranger").identity,
+        Signer(auditor_name("stranger"), KeyType.NOTE, derive_key(bytes(32), "stranger")),
+        Signer(auditor_name("bank"), KeyType.NOTE, BANK.identity.key),
+    ],
+)
+def test_nobody_but_an_auditor_of_the_policy_finds_against_others(by):
+    with pytest.raises(LedgerError, match="calls an auditor"):
+        ev.check_evidence(reexecuted(by=by), POLICY)
+
+
+def test_the_accused_does_not_audit_itself_and_an_auditor_keeps_no_log():
+    own = Signer(auditor_name("telecom"), KeyType.NOTE, derive_key(bytes(32), "own"))
+    policy = Policy.of([BANK, TELECOM], [REGULATOR], auditors=[own.verifying, AUDITOR.verifying])
+    assert Policy.parse(str(policy)) == policy
+    assert policy.parties == ("bank", "telecom")
+    assert policy.log_key(AUDITOR.name) is None
+    with pytest.raises(LedgerError, match="calls an auditor"):
+        ev.check_evidence(reexecuted(by=own), policy)
+    assert ev.check_evidence(reexecuted(), policy).party == "telecom"
+    assert ev.check_evidence(silent(), policy).party == "telecom"  # the regulator is auditor and independent witness
 
 
 @pytest.mark.parametrize(
