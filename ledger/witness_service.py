@@ -133,14 +133,13 @@ class WitnessService:
         note = str(_only(request.note, key))
         try:
             return Reply(HTTPStatus.OK, self._witness.cosign(note, request.proof, key), TEXT, head.origin, head.size)
-        except (BadNote, BadProof, NotConsistent) as error:
-            return _refusal(HTTPStatus.UNPROCESSABLE_ENTITY, error, head.origin, head.size)
-        except StoreError as error:
-            # Another process on this store was faster, or the disk refuses.
+        except (BadNote, BadProof, NotConsistent, StoreError) as error:
+            # Another process on this store may have been faster: then the request is stale, whatever else went wrong.
             now = self._store.peer_head(head.origin)
             if now is not None and now.size != held:
                 return _conflict(now.size, head)
-            return _refusal(HTTPStatus.SERVICE_UNAVAILABLE, error, head.origin, head.size)
+            refused = HTTPStatus.SERVICE_UNAVAILABLE if isinstance(error, StoreError) else None
+            return _refusal(refused or HTTPStatus.UNPROCESSABLE_ENTITY, error, head.origin, head.size)
 
     def _keep_fork(self, before: Head, head: Checkpoint, note: Note, key: VerifyingKey) -> None:
         # One file per size is enough to prove the fork, and nobody can fill the disk with more.

@@ -113,7 +113,7 @@ def test_interrupted_and_gone_on_with_while_nobody_watches(tmp_path: Path) -> No
             assert line, running.wait(30)
         running.send_signal(signal.SIGINT)
         told, said = running.communicate(timeout=30)
-    assert (running.returncode, told) == (130, "")
+    assert (running.returncode, told) == (130, ""), said
     assert "Traceback" not in said
     assert f"interrupted: what was reached is in {out}\n" in said
     again = shlex.split(said.split("`")[1])
