@@ -23,7 +23,7 @@ from cryptography.hazmat.primitives.hpke import AEAD, KDF, KEM, Suite
 
 from ledger.canonical import Json, decode, encode
 from ledger.errors import LedgerError
-from ledger.keys import Identity, Signer, VerifyingKey
+from ledger.keys import Identity, Signer, VerifyingKey, auditor_name
 from ledger.note import Note, sign_note
 from vfl.errors import UsageError
 from vfl.files import read_json, write_private
@@ -60,7 +60,9 @@ class AuditorKey:
         """Raises ledger.errors.BadKey where `name` is no party's name."""
         rng = Randomness(seed)
         self.name = name
-        self.signer: Signer = Identity(name, rng.child("auditor/identity").bytes(32)).identity
+        own = Identity(name, rng.child("auditor/identity").bytes(32)).identity
+        # Named as an auditor's: whoever keeps a log may not find against others (`ledger.policy`).
+        self.signer = Signer(auditor_name(name), own.kind, own.key)
         self._private = X25519PrivateKey.from_private_bytes(rng.child("auditor/openings").bytes(32))
 
     @property
