@@ -15,9 +15,11 @@ from ledger.canonical import Json
 from ledger.errors import BadEntry
 from ledger.evidence import (
     backdating,
+    closure,
     denial,
     equivocation,
     fork,
+    malformed,
     order,
     reexecution,
     replay,
@@ -26,15 +28,18 @@ from ledger.evidence import (
     wrong_digest,
 )
 from ledger.evidence.backdating import backdating_evidence
+from ledger.evidence.closure import closure_evidence
 from ledger.evidence.conversation import conversation_proof
 from ledger.evidence.denial import denial_evidence
 from ledger.evidence.entries import entry_proof
 from ledger.evidence.equivocation import equivocation_evidence, slot_evidence
 from ledger.evidence.fork import fork_evidence, signed_heads
+from ledger.evidence.malformed import malformed_evidence
 from ledger.evidence.order import order_evidence, shrunk_evidence
 from ledger.evidence.proven import MAX_EVIDENCE, Proven, read
 from ledger.evidence.reexecution import reexecution_evidence
 from ledger.evidence.replay import replay_evidence
+from ledger.evidence.shown import shown_message
 from ledger.evidence.silence import dropping_out_evidence, selective_abort_evidence
 from ledger.evidence.tampering import tampering_evidence
 from ledger.evidence.words import envelope_proof
@@ -43,10 +48,12 @@ from ledger.policy import Policy
 
 KINDS: Mapping[str, Callable[[dict[str, Json], Policy], Proven]] = {
     backdating.KIND: backdating.check,
+    closure.KIND: closure.check,
     denial.KIND: denial.check,
     equivocation.KIND: equivocation.check,
     equivocation.SLOT_KIND: equivocation.check_slot,
     fork.KIND: fork.check,
+    malformed.KIND: malformed.check,
     order.KIND: order.check,
     reexecution.KIND: reexecution.check,
     replay.KIND: replay.check,
@@ -62,6 +69,7 @@ __all__ = [
     "Proven",
     "backdating_evidence",
     "check_evidence",
+    "closure_evidence",
     "conversation_proof",
     "denial_evidence",
     "dropping_out_evidence",
@@ -69,10 +77,12 @@ __all__ = [
     "envelope_proof",
     "equivocation_evidence",
     "fork_evidence",
+    "malformed_evidence",
     "order_evidence",
     "reexecution_evidence",
     "replay_evidence",
     "selective_abort_evidence",
+    "shown_message",
     "shrunk_evidence",
     "signed_heads",
     "slot_evidence",

@@ -5,7 +5,7 @@
     {"entry":..,"head":..,"path":..}                     a `send` or `recv` entry under its log's signed head
 
 `seq` is the place in the party's own log that covers the message: that of the account or the entry. An envelope has
-none, so it says nothing about when.
+none, so it says nothing about when; nor does it name the digest of the `agreement`, as entries do.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ class Word:
     seq: int | None
     form: str
     by_account: bool = False
+    agreement: str = ""
 
     @property
     def said(self) -> bool:
@@ -57,8 +58,9 @@ def word(value: Json, policy: Policy) -> Word:
     told = Told.from_json(value)
     key = log_key(head_of(told.head, policy).head.origin.partition("/")[0], policy)
     message = told.verify(key)
-    seq = Entry.from_bytes(told.account.encode()).seq
-    return Word(key.name, message, seq, f"its account in entry {seq} of {key.name}/{message.run}", by_account=True)
+    entry = Entry.from_bytes(told.account.encode())
+    form = f"its account in entry {entry.seq} of {key.name}/{message.run}"
+    return Word(key.name, message, entry.seq, form, by_account=True, agreement=entry.agreement)
 
 
 def said(value: Json, policy: Policy) -> Word:
@@ -82,4 +84,5 @@ def _by_envelope(value: Json, policy: Policy) -> Word:
 
 def _by_entry(value: Json, policy: Policy) -> Word:
     place = held(value, policy)
-    return Word(place.entry.actor, place.entry.envelope(), place.entry.seq, str(place))
+    entry = place.entry
+    return Word(entry.actor, entry.envelope(), entry.seq, str(place), agreement=entry.agreement)

@@ -21,6 +21,7 @@ from run_kit import TWO, frames, scenario, tallystick
 from ledger.errors import LedgerError
 from ledger.evidence import check_evidence
 from ledger.keys import VerifyingKey
+from ledger.note import Note
 from ledger.policy import Policy
 from vfl import cli
 from vfl.audit.drawing import detection, draw, needed, read_nonce
