@@ -5,15 +5,16 @@ folder = materialise("pos-loan", Path("demo"))        # bank.csv, bureau.csv, ..
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from scenarios import card_limit, pos_loan, thin_file
+from scenarios import card_limit, cheating_partner, pos_loan, thin_file
 from scenarios.split import Story, write
 from vfl.errors import UsageError
 from vfl.table import closest, shown
 
-_STORIES = {story.name: story for story in (pos_loan.STORY, card_limit.STORY, thin_file.STORY)}
+_STORIES = {story.name: story for story in (pos_loan.STORY, card_limit.STORY, thin_file.STORY, cheating_partner.STORY)}
 
 
 def scenario_names() -> list[str]:
@@ -30,7 +31,14 @@ def describe(name: str) -> str:
         lines.append(f"  {part.name} ({share}): {', '.join(part.features)}")
         if part.kept_out:
             lines.append(f"    in its table, not in the model: {', '.join(part.kept_out)}")
+        if part.name in story.cheats:
+            lines.append("    cheats, so that you see it caught: the run ends with exit code 3")
     return "\n".join(lines)
+
+
+def cheats(name: str) -> Mapping[str, str]:
+    """Which parties of the scenario cheat, and how (`vfl.attacks.cheating`); of any other name, nobody."""
+    return _STORIES[name].cheats if name in _STORIES else {}
 
 
 def readme(name: str) -> str:

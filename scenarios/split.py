@@ -10,6 +10,7 @@ import csv
 import gzip
 import hashlib
 import io
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from importlib import resources
@@ -65,6 +66,9 @@ class Story:
     duplicates: int  # rows that appear twice in each table; then the first counts
     model: Mapping[str, int | float] = field(default_factory=dict)
     where: Mapping[str, tuple[float, float]] = field(default_factory=dict)  # column -> range of the rows that take part
+    people: int | None = None  # only the first so many of these rows
+    privacy: Mapping[str, str | int] = field(default_factory=dict)
+    cheats: Mapping[str, str] = field(default_factory=dict)  # party -> how it cheats (`vfl.attacks.cheating`)
 
 
 Rows = list[list[str]]
@@ -96,7 +100,7 @@ def read_source(story: Story) -> dict[str, list[str]]:
     for name, (low, high) in story.where.items():
         inside = [low <= float(cell) <= high for cell in columns[name]]
         columns = {of: list(compress(cells, inside)) for of, cells in columns.items()}
-    return columns
+    return {of: cells[: story.people] for of, cells in columns.items()}
 
 
 def party_rows(story: Story, part: Part, source: Mapping[str, list[str]]) -> tuple[list[str], Rows]:
@@ -147,6 +151,8 @@ def scenario_toml(story: Story, parts: Sequence[Part], kind: str = "gbdt") -> st
         lines.append("")
     options = story.model if kind == "gbdt" else {}  # a scorecard is made with its defaults
     lines += ["[model]", f'kind = "{kind}"', *(f"{name} = {value}" for name, value in options.items()), ""]
+    if story.privacy:
+        lines += ["[privacy]", *(f"{name} = {json.dumps(value)}" for name, value in story.privacy.items()), ""]
     lines += ["[psi]", f'id_rule = "phone-{story.country}@1"']
     lines += ['duplicates = "first"'] if story.duplicates else []
     lines += ["", "[holdout]", "fraction = 0.3", "seed = 5", ""]

@@ -12,6 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from scenarios import cheats
 from vfl import attacking, replaying
 from vfl.console import screen
 from vfl.errors import UsageError
@@ -53,7 +54,8 @@ def run(
     fixed = hashlib.sha256(seed.encode()).digest() if seed is not None else None
     try:
         with shown() as progress:
-            summary = run_scenario(load, Options(out, processes, resume, fixed, timeout, aligned, init_model), progress)
+            options = Options(out, processes, resume, fixed, timeout, aligned, init_model, cheats(scenario))
+            summary = run_scenario(load, options, progress)
     except KeyboardInterrupt:
         words = ["run", scenario, "--out", str(out)]
         words += ["--parties", parties] if parties else []

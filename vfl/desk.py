@@ -83,6 +83,8 @@ class Desk:
         self.ahead: Idle = no_work  # see `Channel.meanwhile`
         self.transcript = transcript
         self.notary = notary
+        self.keeps: frozenset[str] = frozenset()  # kinds of own messages that evidence against a peer needs
+        self.kept: dict[str, Message] = {}  # those of the latest round of each phase, by slot
         self.due: list[LiveChannel] = []  # peers that were shown our head and are to countersign it
         self._past: dict[str, list[Record]] = {}
         for record in transcript.records():
@@ -101,6 +103,13 @@ class Desk:
     def count(self, phase: str) -> Traffic:
         """The traffic of `phase` so far."""
         return self.traffic.setdefault(phase, Traffic())
+
+    def keep(self, step: Step, message: Message) -> None:
+        """Hold on to an own message, and let those of earlier rounds of its phase go."""
+        past, now = f"{step.phase}/", f"{step.phase}/{step.round}/"
+        for slot in [slot for slot in self.kept if slot.startswith(past) and not slot.startswith(now)]:
+            del self.kept[slot]
+        self.kept[step.slot] = message
 
     def idle(self) -> bool:
         """Do a little of what the roles have for the time that they wait. Whether some is left."""
@@ -193,6 +202,8 @@ class LiveChannel:
             same_again(self._past_sent[self._sent], step, digest, self._desk.me)
         else:
             self._transcript.append(Record(True, self.peer, step.slot, digest))
+        if step.kind in self._desk.keeps:
+            self._desk.keep(step, message)
         signature = self._notary.sending(step, digest, len(body))
         if self._sent >= held:
             self._push(Envelope(step.slot, signature, body))

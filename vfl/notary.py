@@ -8,17 +8,18 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 
 from ledger.account import STEP, Account, account_in, account_of
-from ledger.canonical import decode, encode
+from ledger.canonical import Json, decode, encode
 from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
 from ledger.entry import Entry, Env, Payload, slot_name, verify_envelope
 from ledger.entry import Envelope as Statement
 from ledger.errors import BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
+from ledger.evidence import envelope_proof
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
 from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
@@ -305,6 +306,22 @@ class LedgerNotary:
             raise BadProof(f"{peer} has shown no account")
         self.log.commit()
         return told_by(*told, self.log.entries(), slot)
+
+    def word(self, peer: str, slot: str) -> dict[str, Json]:
+        """Proof that `peer` said or heard the message at `slot` (`ledger.evidence.words`): account or envelope.
+
+        Raises BadProof where there is neither.
+        """
+        with suppress(BadProof):
+            return self.prove(peer, slot).to_json()
+        certificate: Certificate | None = None
+        for entry in self.log.entries():
+            if entry.step == "introduce" and "certificate" in entry.params:
+                shown = Certificate.from_json(entry.params["certificate"])
+                certificate = shown if shown.party == peer else certificate
+            if (entry.slot, entry.dir, entry.peer) == (slot, "recv", peer) and entry.env and certificate:
+                return envelope_proof(entry.envelope(), entry.env, certificate)
+        raise BadProof(f"{peer} has not put its name to {slot} yet")
 
     def finish(self) -> None:
         """Make everything durable."""

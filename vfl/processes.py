@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from vfl import errors
+from vfl.attacks.cheating import CHEATS
 from vfl.clock import SystemClock
 from vfl.errors import TransportError, VflError
 from vfl.files import refusals
@@ -30,14 +31,19 @@ from vfl.transport import LOOPBACK, SocketLink, accept, connect, drive, listen
 GRACE = 5.0  # seconds that the others have to end by themselves after one party failed
 
 
-def run_processes(folder: Path, file: RunFile, timeout: float, progress: Progress) -> None:
-    """Start every party's process and wait for all. Raises the error of the party that failed first."""
+def run_processes(
+    folder: Path, file: RunFile, timeout: float, progress: Progress, cheats: Mapping[str, str] | None = None
+) -> None:
+    """Start every party's process and wait for all. Raises the error of the party that failed first.
+
+    `cheats`: passive parties that cheat, and how, in a scenario that shows it.
+    """
     active = file.agreement.active.name
     children = {active: _Child(folder, active, timeout, port=0)}
     try:
         port = _port(children[active])
         for member in file.agreement.passives:
-            children[member.name] = _Child(folder, member.name, timeout, port)
+            children[member.name] = _Child(folder, member.name, timeout, port, (cheats or {}).get(member.name, ""))
         _watch(children, active, progress)
     finally:
         for child in children.values():
@@ -47,10 +53,10 @@ def run_processes(folder: Path, file: RunFile, timeout: float, progress: Progres
 class _Child:
     """A party's process, and what it said so far."""
 
-    def __init__(self, folder: Path, party: str, timeout: float, port: int) -> None:
+    def __init__(self, folder: Path, party: str, timeout: float, port: int, cheat: str = "") -> None:
         self.party = party
         self.failure: VflError | None = None
-        words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port)]
+        words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port), cheat]
         # A pipe that nobody empties would stop the process. Closed in `end`.
         self._cries = tempfile.TemporaryFile()  # noqa: SIM115
         # Our own interpreter and module, and no shell.
@@ -148,11 +154,11 @@ class _Told:
 
 
 def main(words: Sequence[str]) -> int:
-    """One party's process: FOLDER PARTY TIMEOUT PORT (0: listen, and tell the port)."""
+    """One party's process: FOLDER PARTY TIMEOUT PORT (0: listen, and tell the port) CHEAT (how, or empty)."""
     folder, party, timeout, port = Path(words[0]), words[1], float(words[2]), int(words[3])
     try:
         with refusals(folder, remedy="free some space or name another --out"):
-            _take_part(folder, party, timeout, port)
+            _take_part(folder, party, timeout, port, words[4])
     except VflError as error:
         told = _Told(type(error).__name__, str(error), error.remedy)
         sys.stdout.write(json.dumps(vars(told)) + "\n")
@@ -161,14 +167,15 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _take_part(folder: Path, party: str, timeout: float, port: int) -> None:
-    seat = Seat(folder, party, SystemClock())
+def _take_part(folder: Path, party: str, timeout: float, port: int, cheat: str) -> None:
+    seat = Seat(folder, party, SystemClock(), CHEATS.get(cheat))
     try:
         links = _links(seat, timeout, port)
         seat.follow(Lines(sys.stdout))
         role = seat.role(links)
         seat.watch.start()
-        drive(role, list(links.values()), timeout, seat.desk.idle)
+        with seat.accusing():
+            drive(role, list(links.values()), timeout, seat.desk.idle)
     finally:
         seat.close(concurrent=True)
 

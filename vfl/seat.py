@@ -6,6 +6,7 @@ DIR/<party>/party.json  which table, which columns
 DIR/<party>/ledger.sqlite, transcript.bin      the former where the party keeps no ledger in PostgreSQL
 DIR/<party>/share.json  the party's share of the model
 DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
+DIR/<party>/evidence/   in DIR.partial of a run that a peer's misbehaviour ended: see `vfl.accusing`
 DIR/<party>/hints/      what the `lattice` scheme computes of the bins once
 DIR/<party>/earlier/    of a run that goes on from another: that one's rows.npy, seed and hints, or share of its model
 DIR/<party>/customers.json  digest of the identifiers that rows.npy counts
@@ -19,7 +20,8 @@ were agreed on, places.npy (where each of its rows.npy stands in that of passive
 from __future__ import annotations
 
 import os
-from collections.abc import Collection, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -27,16 +29,20 @@ from typing import Any
 import numpy as np
 
 from ledger.errors import LedgerError
-from ledger.keys import Identity, VerifyingKey
+from ledger.keys import Identity, PublicIdentity, VerifyingKey
+from ledger.policy import Policy
 from ledger.store import Store
 from vfl import run as running
+from vfl.accusing import KEPT, KEPT_TO_OPEN, Case, accuse
 from vfl.agreement import Agreement, Member
 from vfl.channel import Channel, Link
 from vfl.clock import Clock
 from vfl.commitments import Commitment
 from vfl.config import PartyConfig
+from vfl.crypto import paillier
+from vfl.crypto.paillier_keys import PrivateKey
 from vfl.desk import Desk
-from vfl.errors import UsageError
+from vfl.errors import ProtocolError, UsageError
 from vfl.files import read_json, write_private, write_whole
 from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
@@ -47,7 +53,7 @@ from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
 from vfl.retention import CATEGORIES, require_kept
 from vfl.stopwatch import Stopwatch
-from vfl.terms import ActiveOutcome, Commit, Kept, Outcome, Terms
+from vfl.terms import GBDT, ActiveOutcome, Commit, Kept, Outcome, Terms
 from vfl.transcripts import FileTranscript
 from vfl.wire import Blinds, blinds
 
@@ -203,8 +209,10 @@ def peers_of(agreement: Agreement, name: str) -> tuple[Member, ...]:
 class Seat:
     """One party taking part in a run from its folder."""
 
-    def __init__(self, root: Path, name: str, clock: Clock) -> None:
+    def __init__(self, root: Path, name: str, clock: Clock, around: Callable[[Channel], Channel] | None = None) -> None:
+        """`around`: what the party's channels are wrapped in, to show a cheat (`vfl.attacks.cheating`)."""
         self.name = name
+        self._around = around
         self.folder = root / name
         self.file = RunFile.read(root)
         self.watch = Stopwatch()
@@ -227,7 +235,10 @@ class Seat:
             sign_messages=self.file.terms.sign_messages,
         )
         active = self.file.agreement.active.name == name
-        self.desk = Desk(name, self._transcript, self.notary, leads=active, at_once=self.file.terms.sign_messages)
+        # Only an account shows that the peer heard what a wrong sum of ciphertexts is judged by: wait for it.
+        at_once = self.file.terms.sign_messages and not self._opens_ciphertexts
+        self.desk = Desk(name, self._transcript, self.notary, leads=active, at_once=at_once)
+        self.desk.keeps = KEPT_TO_OPEN if self._opens_ciphertexts else KEPT
         self.desk.blind = blinds_of(seed)
 
     def follow(self, progress: Progress) -> None:
@@ -242,8 +253,37 @@ class Seat:
 
     def role(self, links: Mapping[str, Link]) -> Coroutine[int, None, Outcome]:
         """The party's part in the run, over `links` by peer name."""
-        channels = {m.name: self.desk.channel(m.name, links[m.name]) for m in peers_of(self.file.agreement, self.name)}
+        peers = [member.name for member in peers_of(self.file.agreement, self.name)]
+        channels: dict[str, Channel] = {peer: self.desk.channel(peer, links[peer]) for peer in peers}
+        if self._around is not None:
+            channels = {peer: self._around(channel) for peer, channel in channels.items()}
         return self.desk.run(self._whole(channels))
+
+    @contextmanager
+    def accusing(self) -> Iterator[None]:
+        """Write evidence when a peer's misbehaviour ends the block."""
+        try:
+            yield
+        except ProtocolError as error:
+            agreement, key = self.file.agreement, self._private_key if self._opens_ciphertexts else None
+            accuse(Case(self.folder, agreement, self._policy(), self.notary, self.desk, key), error)
+            raise
+
+    @property
+    def _opens_ciphertexts(self) -> bool:
+        """Whether this party holds the key of histograms, and one that it can give evidence under."""
+        agreement = self.file.agreement
+        scheme, kind = agreement.privacy["scheme"], self.file.terms.kind
+        return agreement.active.name == self.name and (kind, scheme) == (GBDT, paillier.NAME)
+
+    def _private_key(self) -> PrivateKey:
+        """The key of the run's histograms once more, from the seed."""
+        rng = read_kept(self.folder, active=True, keep=False).rng.child("key")
+        return paillier.own_key(rng, int(self.file.agreement.privacy["key_bits"]))
+
+    def _policy(self) -> Policy:
+        keys = self.file.keys.items()
+        return Policy.of([PublicIdentity(name, pair.identity, pair.witness) for name, pair in keys], quorum="any")
 
     async def _whole(self, channels: Mapping[str, Channel]) -> Outcome:
         mine = read_own_holding(self.folder, self.file.agreement)

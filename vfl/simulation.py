@@ -16,11 +16,13 @@ import secrets
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from vfl import continuing, starting
+from vfl.accusing import FOLDER
 from vfl.agreement import Agreement, Member, Scalar, require_same
+from vfl.attacks.cheating import CHEATS
 from vfl.channel import lockstep
 from vfl.clock import Clock, SystemClock
 from vfl.config import RECEIPTS, PartyConfig, Scenario
@@ -53,6 +55,7 @@ class Options:
     timeout: float = 600.0  # seconds without any word between processes
     aligned: Path | None = None  # a finished run whose aligned customers and hints are used again
     init_model: Path | None = None  # a finished run whose model is gone on from
+    cheats: Mapping[str, str] = field(default_factory=dict)  # party -> how it cheats, in a scenario that shows it
 
 
 def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock | None = None) -> Summary:
@@ -74,9 +77,9 @@ def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock 
         else:
             file = prepare(scenario, partial, options.seed, clock, options.aligned, options.init_model)
         if options.processes:
-            run_processes(partial, file, options.timeout, progress)
+            run_processes(partial, file, options.timeout, progress, options.cheats)
         else:
-            _run_lockstep(partial, file, clock, progress)
+            _run_lockstep(partial, file, clock, progress, options.cheats)
         summary = conclude(partial, file, clock, progress)
     with refusals(options.out, remedy=f"the results are complete in {partial}: give them another name"):
         partial.rename(options.out)
@@ -189,12 +192,13 @@ def _party_seed(seed: bytes | None, name: str) -> bytes:
     return hashlib.sha256(b"tallystick-party-seed-v1" + name.encode() + b"\0" + seed).digest()
 
 
-def _run_lockstep(folder: Path, file: RunFile, clock: Clock, progress: Progress) -> None:
+def _run_lockstep(folder: Path, file: RunFile, clock: Clock, progress: Progress, cheats: Mapping[str, str]) -> None:
     agreement = file.agreement
     with ExitStack() as open_seats:
         seats = {}
         for member in agreement.members:
-            seats[member.name] = seat = Seat(folder, member.name, clock)
+            cheat = CHEATS.get(cheats.get(member.name, ""))
+            seats[member.name] = seat = Seat(folder, member.name, clock, cheat)
             open_seats.callback(seat.close)
         links: dict[str, dict[str, object]] = {name: {} for name in seats}
         active = agreement.active.name
@@ -206,7 +210,8 @@ def _run_lockstep(folder: Path, file: RunFile, clock: Clock, progress: Progress)
 
         def timed(name: str, resume: Callable[[], None]) -> None:
             seats[name].watch.start()
-            resume()
+            with seats[name].accusing():
+                resume()
             seats[name].watch.stop()
 
         lockstep(roles, timed)
@@ -218,6 +223,11 @@ def _check_free(options: Options, partial: Path) -> None:
         raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
     if options.resume and not partial.exists():
         raise UsageError(f"there is no interrupted run {partial}", remedy="start it without --resume")
+    if found := sorted(partial.glob(f"*/{FOLDER}/*.json")):
+        raise UsageError(
+            f"{partial} was ended because a party misbehaved: {found[0]}",
+            remedy="keep it for whoever has to decide, and start anew under another --out",
+        )
     if options.resume and not (partial / "run.json").exists():
         raise UsageError(
             f"{partial} was interrupted before anything was computed",

@@ -28,7 +28,7 @@ class Shown:
     @property
     def place(self) -> tuple[str, str]:
         """Phase and round."""
-        phase, round_, *_ = self.word.message.slot.split("/") + [""]
+        phase, round_, *_ = [*self.word.message.slot.split("/"), ""]
         return phase, round_
 
 

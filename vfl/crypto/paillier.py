@@ -76,6 +76,11 @@ def read_ciphertexts(data: bytes, count: int, public: PublicKey, what: str) -> l
     return ciphertexts
 
 
+def own_key(rng: Randomness, bits: int, *, small_keys_for_tests: bool = False) -> PrivateKey:
+    """The key that a key holder with this `rng` draws."""
+    return generate_key(bits, rng.child("paillier/key"), small_keys_for_tests=small_keys_for_tests)
+
+
 class KeyWorker:
     """What a process of the key holder's crew does."""
 
@@ -157,7 +162,7 @@ class PaillierKeyHolder:
         Raises UsageError for another size, another number of workers, or when a cell does not fit a plaintext.
         """
         workers = worker_count(workers)
-        self._key = generate_key(bits, rng.child("paillier/key"), small_keys_for_tests=small_keys_for_tests)
+        self._key = own_key(rng, bits, small_keys_for_tests=small_keys_for_tests)
         slots(bits, lanes)
         self._lanes, self._trees, self._ahead = lanes, trees, ahead
         self._rng = rng.child("paillier/base")
