@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 from run_kit import apart, tallystick
 
-from scenarios import readme, scenario_names
+from scenarios import cheats, readme, scenario_names
 
 KINDS = ("gbdt", "scorecard")
+HONEST = [name for name in scenario_names() if not cheats(name)]
 
 
 def figures(name: str) -> dict[str, list[float]]:
@@ -28,8 +29,8 @@ def test_a_story_says_what_to_look_at_and_what_it_costs(name: str, capfd: Any) -
     assert told.out == readme(name)
     for heading in ("## What to look at", "## What it costs in privacy"):
         assert heading in told.out
-    assert set(figures(name)) == set(KINDS)
-    for kind in KINDS:
+    assert set(figures(name)) == (set(KINDS) if name in HONEST else set())
+    for kind in KINDS if name in HONEST else KINDS[:1]:
         assert f"tallystick run {name}" + (" --model scorecard" if kind == "scorecard" else "") in told.out
     body = json.loads(tallystick(capfd, "scenarios", name, "--json").out)
     assert body["story"] == told.out
@@ -62,6 +63,6 @@ def test_the_figures_of_the_smallest_story_are_those_of_a_run(tmp_path: Path) ->
 
 @pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
-@pytest.mark.parametrize("name", scenario_names())
+@pytest.mark.parametrize("name", HONEST)
 def test_the_figures_of_every_story_are_those_of_a_run(name: str, kind: str, tmp_path: Path) -> None:
     require_true(name, kind, tmp_path)
