@@ -23,7 +23,7 @@ from vfl.config import load_scenario
 from vfl.crypto.scheme import Sealed
 from vfl.errors import BrokenPromise, UsageError
 from vfl.progress import Silent
-from vfl.protocols.boost import NodeHistograms, TreeBlock
+from vfl.protocols.boost import NodeHistograms, TrainingRows, TreeBlock
 from vfl.seat import Seat
 from vfl.simulation import Options, run_scenario
 from vfl.wire import Message
@@ -47,6 +47,18 @@ class GarbledRows(cheating.NoisyHistograms):
         await self._channel.send(message)
 
 
+class Spilling(cheating.NoisyHistograms):
+    """A key holder that encrypts a row out of bounds, so that an honest partner's sums run over into the next cell."""
+
+    async def send(self, message: Message) -> None:
+        if isinstance(message, TrainingRows):
+            self._key = message.key
+        if isinstance(message, TreeBlock):
+            spilled = cheating.added(message.rows, self._key, 1 << 70)
+            message = TreeBlock(message.index, message.last, spilled)
+        await self._channel.send(message)
+
+
 class Shifted(cheating.NoisyHistograms):
     """Adds something to an encrypted sum without a look at the scheme."""
 
@@ -59,7 +71,7 @@ class Shifted(cheating.NoisyHistograms):
         await self._channel.send(message)
 
 
-CHEATS = {"garbled": Garbled, "garbled rows": GarbledRows, "shifted": Shifted}
+CHEATS = {"garbled": Garbled, "garbled rows": GarbledRows, "spilling": Spilling, "shifted": Shifted}
 
 
 class Stopped:
@@ -155,6 +167,12 @@ def test_the_liar_is_named_and_proven(
     assert re.search(words, found.text)
     assert f"{party} is accused at {run.error.step}: {file}" in run.error.remedy
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
+
+
+def test_a_key_holder_cannot_convict_an_honest_partner_by_rows_out_of_bounds(stopped: Any) -> None:
+    run = stopped({"bank": "spilling"}, PAILLIER)
+    [file] = run.files
+    assert (file.parent.parent.name, file.name, run.error.peer) == ("bank", "accusation-1.json", "telecom")
 
 
 @pytest.mark.parametrize(

@@ -2,7 +2,7 @@
 
 `noise`: before an answer leaves, the partner adds a little to the first cell of the first node, under encryption:
 
-    c * (1 + n * d) mod n^2    holds    m + d        so G of that cell grows by d >> h_bits
+    c (1 + d n) mod n^2    holds    m + d        so G of that cell grows by d >> h_bits
 
 It knows the key n, as every partner does, and neither the sum nor anybody's gradient. Under `paillier` alone.
 """
@@ -18,7 +18,7 @@ from vfl.protocols.boost import NodeHistograms, TrainingRows
 from vfl.wire import M, Message
 
 Cheat = Callable[[Channel], Channel]
-_SHIFT = 56  # bits: one row with the largest gradient more, in a run of some hundred rows of 24 bits
+_NOISE = 1 << 56  # as much as one row with the largest gradient, in a run of some hundred rows of 24 bits
 
 
 class NoisyHistograms:
@@ -54,12 +54,15 @@ class NoisyHistograms:
         self._channel.meanwhile(work)
 
     def _noisy(self, answer: NodeHistograms) -> NodeHistograms:
-        bits = int.from_bytes(self._key[8:10], "big")
-        n, width = int.from_bytes(self._key[10 : 10 + bits // 8], "big"), bits // 4
-        first = int.from_bytes(answer.sums[0][:width], "big")
-        noisy = first * (1 + (n << _SHIFT)) % (n * n)
-        changed = Sealed(noisy.to_bytes(width, "big") + answer.sums[0][width:])
-        return NodeHistograms(answer.node, [changed, *answer.sums[1:]])
+        return NodeHistograms(answer.node, [Sealed(added(answer.sums[0], self._key, _NOISE)), *answer.sums[1:]])
+
+
+def added(ciphertexts: bytes, key: bytes, amount: int) -> bytes:
+    """`ciphertexts`, the first of which holds `amount` more. `key`: the public bytes of `vfl.crypto.paillier_keys`."""
+    bits = int.from_bytes(key[8:10], "big")
+    n, width = int.from_bytes(key[10 : 10 + bits // 8], "big"), bits // 4
+    first = int.from_bytes(ciphertexts[:width], "big") * (1 + amount * n) % (n * n)
+    return first.to_bytes(width, "big") + ciphertexts[width:]
 
 
 CHEATS: dict[str, Cheat] = {"noise": NoisyHistograms}
