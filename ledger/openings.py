@@ -16,7 +16,7 @@ and repairing batch verification schemes", ASIACRYPT 2000.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from hashlib import sha256
 
 from ledger.errors import BadProof
@@ -25,12 +25,12 @@ ROUNDS = 12
 _BYTES = 2  # of an exponent; a hash of 32 bytes has those of all rounds
 
 
-def prove_openings(n: int, order: int, ciphertexts: Sequence[int], plaintexts: Sequence[int]) -> list[int]:
-    """The roots R_k for true `plaintexts`. `order`: (p - 1) (q - 1), which only the key holder knows."""
+def prove_openings(
+    n: int, root: Callable[[int], int], ciphertexts: Sequence[int], plaintexts: Sequence[int]
+) -> list[int]:
+    """The roots R_k for true `plaintexts`. `root`: the n-th root mod n, which only the key holder can take."""
     # 1 + n is 1 mod n, so there the plaintexts play no part.
-    inverse = pow(n, -1, order)
-    rounds = challenges(n, ciphertexts, plaintexts)
-    return [pow(combined(ciphertexts, exponents, n), inverse, n) for exponents in rounds]
+    return [root(combined(ciphertexts, exponents, n)) for exponents in challenges(n, ciphertexts, plaintexts)]
 
 
 def verify_openings(n: int, ciphertexts: Sequence[int], plaintexts: Sequence[int], roots: Sequence[int]) -> None:

@@ -132,8 +132,7 @@ def _closure(case: Case, error: ProtocolError) -> bytes:
     data = b"".join([*(block.rows for _, block in rows), *answer.sums])
     ciphertexts = [int.from_bytes(data[start : start + width], "big") for start in range(0, len(data), width)]
     plaintexts = [int(private.decrypt(c)) for c in ciphertexts]
-    secret = private.expose()
-    roots = prove_openings(n, (int(secret.p) - 1) * (int(secret.q) - 1), ciphertexts, plaintexts)
+    roots = prove_openings(n, private.root, ciphertexts, plaintexts)
     shown: dict[str, Json] = {
         "answer": _shown(case, peer, slot, heard),
         "bins": _shown(case, peer, bins, heard),

@@ -43,7 +43,8 @@ def run_processes(
     try:
         port = _port(children[active])
         for member in file.agreement.passives:
-            children[member.name] = _Child(folder, member.name, timeout, port, (cheats or {}).get(member.name, ""))
+            cheat = [cheats[member.name]] if cheats and member.name in cheats else []
+            children[member.name] = _Child(folder, member.name, timeout, port, *cheat)
         _watch(children, active, progress)
     finally:
         for child in children.values():
@@ -56,7 +57,8 @@ class _Child:
     def __init__(self, folder: Path, party: str, timeout: float, port: int, cheat: str = "") -> None:
         self.party = party
         self.failure: VflError | None = None
-        words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port), cheat]
+        words = [sys.executable, "-m", "vfl.processes", str(folder), party, str(timeout), str(port)]
+        words += [cheat] if cheat else []
         # A pipe that nobody empties would stop the process. Closed in `end`.
         self._cries = tempfile.TemporaryFile()  # noqa: SIM115
         # Our own interpreter and module, and no shell.
@@ -154,11 +156,11 @@ class _Told:
 
 
 def main(words: Sequence[str]) -> int:
-    """One party's process: FOLDER PARTY TIMEOUT PORT (0: listen, and tell the port) CHEAT (how, or empty)."""
+    """One party's process: FOLDER PARTY TIMEOUT PORT (0: listen, and tell the port) [CHEAT]."""
     folder, party, timeout, port = Path(words[0]), words[1], float(words[2]), int(words[3])
     try:
         with refusals(folder, remedy="free some space or name another --out"):
-            _take_part(folder, party, timeout, port, words[4])
+            _take_part(folder, party, timeout, port, *words[4:])
     except VflError as error:
         told = _Told(type(error).__name__, str(error), error.remedy)
         sys.stdout.write(json.dumps(vars(told)) + "\n")
@@ -167,7 +169,7 @@ def main(words: Sequence[str]) -> int:
     return 0
 
 
-def _take_part(folder: Path, party: str, timeout: float, port: int, cheat: str) -> None:
+def _take_part(folder: Path, party: str, timeout: float, port: int, cheat: str = "") -> None:
     seat = Seat(folder, party, SystemClock(), CHEATS.get(cheat))
     try:
         links = _links(seat, timeout, port)

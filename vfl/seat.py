@@ -266,7 +266,10 @@ class Seat:
             yield
         except ProtocolError as error:
             agreement, key = self.file.agreement, self._private_key if self._opens_ciphertexts else None
-            accuse(Case(self.folder, agreement, self._policy(), self.notary, self.desk, key), error)
+            try:
+                accuse(Case(self.folder, agreement, self._policy(), self.notary, self.desk, key), error)
+            except OSError as refused:
+                error.remedy = f"its evidence cannot be written: {refused}"
             raise
 
     @property

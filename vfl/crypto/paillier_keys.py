@@ -140,6 +140,13 @@ class PrivateKey:
         mod_q = (power_secret(big(ciphertext) % key.qsquare, q - 1, big(key.qsquare)) - 1) // q * key.hq % q
         return mod_p + (mod_q - mod_p) * key.p_inverse % q * p
 
+    def root(self, value: int) -> int:
+        """The n-th root mod n of a number prime to n."""
+        key = self._secret.expose()
+        p, q = big(key.p), big(key.q)
+        roots = [power_secret(big(value) % r, inverse(self.public.n, r - 1), r) for r in (p, q)]
+        return int(_crt(roots[0], roots[1], key))
+
     def public_bytes(self, context: bytes) -> bytes:
         """The key with its proofs, valid for this context only (run id). Deterministic."""
         public, key = self.public, self._secret.expose()
