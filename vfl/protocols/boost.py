@@ -430,7 +430,9 @@ class _Grower:
         assert parent.best is not None
         _, split = parent.best
         left, right = self.booster.divide(parent, goes_left)
-        lanes, draws = self.key.lanes, 4 * left.depth  # two at either end of the bins, and two of the missing one
+        # Noise of neighbouring bins cancels: two draws are left at either end, and two of the missing bin. Categories
+        # that go left need not be neighbours: then there are two of each.
+        lanes, draws = self.key.lanes, max(4, 2 * len(split.subset)) * left.depth
         apart = abs(left.total.G - split.left.G), abs(left.total.H - split.left.H)
         near = apart[0] <= draws * lanes.g_noise and apart[1] <= draws * lanes.h_noise
         require(near, "the rows sent left have the sums of the bins on the left")
