@@ -8,6 +8,7 @@ Proofs are lists of hashes in the order of RFC 6962 2.1.1 and 2.1.2; they are ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Sequence
 from hashlib import sha256
 
@@ -16,6 +17,7 @@ from ledger.errors import BadProof
 HASH_BYTES = 32
 EMPTY_ROOT = sha256(b"").digest()
 ZERO_HASH = bytes(HASH_BYTES)
+_HEX_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 def leaf_hash(data: bytes) -> bytes:
@@ -26,6 +28,16 @@ def leaf_hash(data: bytes) -> bytes:
 def node_hash(left: bytes, right: bytes) -> bytes:
     """SHA-256(0x01 || left || right)."""
     return sha256(b"\x01" + left + right).digest()
+
+
+def proof_from_hex(value: object) -> list[bytes]:
+    """The hashes of a proof that JSON holds as a list of lowercase hex; raises BadProof."""
+    if not isinstance(value, list):
+        raise BadProof("the proof's path is no list")
+    nodes = [node for node in value if isinstance(node, str) and _HEX_HASH.fullmatch(node)]
+    if len(nodes) != len(value):
+        raise BadProof("a hash of the proof is not 32 bytes in lowercase hex")
+    return [bytes.fromhex(node) for node in nodes]
 
 
 class Tree:

@@ -12,7 +12,6 @@ Whoever has the party's identity key checks it alone; nothing is learned but the
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -23,9 +22,8 @@ from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry, Envelope
 from ledger.errors import BadProof, BadSignature
 from ledger.keys import VerifyingKey
-from ledger.merkle import leaf_hash, verify_inclusion
+from ledger.merkle import leaf_hash, proof_from_hex, verify_inclusion
 
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS = {"account", "before", "head", "path", "statements"}
 
 
@@ -76,10 +74,9 @@ class Told:
             head, account, path = value["head"], value["account"], value["path"]
             statements, before = value["statements"], value["before"]
             if isinstance(head, str) and isinstance(account, str) and isinstance(statements, list):
-                nodes = [before, *path] if isinstance(path, list) else []
-                hashes = [bytes.fromhex(node) for node in nodes if isinstance(node, str) and _HASH.fullmatch(node)]
-                if nodes and len(hashes) == len(nodes):
-                    return cls(head, account, hashes[1:], hashes[0], [Envelope.from_json(one) for one in statements])
+                (digest,) = proof_from_hex([before])
+                nodes = proof_from_hex(path)
+                return cls(head, account, nodes, digest, [Envelope.from_json(one) for one in statements])
         raise BadProof(f"a proof of a message has the fields {', '.join(sorted(_FIELDS))}")
 
 

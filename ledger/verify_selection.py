@@ -27,14 +27,13 @@ from ledger.entry import Entry, verify_envelope
 from ledger.errors import BadProof, LedgerError
 from ledger.findings import Code, Finding, LogSummary, Result, sort_findings
 from ledger.keys import Certificate, VerifyingKey
-from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.merkle import leaf_hash, proof_from_hex, verify_consistency, verify_inclusion
 from ledger.note import Note
 from ledger.policy import Policy
 from ledger.selection import SELECTION, SELECTION_VERSION
 
 _SEQ = "0|[1-9][0-9]{0,15}"
 _PLACE = re.compile(rf"(entries|proofs|heads)/([^/]+)/({_SEQ})(?:-({_SEQ}))?\.(json|note)", re.ASCII)
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 _FIELDS = {"format", "v", "run", "agreement", "source", "logs", "artefacts"}
 UNCHECKED = (
     "completeness: entries that were not chosen may say anything, and nothing shows which there are (steps 4, 8)",
@@ -296,9 +295,4 @@ def _path(data: bytes, more: set[str]) -> tuple[list[bytes], Mapping[str, Json]]
     fields = decode(data)
     if not isinstance(fields, dict) or fields.keys() != {"path", *more}:
         raise BadProof("the proof has other fields")
-    path = fields["path"]
-    if not isinstance(path, list):
-        raise BadProof("the proof's path is no list")
-    if not all(isinstance(node, str) and _HASH.fullmatch(node) for node in path):
-        raise BadProof("a hash of the proof is not 32 bytes in lowercase hex")
-    return [bytes.fromhex(str(node)) for node in path], fields
+    return proof_from_hex(fields["path"]), fields

@@ -19,7 +19,7 @@ from pathlib import Path
 
 from ledger.canonical import Json
 from ledger.errors import LedgerError, NotConsistent
-from ledger.evidence import check_evidence, closure_evidence, fork_evidence, malformed_evidence, shown_message
+from ledger.evidence import check_evidence, closure, closure_evidence, fork_evidence, malformed_evidence, shown_message
 from ledger.evidence.proven import write
 from ledger.openings import prove_openings
 from ledger.policy import Policy
@@ -71,7 +71,7 @@ def accuse(case: Case, error: ProtocolError) -> None:
         todo = "this is no proof for others; have the run audited: tallystick audit --help"
     else:
         todo = f"check it: python -m ledger verify-evidence {file} --policy {policy}"
-    if kind == "bins-do-not-sum":
+    if kind == closure.KIND:
         todo += "\n         it opens gradients of customers, and with them labels: give it to an arbiter only"
     error.remedy = f"{where}: {file}\n         {todo}"
 
@@ -97,10 +97,10 @@ def _fork(case: Case, error: ProtocolError) -> bytes:
 
 def _malformed_rows(case: Case, error: ProtocolError) -> bytes:
     """A block of rows, sent by the key holder."""
-    heard = list(_heard(case, error.peer))
+    heard = _heard(case, error.peer)
     key = next(_of(TrainingRows, heard))
-    for slot, _ in reversed(list(_of(TreeBlock, heard))):
-        data = malformed_evidence(_shown(case, error.peer, slot, heard), _shown(case, error.peer, key[0], heard))
+    for slot in reversed(list(_of(TreeBlock, heard))):
+        data = malformed_evidence(_shown(case, error.peer, slot, heard), _shown(case, error.peer, key, heard))
         try:
             check_evidence(data, case.policy)
         except LedgerError:
@@ -111,8 +111,8 @@ def _malformed_rows(case: Case, error: ProtocolError) -> bytes:
 
 def _malformed_answer(case: Case, error: ProtocolError) -> bytes:
     """An answer, sent to the key holder."""
-    heard = list(_heard(case, error.peer))
-    message, (bins, _) = _answer(error, heard), next(_of(FeatureBins, heard))
+    heard = _heard(case, error.peer)
+    message, bins = _answer(error, heard), next(_of(FeatureBins, heard))
     slot, key = next(_own(case, error.peer, TrainingRows))
     scheme = _shown(case, error.peer, bins, heard) if key.scheme != "paillier" else None
     return malformed_evidence(_shown(case, error.peer, message, heard), _shown_own(case, error.peer, slot, key), scheme)
@@ -121,9 +121,9 @@ def _malformed_answer(case: Case, error: ProtocolError) -> bytes:
 def _closure(case: Case, error: ProtocolError) -> bytes:
     if case.key is None:
         raise LookupError("no key of Paillier's scheme")
-    peer, heard = error.peer, list(_heard(case, error.peer))
-    slot, (bins, _) = _answer(error, heard), next(_of(FeatureBins, heard))
-    answer = unpack(NodeHistograms, dict(heard)[slot])
+    peer, heard = error.peer, _heard(case, error.peer)
+    slot, bins = _answer(error, heard), next(_of(FeatureBins, heard))
+    answer = unpack(NodeHistograms, heard[slot])
     rows = list(_own(case, peer, TreeBlock))
     named, key = next(_own(case, peer, TrainingRows))
     asked, query = next(one for one in _own(case, peer, NodeQuery) if one[1].node == answer.node)
@@ -153,19 +153,20 @@ def _accusation(case: Case, error: ProtocolError) -> bytes:
     return write(ACCUSATION, told)
 
 
-def _answer(error: ProtocolError, heard: list[tuple[str, bytes]]) -> str:
+def _answer(error: ProtocolError, heard: dict[str, bytes]) -> str:
     """The slot of the answer that the error is about."""
-    return next(slot for slot, _ in _of(NodeHistograms, heard) if slot == error.step)
+    return next(slot for slot in _of(NodeHistograms, heard) if slot == error.step)
 
 
-def _heard(case: Case, peer: str) -> Iterator[tuple[str, bytes]]:
+def _heard(case: Case, peer: str) -> dict[str, bytes]:
     """What evidence needs of the messages of `peer`, by slot, in order."""
     records = pick_received(case.folder / "transcript.bin", _HEARD)
-    return ((one.slot, one.body) for one in records if one.peer == peer)
+    return {one.slot: one.body for one in records if one.peer == peer}
 
 
-def _of(kind: type[Message], heard: list[tuple[str, bytes]]) -> Iterator[tuple[str, bytes]]:
-    return ((slot, body) for slot, body in heard if slot.split("/")[2] == kind.__name__)
+def _of(kind: type[Message], heard: dict[str, bytes]) -> Iterator[str]:
+    """The slots of that kind."""
+    return (slot for slot in heard if slot.split("/")[2] == kind.__name__)
 
 
 def _own(case: Case, peer: str, kind: type[M]) -> Iterator[tuple[str, M]]:
@@ -174,8 +175,8 @@ def _own(case: Case, peer: str, kind: type[M]) -> Iterator[tuple[str, M]]:
     return ((slot, said) for slot, said in case.desk.kept.items() if at in slot and isinstance(said, kind))
 
 
-def _shown(case: Case, peer: str, slot: str, heard: list[tuple[str, bytes]]) -> Json:
-    return shown_message(case.notary.word(peer, slot), dict(heard)[slot])
+def _shown(case: Case, peer: str, slot: str, heard: dict[str, bytes]) -> Json:
+    return shown_message(case.notary.word(peer, slot), heard[slot])
 
 
 def _shown_own(case: Case, peer: str, slot: str, message: Message) -> Json:

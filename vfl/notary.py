@@ -22,7 +22,7 @@ from ledger.errors import BadProof, LedgerError, NotConsistent, SlotTaken, Store
 from ledger.evidence import envelope_proof
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
-from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
+from ledger.merkle import leaf_hash, proof_from_hex, verify_consistency, verify_inclusion
 from ledger.note import Note
 from ledger.store import PeerAdvance, SQLiteStore, Store
 from ledger.told import Told, told_by
@@ -367,19 +367,15 @@ class _Shown:
         account = body.get("account", {"entry": "", "proof": []})
         return cls(
             str(body["note"]),
-            {str(size): _unhex(nodes) for size, nodes in body["proofs"].items()},
+            {str(size): proof_from_hex(nodes) for size, nodes in body["proofs"].items()},
             str(account["entry"]),
-            _unhex(account["proof"]),
-            {str(name): (str(said["note"]), _unhex(said["proof"])) for name, said in body["gossip"].items()},
+            proof_from_hex(account["proof"]),
+            {str(name): (str(said["note"]), proof_from_hex(said["proof"])) for name, said in body["gossip"].items()},
         )
 
 
 def _hex(nodes: Sequence[bytes]) -> list[str]:
     return [node.hex() for node in nodes]
-
-
-def _unhex(nodes: Sequence[str]) -> list[bytes]:
-    return [bytes.fromhex(node) for node in nodes]
 
 
 class _blame:  # noqa: N801  # reads as the statement it is; a class, for generators cost twice as much a message

@@ -8,7 +8,6 @@ a regulator: a party could date its cosignature as it likes to accuse another.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -18,14 +17,13 @@ from ledger.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, ver
 from ledger.clock import parse_time
 from ledger.entry import Entry
 from ledger.errors import BadProof, BadSignature
-from ledger.evidence.proven import fields, items, text
+from ledger.evidence.proven import fields, text
 from ledger.keys import VerifyingKey, witness_name
-from ledger.merkle import leaf_hash, verify_inclusion
+from ledger.merkle import leaf_hash, proof_from_hex, verify_inclusion
 from ledger.note import Note
 from ledger.policy import Policy
 
 CLOCK_ERROR = timedelta(minutes=5)
-_HASH = re.compile(r"[0-9a-f]{64}", re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,15 +54,11 @@ def held(value: Json, policy: Policy) -> Held:
     parts = fields(value, "entry", "head", "path")
     body = text(parts["entry"], "entry").encode()
     signed = head_of(text(parts["head"], "head"), policy)
-    path = [node for node in items(parts["path"], "path") if isinstance(node, str) and _HASH.fullmatch(node)]
-    if len(path) != len(items(parts["path"], "path")):
-        raise BadProof("an inclusion proof is a list of hashes of 32 bytes in lowercase hex")
+    path = proof_from_hex(parts["path"])
     entry = Entry.from_bytes(body)
     if entry.log != signed.head.origin:
         raise BadProof(f"the entry is of {entry.log}, the head of {signed.head.origin}")
-    verify_inclusion(
-        leaf_hash(body), entry.seq, signed.head.size, [bytes.fromhex(node) for node in path], signed.head.root
-    )
+    verify_inclusion(leaf_hash(body), entry.seq, signed.head.size, path, signed.head.root)
     return Held(entry, body, signed)
 
 

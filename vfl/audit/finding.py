@@ -10,13 +10,13 @@ statement  {"entry":..,"head":..,"path":[..]}: the party's own entry under its s
 from __future__ import annotations
 
 from ledger.canonical import Json, encode
+from ledger.evidence import entry_proof, reexecution_evidence
 from ledger.keys import Signer
 from ledger.merkle import Tree
 from ledger.note import sign_note
 from vfl.audit.record import PartyRecord
 from vfl.audit.reexecute import Verdict
 
-KIND = "reexecution"
 REASON = "computed again from what the party committed to before training, this message is another one"
 
 
@@ -32,15 +32,11 @@ def finding(record: PartyRecord, verdict: Verdict, openings: str, auditor: Signe
         "reason": REASON,
     }
     note = sign_note(encode(line).decode() + "\n", [auditor])
-    return encode({"kind": KIND, "note": str(note), "statement": statement(record, verdict.slot)})
+    return reexecution_evidence(str(note), statement(record, verdict.slot))
 
 
 def statement(record: PartyRecord, slot: str) -> dict[str, Json]:
     """That the party said what its log has at `slot`: the entry, under the head that it signed."""
     entry = next(one for one in record.entries if one.slot == slot)
     path = Tree(one.leaf() for one in record.entries).inclusion_proof(entry.seq)
-    return {
-        "entry": entry.to_bytes().decode(),
-        "head": str(record.head),
-        "path": [node.hex() for node in path],
-    }
+    return entry_proof(entry.to_bytes(), str(record.head), path)

@@ -18,7 +18,7 @@ from ledger.bundle import parse_bundle
 from ledger.checkpoint import open_checkpoint
 from ledger.entry import Entry
 from ledger.errors import LedgerError
-from ledger.merkle import leaf_hash, verify_inclusion
+from ledger.merkle import leaf_hash, proof_from_hex, verify_inclusion
 from ledger.policy import Policy
 from vfl import decisions
 from vfl.errors import UsageError
@@ -75,7 +75,7 @@ def check_extract(body: dict[str, Any], policy: Policy) -> None:
         proof = body["proof"]
         entry = prove_entry(proof, str(body["log"]), int(body["seq"]), int(body["size"]), policy)
         root = bytes.fromhex(next(str(item["digest"]) for item in entry.commit if item["kind"] == "decisions"))
-        path = tuple(bytes.fromhex(node) for node in body["path"])
+        path = tuple(proof_from_hex(body["path"]))
         record = body["record"].encode()
         if body["count"] != entry.params.get("count"):
             raise UsageError("the extract names another number of decisions than the ledger")
@@ -98,8 +98,7 @@ def prove_entry(proof: dict[str, Any], log: str, seq: int, size: int, policy: Po
     entry = Entry.from_bytes(proof["entry"].encode())
     if head.size != size or entry.seq != seq or entry.log != head.origin or entry.actor != log:
         raise ValueError("entry, checkpoint and claim are about different places")
-    path = [bytes.fromhex(node) for node in proof["path"]]
-    verify_inclusion(leaf_hash(proof["entry"].encode()), seq, size, path, head.root)
+    verify_inclusion(leaf_hash(proof["entry"].encode()), seq, size, proof_from_hex(proof["path"]), head.root)
     return entry
 
 
