@@ -23,7 +23,8 @@ from itertools import pairwise
 from ledger.bundle import MANIFEST, POLICY, SUMS, SUMS_NOTE, Bundle, sums, sums_text
 from ledger.canonical import Json, decode
 from ledger.checkpoint import SignedCheckpoint, cosigners, open_checkpoint
-from ledger.entry import Entry, verify_envelope
+from ledger.entry import Entry
+from ledger.envelope import verify_envelope
 from ledger.errors import BadProof, LedgerError
 from ledger.findings import Code, Finding, LogSummary, Result, sort_findings
 from ledger.keys import Certificate, VerifyingKey

@@ -9,15 +9,16 @@ import json
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 
 from ledger.account import STEP, Account, account_in, account_of
 from ledger.canonical import Json, decode, encode
 from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
-from ledger.entry import Entry, Env, Payload, slot_name, verify_envelope
-from ledger.entry import Envelope as Statement
+from ledger.entry import Entry, slot_name
+from ledger.envelope import Env, verify_envelope
+from ledger.envelope import Envelope as Statement
 from ledger.errors import BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
 from ledger.evidence import envelope_proof
 from ledger.keys import Certificate, Identity, VerifyingKey
@@ -77,13 +78,21 @@ def open_store(place: Path | str, log: str) -> Store:
 class _Peer:
     """What the notary knows of one peer: its key of this run, and where the conversation with it stands."""
 
-    account: Account
+    before: Account  # of all messages but the latest
+    latest: list[Statement] = field(default_factory=list)
     key: bytes = b""
     shown: int | None = None  # size of the head it saw last
     seen: int = 0  # size of its head that we cosigned at the checkpoint before the last
     entered: Entry | None = None  # our latest account entry
     told: tuple[str, str, Sequence[bytes]] | None = None  # its latest head, account entry and inclusion path
     accounts: int = 0
+
+    @property
+    def account(self) -> Account:
+        """Of all messages."""
+        if self.latest:
+            self.before, self.latest = self.before.with_messages(self.latest), []
+        return self.before
 
 
 class LedgerNotary:
@@ -129,7 +138,7 @@ class LedgerNotary:
         for entry in self.log.entries():
             if entry.peer in self._peers:
                 at = self._peers[entry.peer]
-                at.account = at.account.with_message(entry.envelope())
+                at.latest.append(entry.envelope())
             elif (told := account_of(entry)) is not None and told.peer in self._peers:
                 self._peers[told.peer].entered = entry
                 self._peers[told.peer].accounts += 1
@@ -150,30 +159,24 @@ class LedgerNotary:
 
     def sending(self, step: Step, digest: bytes, size: int) -> bytes:
         with self._measured():
-            entry = self.log.append(
-                phase=step.phase, round=step.round, step=step.kind, slot=step.slot, dir="send", peer=step.receiver,
-                payload=Payload("sha256", digest.hex(), size, step.kind),
-            )  # fmt: skip
-            peer = self._peers[step.receiver]
-            peer.account = peer.account.with_message(entry.envelope())
-        return b"" if entry.env is None else bytes.fromhex(entry.env.sig)
+            said = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
+            env = self.log.message(said, step.phase, step.round)
+            self._peers[step.receiver].latest.append(said)
+        return b"" if env is None else bytes.fromhex(env.sig)
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
         with self._measured(), _blame(step.sender, step.slot):
             peer = self._peers[step.sender]
             if not peer.key:
                 raise BrokenPromise("speaks before it showed its credential", peer=step.sender, step=step.slot)
-            statement = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
+            said = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
             env = Env(peer.key.hex(), signature.hex()) if self._sign_messages else None
             if env is not None:
-                verify_envelope(peer.key, statement, env)
+                verify_envelope(peer.key, said, env)
             elif signature:
                 raise BrokenPromise("signs a message, which was not agreed on", peer=step.sender, step=step.slot)
-            self.log.append(
-                phase=step.phase, round=step.round, step=step.kind, slot=step.slot, dir="recv", peer=step.sender,
-                payload=Payload("sha256", digest.hex(), size, step.kind), env=env,
-            )  # fmt: skip
-            peer.account = peer.account.with_message(statement)
+            self.log.message(said, step.phase, step.round, env)
+            peer.latest.append(said)
 
     def commit(self, phase: str, step: str, commitments: Sequence[Commitment]) -> None:
         """Put salted digests on record, outside any message."""
