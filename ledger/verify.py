@@ -9,8 +9,8 @@ The steps, in order; the code below and in `audit_log.py` and `audit_run.py` car
 (4)  chain          positions without gaps, each entry names the leaf before it
 (5)  certificate    policy key -> certificate in entry 0; every entry is dated within its validity
 (6)  checkpoints    signed; root recomputed from the entries at every size: that makes the entries the party's word
-(7)  cosignatures   quorum; each round of messages with a peer under a checkpoint that peer cosigned before another phase
-                    or the fifth round after
+(7)  cosignatures   quorum; each round of messages with a peer under a checkpoint that the peer cosigned before
+                    another phase or the fifth round after began
 (8)  coverage       the last checkpoint covers all entries
 (9)  order          one statement per slot, references backwards, clock forwards
 (10) messages       accounts of conversations recomputed and confirmed by the peer; the sender's signature elsewhere
