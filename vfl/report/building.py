@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vfl.report.blocks import Bars, Block, Line, Section, Table
-from vfl.report.figures import Cell, Words, exact, p_value, percent, plain, signed, three
+from vfl.report.figures import Cell, Words, direction, exact, named, p_value, percent, plain, share, signed, three
 from vfl.report.material import AGREEMENT, EVALUATION, EXPLANATION, SUMMARY, Material
 
 _MODELS = ("federated", "bank_only", "pooled_lightgbm")
@@ -32,17 +32,13 @@ def development(m: Material) -> Section:
 def _pairs(m: Material, title: Words, keys: list[tuple[str, str, str]]) -> Table:
     """Names and values in two columns of pairs; the names are those of the artefact."""
     cells: list[tuple[Line, Line]] = [
-        ((m.figures.of(*key, form=_named(key[2])),), (m.figures.of(*key, form=exact),)) for key in keys
+        ((m.figures.of(*key, form=named(key[2])),), (m.figures.of(*key, form=exact),)) for key in keys
     ]
     half = (len(cells) + 1) // 2
     nothing: tuple[Line, Line] = ((), ())
     rows = [[*cells[row], *(cells[row + half] if row + half < len(cells) else nothing)] for row in range(half)]
     head = [m.texts.word("words.name"), m.texts.word("words.value")] * 2
     return Table(head, rows, words=4, title=title)
-
-
-def _named(name: str) -> Any:
-    return lambda value: name
 
 
 def _convergence(m: Material) -> list[Block]:
@@ -126,10 +122,6 @@ def _comparison(m: Material) -> Table:
     return Table([t.word(f"words.{key}") for key in keys], rows)
 
 
-def _whole(value: Any) -> str:
-    return f"{value:.0%}"
-
-
 def _calibration(m: Material) -> list[Block]:
     of, at = m.figures, ("models", "federated", "calibration")
     p = m.evaluation["models"]["federated"]["calibration"]["hosmer_lemeshow"]["p_value"]
@@ -163,7 +155,7 @@ def _bands(m: Material) -> list[Block]:
 def _approvals(m: Material) -> Table:
     of, t, rows = m.figures, m.texts, list[list[Line]]()
     for number in range(len(m.evaluation["models"]["federated"]["approvals"])):
-        row: list[Line] = [(of.of(EVALUATION, "models", "federated", "approvals", number, "approved", form=_whole),)]
+        row: list[Line] = [(of.of(EVALUATION, "models", "federated", "approvals", number, "approved", form=share),)]
         row += [
             (of.of(EVALUATION, "models", who, "approvals", number, "bad_rate", form=percent),)
             for who in ("federated", "bank_only")
@@ -205,17 +197,13 @@ def explainability(m: Material) -> Section:
     where = AGREEMENT, "members"
     if monotone:
         rows: list[list[Line]] = [
-            [(m.name(party),), (of.of(*where, m.member(party), "monotone", feature, form=_named(feature)),),
-             (of.of(*where, m.member(party), "monotone", feature, form=_sign),)]
+            [(m.name(party),), (of.of(*where, m.member(party), "monotone", feature, form=named(feature)),),
+             (of.of(*where, m.member(party), "monotone", feature, form=direction),)]
             for party, feature in monotone
         ]  # fmt: skip
         head = [t.word("words.party"), t.word("words.feature"), t.word("s7.direction")]
         section.blocks.append(Table(head, rows, words=2, title=t.word("s7.monotone")))
     return section
-
-
-def _sign(value: Any) -> str:
-    return f"{value:+d}"
 
 
 def _member(m: Material, party: str) -> dict[str, Any]:
