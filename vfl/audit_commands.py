@@ -15,6 +15,7 @@ from vfl.audit.finding import finding
 from vfl.audit.openings import Openings, open_cells
 from vfl.audit.record import BUNDLE, PartyRecord
 from vfl.audit.reexecute import Verdict, reexecute
+from vfl.audit.result import AuditResult
 from vfl.audit.sealing_to import AuditorKey, Purpose, SealedFile, seal_to
 from vfl.errors import BrokenPromise, UsageError
 from vfl.files import refusals, write_data
@@ -68,12 +69,19 @@ def check(
     count: int,
     evidence: Path | None,
     as_json: bool,
+    out: Path | None = None,
 ) -> None:
     """`tallystick audit check`. Raises BrokenPromise where an answer comes out otherwise."""
     auditor = AuditorKey.read(key)
     path = bundle / BUNDLE if bundle.is_dir() else bundle
     _, rules = read_valid(path, policy)
+    if out is not None:
+        _require_new(out)
     parties = [_checked(path, file, auditor, rules, read_nonce(nonce), count, evidence) for file in files]
+    if out is not None:
+        result = AuditResult.of(str(parties[0]["run"]), nonce, parties)
+        with refusals(out, remedy="name another --out"):
+            write_data(out, result.signed(auditor.signer))
     chances = {f"{share:g}": detection(share, min(one["cells"] for one in parties)) for share in SHARES}
     body = {"parties": parties, "detection": chances, "cells_for_99": {f"{f:g}": needed(f) for f in SHARES}}
     _tell(body, [line for one in parties for line in _lines(one)] + _chances(chances), as_json)
@@ -107,6 +115,7 @@ def _checked(
     failed = [verdict for verdict in verdicts if not verdict.fits]
     written = [] if evidence is None else _write(evidence, record, failed, sealed.digest, auditor)
     return {
+        "run": record.terms.run,
         "party": record.party,
         "cells": len(cells),
         "answers": len(record.cells),

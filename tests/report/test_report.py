@@ -144,6 +144,8 @@ def test_clauses_ask_only_for_what_there_can_be() -> None:
             assert set(clause.needs) <= stated | run, clause.id
             assert clause.sections
             assert set(clause.sections) <= set(range(18))
+            assert clause.seen, clause.id
+            assert re.fullmatch(r"|\d{4}(-\d\d(-\d\d)?)?", clause.in_force), clause.id
 
 
 def test_status_follows_the_evidence() -> None:
@@ -273,7 +275,7 @@ def test_pictures_are_not_drawn_from_other_scores(out: Path, tmp_path: Path) -> 
     scores = tmp_path / "run" / "scores.csv"
     scores.write_bytes(scores.read_bytes().replace(b",0.", b",0.0", 1))
     with pytest.raises(UsageError, match=r"scores\.csv is not the one"):
-        drawn(tmp_path / "run", Evidence.of(tmp_path / "run"))
+        drawn(tmp_path / "run", Evidence.of(tmp_path / "run"), "en")
 
 
 def test_plain_text_has_no_place_in_a_report(report: Report) -> None:
@@ -282,3 +284,23 @@ def test_plain_text_has_no_place_in_a_report(report: Report) -> None:
     assert _cell(Words("x")) == {"text": "x"}
     with pytest.raises(KeyError):
         _cell("AUC 0.83")  # type: ignore[arg-type]
+
+
+def test_pictures_speak_the_language_of_the_report() -> None:
+    from vfl.plots.wording import LANGUAGES, Wording
+
+    en, zh = (Wording(language).words for language in LANGUAGES)
+    assert en.keys() == zh.keys()
+    for key, text in en.items():
+        assert set(re.findall(r"\{[a-z_]+\}", text)) == set(re.findall(r"\{[a-z_]+\}", zh[key])), key
+        assert zh[key] != text, key
+
+
+def test_without_a_font_pictures_are_english(out: Path, capfd: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pip install 'tallystick[plots]'")
+    from vfl.plots import style
+
+    monkeypatch.setattr(style, "get_font_names", list)
+    told = tallystick(capfd, "report", out, "--lang", "zh", "--format", "html", "--out", tmp_path)
+    assert told.code == 0
+    assert "pictures have English words" in told.err

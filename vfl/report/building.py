@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from vfl.report import afterwards
 from vfl.report.blocks import Bars, Block, Line, Section, Table
 from vfl.report.figures import Cell, Words, direction, exact, named, p_value, percent, plain, share, signed, three
 from vfl.report.material import AGREEMENT, EVALUATION, EXPLANATION, SUMMARY, Material
+from vfl.retention import ROWS, SALTS
 
 _MODELS = ("federated", "bank_only", "pooled_lightgbm")
 _FEATURES = 15  # bars of importance at most
@@ -81,6 +83,8 @@ def performance(m: Material) -> Section:
     auc = of.of(EVALUATION, "models", "federated", "auc", "value", form=three)
     ks = of.of(EVALUATION, "models", "federated", "ks", "value", form=three)
     section.blocks += m.picture("roc", auc=auc) + m.picture("ks", ks=ks)
+    if "roc" not in m.pictures and afterwards.removed(m, m.active) & {ROWS, SALTS}:
+        section.blocks.append(m.say("s6.purged", tone="note"))
     section.blocks += _calibration(m) + _bands(m)
     section.blocks.append(_approvals(m))
     section.blocks.append(m.say("s6.cutoff"))
@@ -138,13 +142,16 @@ def _calibration(m: Material) -> list[Block]:
 def _bands(m: Material) -> list[Block]:
     of, t, at = m.figures, m.texts, ("models", "federated", "bands")
     rows: list[list[Line]] = []
-    for number in range(len(m.evaluation["models"]["federated"]["bands"])):
+    for number, band in enumerate(m.evaluation["models"]["federated"]["bands"]):
         here = (*at, number)
-        low, high = (of.of(EVALUATION, *here, edge, form=percent) for edge in ("low", "high"))
+        edges = {
+            edge: of.of(EVALUATION, *here, edge, form=percent) for edge in ("low", "high") if band[edge] is not None
+        }
+        key = "words.range" if len(edges) == 2 else "words.up_to" if "high" in edges else "words.from"
         rate = of.of(EVALUATION, *here, "bad_rate", form=percent)
         counts = ((of.of(EVALUATION, *here, key),) for key in ("customers", "bads"))
         cumulative = of.of(EVALUATION, *here, "cumulative_bad_rate", form=percent)
-        rows.append([t.line("words.range", low=low, high=high), *counts, (rate,), (cumulative,)])
+        rows.append([t.line(key, **edges), *counts, (rate,), (cumulative,)])
     head = [t.word("s6.band"), t.word("s6.customers"), t.word("s6.bads"), t.word("s6.rate"), t.word("s6.cumulative")]
     psi = of.of(EVALUATION, "models", "federated", "psi", "value", form=three)
     verdict = m.evaluation["models"]["federated"]["psi"]["verdict"]

@@ -111,12 +111,12 @@ class Evidence:
         self.logs = {party: LogEvidence(party, files) for party, files in sorted(bundle.logs().items())}
 
     @classmethod
-    def of(cls, directory: Path) -> Evidence:
-        """Of the run in `directory`, whose policy.txt is taken. Raises UsageError if it holds no finished run."""
-        path, policy = directory / "audit.bundle", directory / "policy.txt"
+    def of(cls, directory: Path, policy: Path | None = None) -> Evidence:
+        """Of the run in `directory`, by `policy` or its own policy.txt. Raises UsageError if it is no finished run."""
+        path, policy = directory / "audit.bundle", policy or directory / "policy.txt"
         if not path.exists() or not policy.exists():
             raise UsageError(
-                f"there is no audit.bundle with its policy.txt in {directory}",
+                f"there is no audit.bundle in {directory} with the policy file {policy}",
                 remedy="name the directory of a finished run",
             )
         text = policy.read_bytes()

@@ -156,12 +156,32 @@ def direction(value: Any) -> str:
     return f"{value:+d}"
 
 
+def together(value: Any) -> str:
+    """A list of texts with commas between; a text as it is."""
+    return value if isinstance(value, str) else ", ".join(value)
+
+
 def named(name: str) -> Callable[[Any], str]:
     """The name of a place instead of the value there, in tables of names and values."""
     return lambda value: name
 
 
-FORMS = (plain, three, signed, percent, share, exact, advantage, direction, megabytes, moment, clock, short, p_value)
+FORMS = (
+    plain,
+    three,
+    signed,
+    percent,
+    share,
+    exact,
+    advantage,
+    direction,
+    megabytes,
+    moment,
+    clock,
+    short,
+    p_value,
+    together,
+)
 
 
 def is_written(shown: str, value: Any, pointer: str) -> bool:

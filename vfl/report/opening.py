@@ -172,8 +172,7 @@ def parties(m: Material) -> Section:
     ]  # fmt: skip
     section.blocks.append(Table([t.word("words.party"), t.word("words.role"), t.word("s2.rows")], rows, words=2))
     section.blocks.append(m.say("s2.keys"))
-    for party in m.parties:
-        section.blocks += [m.say("s2.about", tone="head", party=m.name(party)), *m.party_statements(party)]
+    section.blocks += m.party_statements()
     return section
 
 

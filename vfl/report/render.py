@@ -55,6 +55,7 @@ def body_of(report: Report) -> dict[str, Any]:
                 "as_of": regime.as_of,
                 "clauses": [
                     {"id": clause.id, "title": clause.title[m.texts.language], "source": clause.source,
+                     "seen": list(clause.seen),
                      "in_force": clause.in_force or None, "sections": list(clause.sections),
                      "needs": list(clause.needs), "status": state}
                     for clause, state in clauses

@@ -36,6 +36,7 @@ def extract(directory: Path, customer: str, review: str) -> dict[str, Any]:
         active = next(member["name"] for member in members if member["role"] == "active")
         seed = bytes.fromhex((directory / active / "seed").read_text().strip())
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        _require_kept(directory)
         raise UsageError(f"{directory} cannot be read as a run: {error}", remedy=_REMEDY) from None
     shown = decisions.show(directory / active, customer, decisions.salts_key(seed))
     bundle = parse_bundle(data)
@@ -61,6 +62,13 @@ def extract(directory: Path, customer: str, review: str) -> dict[str, Any]:
         "size": log.size_over(entry.seq),
         "proof": log.proof(entry.seq, log.size_over(entry.seq)),
     }
+
+
+def _require_kept(directory: Path) -> None:
+    """Raise UsageError where the run was purged: that is why it cannot be read."""
+    from vfl.retention import NOTE, ROWS, SALTS, require_kept  # noqa: PLC0415 - only after a purge
+
+    require_kept(directory, [path.parent.name for path in directory.glob(f"*/{NOTE}")], (ROWS, SALTS))
 
 
 def shown(body: dict[str, Any], form: str, texts: Texts) -> str:
