@@ -49,7 +49,8 @@ def _audited(m: Material, auditor: str, one: Audited) -> list[Block]:
         [(Checked(share(false)),), (Checked(percent(detection(false, one.cells))),)] for false in SHARES
     ]
     chance = Table([t.word("s13.false"), t.word("s13.chance")], chances, words=0)
-    return [told, verdict_line, Table(head, rows[:_SHOWN], words=4), m.say("s13.detection"), chance]
+    title = m.say("s13.recomputed", tone="head")
+    return [title, told, verdict_line, Table(head, rows[:_SHOWN], words=4), m.say("s13.detection"), chance]
 
 
 def purges(m: Material) -> list[Block]:

@@ -39,11 +39,12 @@ def _timeline(m: Material) -> list[Block]:
     of, t, log = m.figures, m.texts, m.evidence.logs.get(m.active)
     if log is None or not log.entries:
         return []
-    begin = seconds_of(log.entries[0].ts)
-    whole = max(seconds_of(log.entries[-1].ts) - begin, 1e-6)
     phases: dict[str, list[Entry]] = {}
     for entry in log.entries:
-        phases.setdefault(entry.phase, []).append(entry)
+        if entry.phase != afterwards.RETENTION:  # long after the run
+            phases.setdefault(entry.phase, []).append(entry)
+    begin = seconds_of(log.entries[0].ts)
+    whole = max(max(seconds_of(entries[-1].ts) for entries in phases.values()) - begin, 1e-6)
     bars: list[tuple[Line, Line, float, float, int]] = []
     rows: list[list[Line]] = []
     for phase, entries in phases.items():

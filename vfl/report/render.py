@@ -19,7 +19,8 @@ from vfl.report.figures import Cell, Checked, Figure, Stated, Words
 FORMAT = "tallystick-report-v1"
 FORMATS = ("html", "json", "pdf")
 PDF_REMEDY = (
-    "pip install 'tallystick[pdf]', and on Debian apt-get install libpango-1.0-0 libpangoft2-1.0-0 fonts-noto-cjk"
+    "pip install 'tallystick[pdf]', and on Debian "
+    "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-cjk"
 )
 
 
