@@ -48,7 +48,7 @@ def _audited(m: Material, auditor: str, one: Audited) -> list[Block]:
     chances: list[list[Line]] = [
         [(Checked(share(false)),), (Checked(percent(detection(false, one.cells))),)] for false in SHARES
     ]
-    chance = Table([t.word("s13.false"), t.word("s13.chance")], chances, words=0)
+    chance = Table([t.word("s13.false"), t.word("s13.chance")], chances)
     title = m.say("s13.recomputed", tone="head")
     return [title, told, verdict_line, Table(head, rows[:_SHOWN], words=4), m.say("s13.detection"), chance]
 

@@ -57,7 +57,7 @@ def _convergence(m: Material) -> list[Block]:
     head = [t.word("s5.trees"), t.word("words.auc"), t.word("words.log_loss")]
     first, end = (of.of(EXPLANATION, "convergence", at, "log_loss", form=plain) for at in (0, last))
     drawn = m.picture("convergence", first=first, last=end)
-    return [*drawn, Table(head, rows, words=0, title=t.word("s5.convergence"))]
+    return [*drawn, Table(head, rows, title=t.word("s5.convergence"))]
 
 
 def performance(m: Material) -> Section:
@@ -170,7 +170,7 @@ def _approvals(m: Material) -> Table:
         row.append((of.of(EVALUATION, "models", "federated", "approvals", number, "cutoff", form=percent),))
         rows.append(row)
     head: list[Cell] = [t.word(f"s6.{key}") for key in ("approved", "joint_rate", "alone_rate", "cut")]
-    return Table(head, rows, words=0, title=t.word("s6.trade_off"))
+    return Table(head, rows, title=t.word("s6.trade_off"))
 
 
 def explainability(m: Material) -> Section:
