@@ -314,6 +314,9 @@ def audit_check(
     evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where signed findings go.  [default: nowhere]")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The signed result, for `tallystick report --audit`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compute a partner's drawn answers again and compare them with the ledger.
@@ -322,7 +325,7 @@ def audit_check(
     """
     from vfl import audit_commands
 
-    audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json)
+    audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json, out)
 
 
 class _ReportGroup(TyperGroup):
@@ -358,6 +361,14 @@ def report_make(
         Path | None, typer.Option(metavar="FOLDER", help="Where to write the report.  [default: DIR/report]")
     ] = None,
     date: Annotated[str, typer.Option(metavar="DATE", help="A date to print, as 2026-01-31.  [default: none]")] = "",
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The policy file with the keys that count.  [default: DIR/policy.txt]"),
+    ] = None,
+    audits: Annotated[
+        list[Path] | None,
+        typer.Option("--audit", metavar="FILE", help="A result of `tallystick audit check --out`; may be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Write the report on a run: what the model is, how good, and whether it holds.
@@ -366,7 +377,7 @@ def report_make(
     """
     from vfl import report_commands
 
-    report_commands.make_report(directory, regime, lang, form, about, out, date, as_json)
+    report_commands.make_report(directory, regime, lang, form, about, out, date, as_json, policy, audits or [])
 
 
 @report.command("subject")
