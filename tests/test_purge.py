@@ -10,7 +10,7 @@ import run_kit
 from run_kit import tallystick, verify
 
 from ledger import Entry, read_bundle
-from vfl import purging
+from vfl import local_logs, purging
 from vfl.clock import SystemClock
 from vfl.commitments import commit_columns
 from vfl.errors import UsageError
@@ -117,19 +117,20 @@ class Crash(Exception):
     """The power fails."""
 
 
-@pytest.mark.parametrize("where", ["_record", "_export", "_erase", "_shred", "_shred 3", "_write_notes 3"])
+@pytest.mark.parametrize("where", ["_record", "write_bundle", "_erase", "_shred", "_shred 3", "_write_notes 3"])
 def test_an_interrupted_purge_goes_on(run, monkeypatch, where):
     name, _, calls = where.partition(" ")
-    left, real = [int(calls or 0)], getattr(purging, name)
+    module = local_logs if name == "write_bundle" else purging
+    left, real = [int(calls or 0)], getattr(module, name)
 
-    def fails(*words):
+    def fails(*words, **options):
         if not left[0]:
             raise Crash
         left[0] -= 1
-        return real(*words)
+        return real(*words, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(purging, name, fails)
+        patch.setattr(module, name, fails)
         with pytest.raises(Crash):
             purge(run)
     with pytest.raises(UsageError, match="was purged on"):

@@ -9,10 +9,11 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from vfl import purging
+from vfl import outside_commands, purging
 from vfl.clock import SystemClock
 from vfl.console import say, table
 from vfl.errors import UsageError
+from vfl.local_logs import BUNDLE, PART_BUNDLE
 from vfl.retention import CATEGORIES, status
 from vfl.seat import RunFile
 
@@ -30,14 +31,16 @@ def purge(
     if not yes:
         _ask(directory, parties, kinds)
     done = purging.purge(directory, parties, kinds, reason, SystemClock())
+    outside = outside_commands.again(directory) if not (directory / PART_BUNDLE).exists() else []
     if as_json:
-        sys.stdout.write(json.dumps({"when": done.when, "parties": done.parties}) + "\n")
+        sys.stdout.write(json.dumps({"when": done.when, "parties": done.parties, "outside": outside}) + "\n")
         return
     console = Console()
     for name, removed in done.parties.items():
         kinds_told = ", ".join(f"{kind} ({count['files']} files)" for kind, count in removed.items())
         say(console, f"{name}: removed {kinds_told}; its ledger says so")
-    bundle = next(path for name in (purging.PART_BUNDLE, "audit.bundle") if (path := directory / name).exists())
+    say(console, *outside) if outside else None
+    bundle = next(path for name in (PART_BUNDLE, BUNDLE) if (path := directory / name).exists())
     words = f"python -m ledger verify {bundle} --policy {directory / 'policy.txt'}"
     say(console, "The audit bundle tells of it and still verifies:", f"  {words}")
 
