@@ -205,8 +205,15 @@ def purge(
     what: Annotated[
         str, typer.Option(metavar="KIND,...", help="Some of salts, transcripts, shares and rows.")
     ] = "salts,transcripts,shares,rows",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; stands in the ledger.")] = "retention period ended",
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Why; stands in the ledger.  [default: retention period ended]"),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also before the day that the parties agreed on; needs --reason.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files that would be removed.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Only say what is there and what was purged.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -216,7 +223,7 @@ def purge(
     """
     from vfl import purge_commands
 
-    purge_commands.purge(directory, party, what, reason, yes, status, as_json)
+    purge_commands.purge(directory, party, what, reason, force, yes, dry_run, status, as_json)
 
 
 @app.command()
@@ -225,7 +232,7 @@ def countersign(
     witness: Annotated[list[str] | None, _WITNESS] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Have witnesses outside the run, such as a regulator's, countersign the final heads.
+    """Have outside witnesses countersign the final heads.
 
     Their lines go into the ledgers and the audit bundle, and policy.txt then asks for them. Without --witness those
     of policy.txt are asked again, for instance after a purge.

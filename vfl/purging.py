@@ -31,7 +31,7 @@ from vfl.files import refusals, write_private, write_whole
 from vfl.local_logs import local_logs
 from vfl.notary import own_ledger
 from vfl.randomness import Randomness, fresh_seed
-from vfl.retention import IDENTITY, NOTE, SALTS, notes, purgeable
+from vfl.retention import IDENTITY, KEEP_UNTIL, NOTE, SALTS, notes, purgeable, require_due
 from vfl.seat import RunFile, identity_seed, read_seed
 
 PHASE = "retention"
@@ -46,20 +46,22 @@ class Purged:
     parties: Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
-def purge(directory: Path, parties: Sequence[str], what: Sequence[str], reason: str, clock: Clock) -> Purged:
+def purge(
+    directory: Path, parties: Sequence[str], what: Sequence[str], reason: str, clock: Clock, *, force: bool = False
+) -> Purged:
     """Remove `what` (categories of `vfl.retention`) of these parties of a finished run; go on with a purge begun.
 
-    Raises UsageError if there is nothing to remove, or a file or the ledger refuses.
+    `force`: also before the agreed day. Raises UsageError if it is not due, there is nothing to remove, or a file or
+    the ledger refuses.
     """
     file = RunFile.read(directory, needs=())
-    if unknown := set(parties) - file.keys.keys():
-        raise UsageError(
-            f"no party {', '.join(sorted(unknown))} in this run", remedy=f"name one of {', '.join(file.keys)}"
-        )
+    require_parties(file, parties)
     with refusals(directory, "make the directory writable, then purge again: it goes on where it stopped"):
         done = _finish(directory, file, clock)
+        if not force:
+            require_due(file.agreement, clock.now().date())
         for party in parties:
-            _begin(directory, file, party, what, reason, format_time(clock.now()))
+            _begin(directory, file, party, what, reason, format_time(clock.now()), force)
         done |= _finish(directory, file, clock)
     if not done:
         raise UsageError(f"nothing of {', '.join(what)} is left to purge", remedy="see `tallystick purge RUN --status`")
@@ -68,6 +70,14 @@ def purge(directory: Path, parties: Sequence[str], what: Sequence[str], reason: 
         for party, note in done.items()
     }
     return Purged(max(note["when"] for note in done.values()), told)
+
+
+def require_parties(file: RunFile, parties: Sequence[str]) -> None:
+    """Raise UsageError for a party that is not in the run."""
+    if unknown := set(parties) - file.keys.keys():
+        raise UsageError(
+            f"no party {', '.join(sorted(unknown))} in this run", remedy=f"name one of {', '.join(file.keys)}"
+        )
 
 
 def _finish(directory: Path, file: RunFile, clock: Clock) -> dict[str, dict[str, Any]]:
@@ -81,7 +91,9 @@ def _finish(directory: Path, file: RunFile, clock: Clock) -> dict[str, dict[str,
     return {party: found[-1] for party, found in begun.items()}
 
 
-def _begin(directory: Path, file: RunFile, party: str, what: Sequence[str], reason: str, when: str) -> None:
+def _begin(
+    directory: Path, file: RunFile, party: str, what: Sequence[str], reason: str, when: str, force: bool
+) -> None:
     """(1) and (2), unless nothing is there."""
     folder, before = directory / party, notes(directory / party)
     files = purgeable(directory, party, what, active=file.agreement.active.name == party)
@@ -103,6 +115,7 @@ def _begin(directory: Path, file: RunFile, party: str, what: Sequence[str], reas
         for kind, paths in files.items()
     ]
     note = {"what": list(files), "reason": reason, "when": when, "commit": commit, "done": False}
+    note |= {"forced": True} if force else {}
     _write_notes(folder, [*before, note])
 
 
@@ -127,6 +140,8 @@ def _record(directory: Path, file: RunFile, begun: Mapping[str, list[dict[str, A
         for party, found in begun.items():
             number, note, log = len(found) - 1, found[-1], here.logs[party]
             params = {"what": note["what"], "reason": note["reason"], "begun": note["when"]}
+            params |= {"forced": True} if "forced" in note else {}
+            params |= {KEEP_UNTIL: agreed} if (agreed := file.agreement.privacy.get(KEEP_UNTIL)) else {}
             slot = slot_name(PHASE, number, "purge", party, party)
             log.append(
                 phase=PHASE, round=number, step="purge", slot=slot, dir="local", commit=note["commit"], params=params
