@@ -170,6 +170,7 @@ ABOUT = {
     "privacy.min_intersection": "common customers at least; below, nothing is computed and no count is told",
     "privacy.merge_models": "whether the shares may be merged into one model, which shows everybody's thresholds, see "
     "[export](export.md)",
+    "privacy.keep_until": "last day on which `tallystick purge` refuses; see [retention](retention.md)",
     "privacy.receipts": "when a party signs what it said: once a `round`, or with every `message`, see "
     "[verify](verify.md)",
     "psi.protocol": "how common customers are found",
