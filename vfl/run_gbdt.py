@@ -26,6 +26,16 @@ from vfl.terms import ActiveOutcome, ActiveTask, Kept, PassiveOutcome, PassiveTa
 
 Reals = npt.NDArray[np.float64]
 DECISIONS = "decisions.npy"
+ROWS_A_BOUNDARY = 50_000
+TREES_A_BOUNDARY = 5
+
+
+def trees_a_boundary(rows: int, *, signed: bool = False) -> int:
+    """How many trees over `rows` aligned rows a round boundary may cover, so that it costs little beside them.
+
+    One where each message is signed, for whoever asks for that wants as little as can be left to a party's word.
+    """
+    return 1 if signed else min(TREES_A_BOUNDARY, max(1, ROWS_A_BOUNDARY // max(1, rows)))
 
 
 def round_seed(rng: Randomness, number: int) -> Randomness:
@@ -80,7 +90,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         shown=shown,
         monotone=terms.monotone,
         init=init,
-        every=boost.trees_a_boundary(len(shown.train), signed=terms.sign_messages),
+        every=trees_a_boundary(len(shown.train), signed=terms.sign_messages),
     )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):
@@ -144,7 +154,7 @@ async def passive(task: PassiveTask) -> SplitsOutcome:
         hints=hint_seed(task.kept),
         categorical=mine.categorical,
         init=init,
-        every=boost.trees_a_boundary(len(task.values), signed=terms.sign_messages),
+        every=trees_a_boundary(len(task.values), signed=terms.sign_messages),
     )
     await score.passive(task.active, columns.left_values(records))
     await task.active.checkpoint()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from ledger.audit_log import ROUNDS_A_CHECKPOINT
 from ledger.errors import LedgerError
 from ledger.keys import Identity
 from ledger.store import MemoryStore
@@ -18,7 +19,8 @@ from vfl.crypto.scheme import Sealed
 from vfl.desk import Desk, MemoryTranscript, memory_links
 from vfl.errors import BrokenPromise
 from vfl.notary import LedgerNotary, PeerKeys
-from vfl.protocols.boost import NodeHistograms, trees_a_boundary
+from vfl.protocols.boost import NodeHistograms
+from vfl.run_gbdt import TREES_A_BOUNDARY, trees_a_boundary
 from vfl.wire import Message, pack
 
 from .boosting import Case, bank, clear, credit, partner
@@ -134,6 +136,7 @@ def test_a_boundary_costs_little_beside_its_trees() -> None:
         5, 5, 5, 5, 2, 2, 1, 1,
     ]  # fmt: skip
     assert trees_a_boundary(60, signed=True) == 1
+    assert TREES_A_BOUNDARY == ROUNDS_A_CHECKPOINT, "what the verifier of ledgers asks for"
 
 
 def test_what_was_not_said_is_not_proven() -> None:

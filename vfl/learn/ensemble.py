@@ -107,6 +107,27 @@ class Leaf:
         return None if winner is None else offers[winner]
 
 
+def next_splits(leaves: Sequence[Leaf], parameters: GBDTParameters) -> list[Leaf]:
+    """Leaves to split now: all that can be if none can crowd another out, else the one with the greatest gain."""
+    if len(leaves) >= parameters.num_leaves:
+        return []
+    open_leaves = [leaf for leaf in leaves if leaf.best is not None]
+    limit = parameters.max_depth
+    if limit > 0:
+        most = len(leaves) + sum(2 ** (limit - leaf.depth) - 1 for leaf in open_leaves)
+        if most <= parameters.num_leaves:
+            return open_leaves
+    best = best_of(leaf.best for leaf in open_leaves)
+    return [] if best is None else [open_leaves[best]]
+
+
+def splittable(parent: Leaf, parameters: GBDTParameters) -> bool:
+    """Whether either child can be split again; if not, nobody needs to know their sums."""
+    left, right = parent.children
+    deep = 0 < parameters.max_depth <= left.depth
+    return not deep and max(left.total.count, right.total.count) >= 2 * parameters.min_data_in_leaf
+
+
 def numbered(root: Leaf) -> tuple[TreeShape, list[Leaf]]:
     """The tree under `root` as if it had been grown leaf by leaf, the greatest gain first; its leaves by number."""
     shape, leaves = TreeShape(), [root]

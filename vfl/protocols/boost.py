@@ -32,7 +32,7 @@ follow the splits, for early stopping. Scheme `paillier` sends the encrypted row
 (level `disclosed`). Scheme `lattice` sends a hint once and with every query all rows again, those outside the node as
 encrypted zeros, and has each split decided for all rows (level `hidden`).
 
-A boundary follows the last tree, every so many trees as was agreed on (`trees_a_boundary`), and at once where a passive
+A boundary follows the last tree, every so many trees as was agreed on, and at once where a passive
 party's sums are false, for it is to put its name to them.
 
 Decoys (`vfl.decoys`) are aligned rows like others to a passive party: it bins, sums and decides them. They are in no
@@ -70,13 +70,13 @@ from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, MAX_NODES, CellLayout, Eval
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
 from vfl.learn.columns import Columns
-from vfl.learn.ensemble import Booster, Ensemble, Leaf, numbered
+from vfl.learn.ensemble import Booster, Ensemble, Leaf, next_splits, numbered, splittable
 from vfl.learn.histogram import FeatureLayout, build
 from vfl.learn.monotone import Directions
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts, Target
 from vfl.learn.sampling import FeatureSampler
-from vfl.learn.split import NodeSum, best_of, search
+from vfl.learn.split import NodeSum, search
 from vfl.learn.tree import SplitRecord, TreeShape
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
@@ -87,16 +87,6 @@ EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
 MAX_FEATURES = 1 << 16
 MAX_LEAVES = 1 << 17
-ROWS_A_BOUNDARY = 50_000
-TREES_A_BOUNDARY = 5
-
-
-def trees_a_boundary(rows: int, *, signed: bool = False) -> int:
-    """How many trees over `rows` aligned rows a round boundary may cover, so that it costs little beside them.
-
-    One where each message is signed, for whoever asks for that wants as little as can be left to a party's word.
-    """
-    return 1 if signed else min(TREES_A_BOUNDARY, max(1, ROWS_A_BOUNDARY // max(1, rows)))
 
 
 class TrainingRows(Message, frozen=True):
@@ -297,27 +287,14 @@ class _Grower:
         [root.sums] = await self._histograms([(root, None)], rng)
         self._search(root)
         leaves = [root]
-        while chosen := self._next_splits(leaves):
+        while chosen := next_splits(leaves, self.parameters):
             await self._divide(chosen)
             for leaf in chosen:
                 leaves[leaves.index(leaf)], right = leaf.children
                 leaves.append(right)
             if len(leaves) < self.parameters.num_leaves:
-                await self._sum_children([leaf for leaf in chosen if self._splittable(leaf)], rng)
+                await self._sum_children([leaf for leaf in chosen if splittable(leaf, self.parameters)], rng)
         return numbered(root)
-
-    def _next_splits(self, leaves: Sequence[Leaf]) -> list[Leaf]:
-        """Leaves to split now: all that can be if none can crowd another out, else the one with the greatest gain."""
-        if len(leaves) >= self.parameters.num_leaves:
-            return []
-        open_leaves = [leaf for leaf in leaves if leaf.best is not None]
-        limit = self.parameters.max_depth
-        if limit > 0 and len(leaves) + sum(2 ** (limit - leaf.depth) - 1 for leaf in open_leaves) <= (
-            self.parameters.num_leaves
-        ):
-            return open_leaves
-        best = best_of(leaf.best for leaf in open_leaves)
-        return [] if best is None else [open_leaves[best]]
 
     async def _open_tree(self, rng: Randomness) -> None:
         """Encrypt the tree's gradients for everybody."""
@@ -329,12 +306,6 @@ class _Grower:
         for passive in self.passives:
             for index, block in enumerate(blocks):
                 await passive.send(TreeBlock(index, index + 1 == len(blocks), block))
-
-    def _splittable(self, parent: Leaf) -> bool:
-        """Whether either child can be split again; if not, nobody needs to know their sums."""
-        left, right = parent.children
-        deep = 0 < self.parameters.max_depth <= left.depth
-        return not deep and max(left.total.count, right.total.count) >= 2 * self.parameters.min_data_in_leaf
 
     async def _sum_children(self, parents: Sequence[Leaf], rng: Randomness) -> None:
         """Have each smaller child summed; its sibling's histogram is the parent's less that."""
