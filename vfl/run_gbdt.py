@@ -7,6 +7,7 @@ score        the hold-out is scored jointly
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -25,7 +26,7 @@ from vfl.randomness import Randomness
 from vfl.terms import ActiveOutcome, ActiveTask, Kept, PassiveOutcome, PassiveTask
 
 Reals = npt.NDArray[np.float64]
-DECISIONS = "decisions.npy"
+DECISIONS, ASKED = "decisions.npy", "asked.json"
 
 
 def round_seed(rng: Randomness, number: int) -> Randomness:
@@ -68,6 +69,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
     key = terms.scheme.key_holder(count, task.kept.rng.child("key"), task.kept.hints)
     init, scores = await _earlier(task)
     channels, features = list(task.passives.values()), [len(member.features) for member in terms.agreement.passives]
+    asked: list[list[list[boost.Node]]] = []
     model = await boost.active(
         channels,
         features,
@@ -80,6 +82,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         shown=shown,
         monotone=terms.monotone,
         init=init,
+        asked=asked,
     )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):
@@ -95,7 +98,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         shown=shown,
         pd=model.predict(decisions),
         share=active_share(terms.agreement, columns, model),
-        files={DECISIONS: _as_file(decisions)},
+        files={DECISIONS: _as_file(decisions), ASKED: json.dumps(asked).encode() + b"\n"},
         columns=columns,
         model=model,
         decisions=decisions,

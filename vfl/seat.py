@@ -13,7 +13,8 @@ DIR/<party>/customers.json  digest of the identifiers that rows.npy counts
 DIR/<party>/report.json counts, times and bytes
 DIR/<party>/scorecard.csv   of a scorecard: its lines for people; at the active party also features.csv, the verdicts
 active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv; of boosted trees decisions.npy (what
-every split says of the hold-out: uint8[records of all parties, bits of the rows], own records first); and if decoys
+every split says of the hold-out: uint8[records of all parties, bits of the rows], own records first) and asked.json
+(which nodes each query of each tree was about); and if decoys
 were agreed on, places.npy (where each of its rows.npy stands in that of passive parties)
 """
 

@@ -83,6 +83,9 @@ EvaluatorFactory = Callable[[str, bytes, int], Evaluator]
 """From the scheme's name, the public key bytes and the number of training rows."""
 MAX_FEATURES = 1 << 16
 MAX_LEAVES = 1 << 17
+Node = tuple[int, int, int]
+"""A node by the split that made it: its owner, its number among the owner's records, 1 on the right. ROOT: of none."""
+ROOT: Node = (0, -1, 0)
 
 
 class TrainingRows(Message, frozen=True):
@@ -180,17 +183,18 @@ async def active(
     shown: Shown | None = None,
     monotone: Sequence[Directions] | None = None,
     init: Ensemble | None = None,
+    asked: list[list[list[Node]]] | None = None,
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
 
     `mine`: the active party's columns, `target`: labels and weights, both over our rows, as `parts`. `shown`: the
     agreed rows, where there are decoys among them. `monotone`: agreed directions of each party's features, own first.
-    `init`: the model to go on from; `target` has its raw scores.
+    `init`: the model to go on from; `target` has its raw scores. `asked`: is told the nodes of each query by tree.
     """
     shown = shown or Shown.plain(parts)
     layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
     booster = Booster(target, parts, parameters, monotone, init)
-    grower = _Grower(passives, mine, booster, key, layouts, shown)
+    grower = _Grower(passives, mine, booster, key, layouts, shown, [] if asked is None else asked)
     trees = parameters.num_iterations * parameters.outputs
     for number in range(trees):
         for passive in passives:
@@ -206,11 +210,16 @@ async def active(
     return booster.result(grower.records, grower.features[1:])
 
 
+def training_rows(shown: Shown, key: KeyHolder) -> TrainingRows:
+    """What the active party says first."""
+    return TrainingRows(len(shown.train), pack_bits(shown.train), pack_bits(shown.validation), key.name, key.public())
+
+
 async def _introduce(
     passives: Sequence[Channel], features: Sequence[int], shown: Shown, parameters: GBDTParameters, key: KeyHolder
 ) -> list[FeatureLayout]:
     """Name the rows and the key; learn the layout of everybody's histograms."""
-    rows = TrainingRows(len(shown.train), pack_bits(shown.train), pack_bits(shown.validation), key.name, key.public())
+    rows = training_rows(shown, key)
     for passive in passives:
         passive.enter("bins")
         await passive.send(rows)
@@ -248,7 +257,9 @@ class _Grower:
         key: KeyHolder,
         layouts: Sequence[FeatureLayout],
         shown: Shown,
+        asked: list[list[list[Node]]],
     ) -> None:
+        self.asked = asked
         self.passives, self.mine, self.booster, self.key, self.layouts = passives, mine, booster, key, layouts
         self.parameters, self.parts, self.shown = booster.parameters, booster.parts, shown
         # The training rows alone, in their order: what our own histograms are built from.
@@ -267,6 +278,7 @@ class _Grower:
         """One tree: split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
         await self._open_tree(rng)
         self._asked = 0
+        self.asked.append([])
         starts = np.cumsum([len(layout.n_bins) for layout in self.layouts])[:-1]
         root = self.booster.leaf(self.parts.fit, 0, np.split(self._drawn.draw(), starts))
         [root.sums] = await self._histograms([(root, None)], rng)
@@ -349,6 +361,7 @@ class _Grower:
         """
         first, train = self._asked, self.parts.train
         self._asked += len(nodes)
+        self.asked[-1].append([_node(*node) for node in nodes])
         members = [self.booster.members(leaf) for leaf, _ in nodes]
         # No node has decoys: they count as zeros.
         asked = np.stack([self.shown.spread(rows)[self.shown.train] for rows in members])
@@ -437,6 +450,10 @@ class _Grower:
         near = apart[0] <= draws * lanes.g_noise and apart[1] <= draws * lanes.h_noise
         require(near, "the rows sent left have the sums of the bins on the left")
         parent.children = (left, right)
+
+
+def _node(leaf: Leaf, parent: Leaf | None) -> Node:
+    return ROOT if parent is None else (parent.owner, parent.record, int(parent.children[1] is leaf))
 
 
 def _require_closure(cells: Int64s, layout: FeatureLayout, total: NodeSum) -> None:
