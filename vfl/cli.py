@@ -269,7 +269,7 @@ def attack_all(
 audit = typer.Typer(no_args_is_help=True, help="Have a party's work computed again by a regulator.")
 app.add_typer(audit, name="audit")
 _NONCE = typer.Option(metavar="HEX", help="The regulator's nonce, drawn after the run: 16 bytes or more.")
-_CELLS = typer.Option(metavar="COUNT", help="How many answered queries are drawn.", min=1, max=100_000)
+_CELLS = typer.Option(metavar="COUNT", help="How many messages are drawn.", min=1, max=100_000)
 
 
 @audit.command("key")
@@ -287,16 +287,17 @@ def audit_key(
 @audit.command("open")
 def audit_open(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
-    party: Annotated[str, typer.Option(metavar="NAME", help="The partner whose answers are audited.")],
+    party: Annotated[str, typer.Option(metavar="NAME", help="Who is audited: a partner, or the active party.")],
     to: Annotated[str, typer.Option(metavar="HEX", help="The regulator's public key for openings.")],
     nonce: Annotated[str, _NONCE],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the openings go.")],
     cells: Annotated[int, _CELLS] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show a regulator what the drawn answers of a partner were computed from.
+    """Show a regulator what the drawn messages of a party were computed from.
 
-    It is encrypted to the regulator: feature columns without ids, the seeds of the drawn rounds, received messages.
+    It is encrypted to the regulator: of a partner feature columns, of the active party labels and its share of the
+    model; of both the seeds of the drawn rounds and received messages. No ids.
     """
     from vfl import audit_commands
 
@@ -316,7 +317,7 @@ def audit_check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Compute a partner's drawn answers again and compare them with the ledger.
+    """Compute a party's drawn messages again and compare them with the ledger.
 
     Prints each verdict and how likely a cheat would have shown. Exit code 3: a message came out otherwise.
     """

@@ -107,6 +107,9 @@ def test_flipped_labels_are_found(
             check_evidence(Path(path).read_bytes(), Policy.parse(policy))
         found = check_evidence(Path(path).read_bytes(), Policy.parse(f"log {key.vkey}\n{policy}"))
         assert (found.party, found.slot, found.kind) == ("bank", verdict["slot"], "flipped-labels")
+        renamed = Path(path).read_bytes().replace(b'"kind":"flipped-labels"', b'"kind":"reexecution"')
+        with pytest.raises(LedgerError, match="not one of reexecution"):
+            check_evidence(renamed, Policy.parse(f"log {key.vkey}\n{policy}"))
 
 
 def changed(opened: OpenedColumn, place: int = 0) -> OpenedColumn:

@@ -10,6 +10,10 @@ messages    which rows train, as it said it; left or right at the partners' spli
 asked       which nodes of the drawn trees each query was about
 earlier     how many trees of the share are those of a model gone on from
 blinds      what it blinded the drawn messages and those of the frozen share with
+
+Learns:  regulator -> label, hold-out and weight of every aligned row, the own share of the model, the own features that
+                      it splits on, and left or right at the partners' splits, of trees up to the last drawn one; no
+                      partner's values or sums, and who no customer is
 """
 
 from __future__ import annotations
