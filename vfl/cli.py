@@ -326,6 +326,69 @@ def audit_check(
     audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json)
 
 
+challenge = typer.Typer(no_args_is_help=True, help="Ask again, with a deadline, where a peer fell silent.")
+app.add_typer(challenge, name="challenge")
+_STOPPED = typer.Argument(metavar="DIR", help="What --out was of the interrupted run.")
+_OWN = typer.Option("--party", metavar="NAME", help="Whose folder it is.")
+_URL = typer.Option("--witness", metavar="URL", help="An independent witness, such as a regulator's.")
+_KEY = typer.Option("--witness-key", metavar="VKEY", help="Its key, as its policy line has it.")
+
+
+@challenge.command("send")
+def challenge_send(
+    directory: Annotated[Path, _STOPPED],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the challenge goes, for the peer.")],
+    within: Annotated[int, typer.Option(metavar="MINUTES", help="How long the peer has.", max=100_000)] = 60,
+) -> None:
+    """Challenge the peer whose answer the run stopped waiting for; a witness sees it."""
+    from vfl import challenge_commands
+
+    challenge_commands.send_to(directory, party, within, witness, witness_key, out)
+
+
+@challenge.command("hear")
+def challenge_hear(
+    directory: Annotated[Path, _STOPPED],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The challenge.")],
+    party: Annotated[str, _OWN],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answer to it goes, for the asker.")],
+) -> None:
+    """Put on record that a challenge was heard. Then go on with the run before the deadline."""
+    from vfl import challenge_commands
+
+    challenge_commands.heard(directory, party, file, out)
+
+
+@challenge.command("show")
+def challenge_show(
+    directory: Annotated[Path, _STOPPED],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+) -> None:
+    """Show the witness that this party is there, where the asker does not let the run go on."""
+    from vfl import challenge_commands
+
+    challenge_commands.shown(directory, party, witness, witness_key)
+
+
+@challenge.command("accuse")
+def challenge_accuse(
+    directory: Annotated[Path, _STOPPED],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What the peer made when it heard the challenge.")],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+) -> None:
+    """Write evidence against a peer that heard a challenge and dropped out."""
+    from vfl import challenge_commands
+
+    challenge_commands.accused(directory, party, file, witness, witness_key)
+
+
 class _ReportGroup(TyperGroup):
     """`report DIR` is short for `report make DIR`."""
 
