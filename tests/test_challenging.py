@@ -30,9 +30,9 @@ from ledger.witness_service import WitnessService
 from vfl import challenge_commands, simulation
 from vfl.clock import SystemClock
 from vfl.config import load_scenario
-from vfl.errors import TransportError
+from vfl.errors import BrokenPromise, TransportError
 from vfl.progress import Silent
-from vfl.seat import RunFile
+from vfl.seat import RunFile, Seat
 
 pytestmark = pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
 REGULATOR = Identity("regulator", bytes(32))
@@ -237,3 +237,13 @@ def test_a_false_challenge_is_not_heard(run: Path, regulator: Regulator, what: s
     challenge.write_text(json.dumps(body))
     hearing = (challenge, "--party", "telecom", "--out", run.parent / "heard.json")
     assert words in do(capfd, "hear", run, *hearing, code=2)
+
+
+def test_nobody_heard_a_challenge_that_was_not_made(run: Path) -> None:
+    seat = Seat(run.with_name("run.partial"), "bank", Later())
+    try:
+        with pytest.raises(BrokenPromise, match="a challenge that we did not make") as caught:
+            seat.notary.was_heard("telecom", ["train/1/challenge/bank>telecom/0"])
+        assert caught.value.peer == "telecom"
+    finally:
+        seat.release()

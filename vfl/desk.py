@@ -21,7 +21,7 @@ R = TypeVar("R")
 MAX_FRAME = MAX_MESSAGE + 4096  # bytes: a message and its envelope
 
 
-class Opened(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+class Opened(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, omit_defaults=True):
     """First frame of a link: how many messages of yours I hold already (0 unless a run is resumed), and who I am."""
 
     received: Annotated[int, msgspec.Meta(ge=0)]
