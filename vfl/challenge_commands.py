@@ -15,6 +15,7 @@ from vfl.challenging import At, accuse, hear, send, show
 from vfl.clock import SystemClock
 from vfl.errors import UsageError
 from vfl.files import refusals, write_data
+from vfl.seat import RunFile
 from vfl.simulation import partial_of
 
 
@@ -56,7 +57,16 @@ def accused(directory: Path, party: str, file: Path, url: str, key: str) -> None
 
 def _at(directory: Path, party: str) -> At:
     partial = partial_of(directory)
-    return At(partial if partial.exists() else directory, party, SystemClock())
+    if not partial.exists() and directory.suffix != partial.suffix:
+        raise UsageError(
+            f"{directory} is no interrupted run: there is no {partial}",
+            remedy="name what --out was; a run that is finished owes nothing",
+        )
+    found = partial if partial.exists() else directory
+    keys = RunFile.read(found).keys
+    if party not in keys:
+        raise UsageError(f"no party {party!r} in this run", remedy=f"name one of {', '.join(keys)}")
+    return At(found, party, SystemClock())
 
 
 def _witness(url: str, key: str) -> WitnessClient:
