@@ -28,7 +28,8 @@ from typing import Any
 from benchmarks.measure import Meter, peak_mb
 from benchmarks.options import figures, new_parser, whole
 from ledger.bundle import read_bundle, write_bundle
-from ledger.entry import Entry, Payload, slot_name, verify_envelope
+from ledger.entry import Entry, Payload, slot_name
+from ledger.envelope import verify_envelope
 from ledger.keys import Identity
 from ledger.log import Log
 from ledger.merkle import Tree, leaf_hash

@@ -3,6 +3,7 @@
     python -m docs.generate                               rewrite what is stale
     python -m docs.generate --check                       say what is stale; exit code 1 if anything is
     python -m docs.generate --picture runs/demo           draw docs/images/demo.svg from the summary of a finished run
+    python -m docs.report_picture runs/demo               docs/images/report.png, by a browser
 
 A generated block stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; everything else is by hand.
 """
@@ -33,8 +34,8 @@ from rich.console import Console
 
 import ledger.verify
 from ledger.__main__ import _parser as ledger_parser
-from ledger.entry import Envelope as Statement
-from ledger.entry import sign_envelope
+from ledger.envelope import Envelope as Statement
+from ledger.envelope import sign_envelope
 from ledger.keys import Identity
 from vfl import cli, config, desk, errors, protocols, wire
 from vfl.channel import Record, Step, digest_of
@@ -169,6 +170,7 @@ ABOUT = {
     "privacy.min_intersection": "common customers at least; below, nothing is computed and no count is told",
     "privacy.merge_models": "whether the shares may be merged into one model, which shows everybody's thresholds, see "
     "[export](export.md)",
+    "privacy.keep_until": "last day on which `tallystick purge` refuses; see [retention](retention.md)",
     "privacy.receipts": "when a party signs what it said: once a `round`, or with every `message`, see "
     "[verify](verify.md)",
     "psi.protocol": "how common customers are found",
@@ -418,7 +420,7 @@ def error_families() -> str:
 def wire_example() -> str:
     """One message as it travels, cut into its parts; the parts are compared with what the code encodes."""
     identity = Identity("bank", hashlib.sha256(b"bank").digest())
-    body = wire.pack(TreeClosed(False))
+    body = wire.pack(TreeClosed(False, True))
     step = Step("train", 3, "TreeClosed", "bank", "telecom", 41)
     digest = digest_of(body)
     said = Statement("run-7", step.slot, "bank", "telecom", "TreeClosed", digest.hex(), len(body))
@@ -433,9 +435,10 @@ def wire_example() -> str:
         (_text("signature") + b"\xc4\x40", '"signature": 64 bytes'),
         (signature, "  Ed25519"),
         (_text("body") + b"\xc4" + bytes([len(body)]), f'"body": {len(body)} bytes'),
-        (b"\x82", "  map of 2"),
+        (b"\x83", "  map of 3"),
         (_text("type") + _text("TreeClosed"), '  "type": "TreeClosed"'),
         (_text("last") + b"\xc2", '  "last": false'),
+        (_text("boundary") + b"\xc3", '  "boundary": true'),
     ]
     if b"".join(part for part, _ in parts) != parts[0][0] + frame:
         raise ValueError("the example of the wire is not what the code encodes")

@@ -9,16 +9,8 @@ from ledger.account import Account, account_of
 from ledger.bundle import Bundle, read_bundle, write_bundle
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosigners, open_checkpoint, verify_cosignature
 from ledger.clock import Clock
-from ledger.entry import (
-    Direction,
-    Entry,
-    Env,
-    Envelope,
-    Payload,
-    sign_envelope,
-    slot_name,
-    verify_envelope,
-)
+from ledger.entry import Direction, Entry, Payload, slot_name
+from ledger.envelope import Env, Envelope, sign_envelope, verify_envelope
 from ledger.errors import (
     BadBundle,
     BadEntry,

@@ -1,4 +1,4 @@
-"""The command line: `python -m ledger` with `verify`, `verify-evidence`, `show`, `select` and `witness`."""
+"""The command line: `python -m ledger` with verify, verify-evidence, show, select, timestamp and witness."""
 
 from __future__ import annotations
 
@@ -9,12 +9,13 @@ from pathlib import Path
 from typing import NoReturn
 
 from ledger.canonical import Json
-from ledger.errors import LedgerError
+from ledger.errors import LedgerError, StampError
 from ledger.evidence import MAX_EVIDENCE, check_evidence
 from ledger.findings import Code
 from ledger.policy import Policy
 from ledger.selection import Choice, parse_seqs, select_bundle
 from ledger.show import Filter, show_bundle
+from ledger.stamp_commands import add_timestamp_command, add_tsa, read_authority
 from ledger.verify import verify_bundle
 from ledger.witness_commands import add_witness_command
 
@@ -36,10 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
     try:
-        if options.command == "witness":
+        if options.command in ("witness", "timestamp"):
             return int(options.run(options))
         if options.command == "verify":
-            return _verify(options.bundle, options.policy, as_json=options.json)
+            return _verify(options.bundle, options.policy, options.tsa, as_json=options.json)
         if options.command == "verify-evidence":
             return _verify_evidence(options.file, options.policy, as_json=options.json)
         if options.command == "select":
@@ -67,6 +68,7 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verify.add_argument("bundle", metavar="BUNDLE", type=Path, help="the bundle file")
+    add_tsa(verify)
     evidence = commands.add_parser(
         "verify-evidence",
         help="check one evidence file; say who is proven to have done what",
@@ -99,17 +101,23 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--slots", metavar="GLOB", action="append", help="only slots that fit; may be repeated")
     select.add_argument("--entries", metavar="N-M,..", type=parse_seqs, help="only these positions, like 3,5-9")
     select.add_argument("--artefacts", metavar="GLOB", action="append", help="also these artefacts; may be repeated")
+    add_timestamp_command(commands)
     add_witness_command(commands)
     for command in (verify, evidence, show, select):
         command.add_argument("--json", action="store_true", help="machine-readable output")
     return parser
 
 
-def _verify(bundle: Path, policy: Path, *, as_json: bool) -> int:
+def _verify(bundle: Path, policy: Path, tsa: list[Path] | None, *, as_json: bool) -> int:
     text = _read(policy, "the policy")
     if text is None:
         return EXIT_USAGE
-    result = verify_bundle(bundle, text, _progress if _is_large(bundle) else _quiet)
+    try:
+        authority = read_authority(tsa) if tsa else None
+    except StampError as error:
+        print(error.diagnostics(), file=sys.stderr)
+        return EXIT_USAGE
+    result = verify_bundle(bundle, text, _progress if _is_large(bundle) else _quiet, authority)
     print(json.dumps(result.as_json(), indent=2, ensure_ascii=False) if as_json else result.as_text())
     return result.code
 

@@ -12,13 +12,14 @@ needed for messages since the last checkpoint alone.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import sha256
 
 from ledger.canonical import Json
-from ledger.entry import Entry, Envelope
+from ledger.entry import Entry
+from ledger.envelope import Envelope
 from ledger.errors import BadEntry
 
 STEP = "account"
@@ -36,13 +37,14 @@ class Account:
     heard: int = 0
     heard_digest: bytes = _START
 
-    def with_message(self, message: Envelope) -> Account:
-        """The account with one more message, from the peer or to it."""
-        if message.sender == self.peer:
-            digest = sha256(self.heard_digest + message.message()).digest()
-            return Account(self.peer, self.said, self.said_digest, self.heard + 1, digest)
-        digest = sha256(self.said_digest + message.message()).digest()
-        return Account(self.peer, self.said + 1, digest, self.heard, self.heard_digest)
+    def with_messages(self, messages: Iterable[Envelope]) -> Account:
+        """The account with further messages, from the peer or to it, in order."""
+        counts, digests = [self.said, self.heard], [self.said_digest, self.heard_digest]
+        for message in messages:
+            way = message.sender == self.peer
+            counts[way] += 1
+            digests[way] = sha256(digests[way] + message.message()).digest()
+        return Account(self.peer, counts[0], digests[0], counts[1], digests[1])
 
     def as_told_by_peer(self, party: str) -> Account:
         """The same conversation as the peer must tell it of `party`: both directions exchanged."""

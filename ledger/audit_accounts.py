@@ -43,7 +43,7 @@ def _cosigned_sizes(log: LogAudit) -> dict[str, int]:
 def _add_message(log: LogAudit, seq: int, entry: Entry, running: dict[str, Account]) -> None:
     assert entry.peer is not None
     try:
-        running[entry.peer] = running.get(entry.peer, Account(entry.peer)).with_message(entry.envelope())
+        running[entry.peer] = running.get(entry.peer, Account(entry.peer)).with_messages([entry.envelope()])
     except LedgerError as error:
         log.fault(10, f"entry {seq} makes no statement: {error}", seq)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from itertools import pairwise
+from itertools import groupby
 
 from ledger.bundle import LogFiles
-from ledger.canonical import MAX_INT
 from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosigners, open_checkpoint
 from ledger.entry import Entry
 from ledger.errors import BadNote, BadSignature, LedgerError
@@ -16,6 +15,8 @@ from ledger.key_history import KeyHistory
 from ledger.keys import Certificate, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.policy import Policy
+
+ROUNDS_A_CHECKPOINT = 5  # rounds of one phase at most that one may cover
 
 
 @dataclass(slots=True)
@@ -188,8 +189,8 @@ def contradicts(log: LogAudit, head: Checkpoint) -> bool:
 
 def _check_cosignatures(log: LogAudit) -> None:
     # (7) The newest checkpoint meets the policy's quorum; each round of messages with a peer lies under a checkpoint
-    #     that the peer cosigned before the next round began. A checkpoint whose cosignature was lost in a crash is no
-    #     fault: a later one covers the same entries, and (6) showed that their roots agree.
+    #     that the peer cosigned before another phase or the fifth round after it began. A checkpoint whose cosignature
+    #     was lost in a crash is no fault: a later one covers the same entries, and (6) showed that their roots agree.
     cosigned = log.cosigned
     for signed in log.heads:
         size = signed.head.size
@@ -214,16 +215,22 @@ def _check_rounds(log: LogAudit, peer: str, cosigned: Mapping[int, list[Verifyin
         log.add(Code.POLICY, 7, f"{peer} has no witness key in the policy")
         return
     sizes = [size for size, keys in cosigned.items() if witness in keys]
-    shared = [(seq, entry) for seq, entry in log.found() if entry.peer == peer]
-    for (seq, entry), (after, follower) in pairwise([*shared, (MAX_INT, None)]):
-        assert entry is not None
-        if follower and (entry.phase, entry.round) == (follower.phase, follower.round):
-            continue
-        uncovered = not follower and seq >= max(cosigned, default=0)  # no checkpoint at all: step (8) says so
-        if not uncovered and not any(seq < size <= after for size in sizes):
-            before = " before the next round began" if follower else ""
+    shared = ((seq, entry) for seq, entry in log.found() if entry.peer == peer)
+    rounds = [list(some) for _, some in groupby(shared, lambda one: (one[1].phase, one[1].round))]
+    for number, some in enumerate(rounds):
+        seq, entry = some[-1]
+        later = (one[0] for one in rounds[number + 1 : number + 1 + ROUNDS_A_CHECKPOINT])
+        due = next((at for at, one in later if _too_late(entry, one)), None)
+        uncovered = due is None and seq >= max(cosigned, default=0)  # no checkpoint at all: step (8) says so
+        if not uncovered and not any(seq < size and (due is None or size <= due) for size in sizes):
+            before = "" if due is None else f" before entry {due}"
             text = f"{peer} did not cosign a checkpoint over round {entry.phase}/{entry.round}{before}"
             log.add(Code.POLICY, 7, text, seq)
+
+
+def _too_late(entry: Entry, later: Entry) -> bool:
+    """Whether a message is of a round that must not begin before the round of `entry` is cosigned."""
+    return later.phase != entry.phase or not 0 < later.round - entry.round < ROUNDS_A_CHECKPOINT
 
 
 def _check_coverage(log: LogAudit) -> None:

@@ -1,12 +1,13 @@
 """The audit bundle: everything a verifier needs but the keys, in one file that has one form.
 
-SHA256SUMS                          "<hex>  <member>" for every other member, sorted
+SHA256SUMS                          "<hex>  <member>" for every other member but time stamps, sorted
 SHA256SUMS.note                     signed note over the digest of SHA256SUMS, by every party's identity key
 artefacts/<path>                    what the run produced; artefacts/evidence/*.json are claims of misbehaviour
 logs/<party>/checkpoints/<n>.note   the log's signed heads with cosignatures
 logs/<party>/entries.jsonl          canonical entries, one per line
 manifest.json                       canonical JSON: format, run, agreement, counts
 policy.txt                          the producer's policy, for information; a verifier brings its own
+timestamps/<party>/<n>.tsr          time stamps of heads (`stamping.py`), the only members that are not listed
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ FORMAT_VERSION = 1
 SUMS, SUMS_NOTE, MANIFEST, POLICY = "SHA256SUMS", "SHA256SUMS.note", "manifest.json", "policy.txt"
 EVIDENCE = "artefacts/evidence/"
 _LOG_FILE = re.compile(r"logs/([^/]+)/(entries\.jsonl|checkpoints/(0|[1-9][0-9]{0,15})\.note)", re.ASCII)
+_STAMP = re.compile(r"timestamps/([^/]+)/(0|[1-9][0-9]{0,15})\.tsr", re.ASCII)
 
 
 class LogSource(Protocol):
@@ -83,11 +85,19 @@ class Bundle:
                     files.entries = data
         return found
 
+    def stamps(self) -> dict[tuple[str, int], bytes]:
+        """Time stamps by party and size of the head that each says it is over."""
+        places = ((_STAMP.fullmatch(name), data) for name, data in self.members.items())
+        return {(at[1], int(at[2])): data for at, data in places if at}
+
     def strangers(self) -> list[str]:
         """Members with a name that this format does not know."""
         known = {SUMS, SUMS_NOTE, MANIFEST, POLICY}
+        fits = (_LOG_FILE, _STAMP)
         return [
-            n for n in self.members if n not in known and not n.startswith("artefacts/") and not _LOG_FILE.fullmatch(n)
+            name
+            for name in self.members
+            if not (name in known or name.startswith("artefacts/") or any(form.fullmatch(name) for form in fits))
         ]
 
 
@@ -99,14 +109,18 @@ def write_bundle(
     artefacts: Mapping[str, bytes],
     identities: Sequence[Identity],
     policy: Policy,
+    stamps: Mapping[tuple[str, int], bytes] | None = None,
 ) -> str:
     """Write the bundle of one run and return its SHA-256 (hex); the same input gives the same bytes.
+
+    `stamps`: time stamps by party and size of the head that each is over.
 
     The file appears under its name only when it is complete and on disk. Raises BadBundle when the logs are of another
     run or of different agreements, or an artefact's path is not plain.
     """
     members = _log_members(logs)
     members.update({check_name(f"artefacts/{name}"): data for name, data in artefacts.items()})
+    members.update({check_name(stamp_member(*place)): data for place, data in (stamps or {}).items()})
     members[POLICY] = str(policy).encode()
     members[MANIFEST] = _manifest(logs, run, len(artefacts))
     members[SUMS] = sums(members)
@@ -135,9 +149,19 @@ def parse_bundle(data: bytes) -> Bundle:
 
 
 def sums(members: Mapping[str, bytes]) -> bytes:
-    """The SHA256SUMS file over all members but itself and its note, as `sha256sum -c` reads it."""
-    names = sorted(set(members) - {SUMS, SUMS_NOTE})
+    """The SHA256SUMS file over all members but itself, its note and time stamps, as `sha256sum -c` reads it."""
+    names = sorted(name for name in members if is_listed(name))
     return "".join(f"{sha256(members[name]).hexdigest()}  {name}\n" for name in names).encode()
+
+
+def is_listed(name: str) -> bool:
+    """Whether a member belongs on the list that the parties sign."""
+    return name not in (SUMS, SUMS_NOTE) and not _STAMP.fullmatch(name)
+
+
+def stamp_member(party: str, size: int) -> str:
+    """Where the time stamp of a head stands."""
+    return f"timestamps/{party}/{size}.tsr"
 
 
 def sums_text(run: str, sums_file: bytes) -> str:

@@ -1,4 +1,4 @@
-"""Entries: what a log holds, one canonical JSON object per protocol position; and the envelopes parties exchange.
+"""Entries: what a log holds, one canonical JSON object per protocol position.
 
 {"actor":"bank","agreement":"9f..","commit":[],"dir":"send","env":{"key":"..","sig":".."},"job":"run-7",
  "log":"bank/run-7","mono":812345,"params":{},"payload":{"alg":"sha256","bytes":4096,"digest":"..","schema":"Hists"},
@@ -6,39 +6,32 @@
  "step":"hist","ts":"2026-01-31T10:00:00.000001Z","v":1}
 
 leaf      = SHA-256(0x00 || bytes)
-envelope  = Ed25519(entry key, "tallystick-envelope-v1" || 0x0A || canonical {run, slot, from, to, kind, digest, bytes})
 
-An entry is authentic because it lies under its log's signed head. `env` is the sender's envelope where it signs every
-message; where it signs at the end of a round, `env` is null and an account of the conversation (`ledger.account`)
-covers the message.
+An entry is authentic because it lies under its log's signed head. `env` is the signature of the sender's envelope
+(`ledger.envelope`) where every message is signed; where it signs at the end of a round, `env` is null and an account
+of the conversation (`ledger.account`) covers the message.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Literal, TypeAlias, cast, get_args
 
-from ledger.canonical import MAX_INT, Json, decode, encode
+from ledger.canonical import Json, decode, encode
 from ledger.clock import parse_time
-from ledger.errors import BadEntry, BadKey, BadSignature
-from ledger.keys import SigningKey, check_party, verify_signature
+from ledger.envelope import Env, Envelope
+from ledger.errors import BadEntry, BadKey
+from ledger.fields import DIGEST, FIVE_WORDS, HEX32, HEX64, fields_of, matching, number, word
+from ledger.keys import check_party
 from ledger.merkle import leaf_hash
 
 ENTRY_VERSION = 1
-ENVELOPE_LABEL = b"tallystick-envelope-v1\n"
 
 Direction: TypeAlias = Literal["send", "recv", "local"]
 
 _DIRECTIONS = get_args(Direction)
-_HEX32 = re.compile(r"[0-9a-f]{64}", re.ASCII)
-_HEX64 = re.compile(r"[0-9a-f]{128}", re.ASCII)
-_DIGEST = re.compile(r"(?:[0-9a-f]{2}){16,64}", re.ASCII)
-_WORD_CLASS = r"[!#-\[\]-~]{1,200}"  # printable, without space and without what JSON would have to escape
-_WORD = re.compile(_WORD_CLASS, re.ASCII)
-_FIVE_WORDS = re.compile(" ".join([_WORD_CLASS] * 5), re.ASCII)
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,92 +55,10 @@ class Payload:
     @classmethod
     def from_json(cls, value: Json) -> Payload:
         """Read the object under `payload`; raises BadEntry."""
-        fields = _fields(value, {"alg", "bytes", "digest", "schema"}, "payload")
-        alg, schema = _word(fields["alg"], "payload.alg"), _word(fields["schema"], "payload.schema")
-        digest, size = _match(_DIGEST, fields["digest"], "payload.digest"), _number(fields["bytes"], "payload.bytes")
+        fields = fields_of(value, {"alg", "bytes", "digest", "schema"}, "payload")
+        alg, schema = word(fields["alg"], "payload.alg"), word(fields["schema"], "payload.schema")
+        digest, size = matching(DIGEST, fields["digest"], "payload.digest"), number(fields["bytes"], "payload.bytes")
         return cls(alg, digest, size, schema)
-
-
-@dataclass(frozen=True, slots=True)
-class Env:
-    """A sender's envelope signature and the entry key it was made with, both lowercase hex."""
-
-    key: str
-    sig: str
-
-    def to_json(self) -> dict[str, Json]:
-        """The object under `env`."""
-        return {"key": self.key, "sig": self.sig}
-
-    @classmethod
-    def from_json(cls, value: Json) -> Env:
-        """Read the object under `env`; raises BadEntry. Proves nothing."""
-        fields = _fields(value, {"key", "sig"}, "env")
-        return cls(_match(_HEX32, fields["key"], "env.key"), _match(_HEX64, fields["sig"], "env.sig"))
-
-
-@dataclass(frozen=True, slots=True)
-class Envelope:
-    """What a sender signs for each message: `digest` (hex) and `size` (bytes) of a message `kind` at one `slot`."""
-
-    run: str
-    slot: str
-    sender: str
-    receiver: str
-    kind: str
-    digest: str
-    size: int
-
-    def to_json(self) -> dict[str, Json]:
-        """The statement as an object."""
-        return {
-            "run": self.run,
-            "slot": self.slot,
-            "from": self.sender,
-            "to": self.receiver,
-            "kind": self.kind,
-            "digest": self.digest,
-            "bytes": self.size,
-        }
-
-    @classmethod
-    def from_json(cls, value: Json) -> Envelope:
-        """Read the statement; raises BadEntry."""
-        fields = _fields(value, {"run", "slot", "from", "to", "kind", "digest", "bytes"}, "envelope")
-        return cls(
-            run=_word(fields["run"], "run"),
-            slot=_word(fields["slot"], "slot"),
-            sender=_word(fields["from"], "from"),
-            receiver=_word(fields["to"], "to"),
-            kind=_word(fields["kind"], "kind"),
-            digest=_match(_DIGEST, fields["digest"], "digest"),
-            size=_number(fields["bytes"], "bytes"),
-        )
-
-    def message(self) -> bytes:
-        """The bytes that are signed. Raises BadEntry for a field that no reader would take."""
-        if not _FIVE_WORDS.fullmatch(f"{self.run} {self.slot} {self.sender} {self.receiver} {self.kind}"):
-            raise BadEntry(f"an envelope holds a word of the wrong form: {self!r:.300}")
-        _match(_DIGEST, self.digest, "digest")
-        # Written out, for this is made three times a message; words need no escapes, so it is what `encode` gives.
-        text = (
-            f'{{"bytes":{self.size},"digest":"{self.digest}","from":"{self.sender}","kind":"{self.kind}",'
-            f'"run":"{self.run}","slot":"{self.slot}","to":"{self.receiver}"}}'
-        )
-        return ENVELOPE_LABEL + text.encode("ascii")
-
-
-def sign_envelope(key: SigningKey, envelope: Envelope) -> Env:
-    """Sign a statement with the sender's entry key. Ask the log first: it refuses a second digest for one slot."""
-    return Env(key.public.hex(), key.sign(envelope.message()).hex())
-
-
-def verify_envelope(public: bytes, envelope: Envelope, env: Env) -> None:
-    """Raise BadSignature unless `env` was made over `envelope` by the entry key `public` (32 bytes)."""
-    if env.key != public.hex():
-        raise BadSignature(f"slot {envelope.slot}: the envelope names key {env.key:.16}.., not {public.hex():.16}..")
-    if not verify_signature(public, bytes.fromhex(env.sig), envelope.message()):
-        raise BadSignature(f"slot {envelope.slot}: the envelope signature of {envelope.sender} does not fit")
 
 
 def slot_name(phase: str, round_: int, step: str, sender: str, receiver: str, *, n: int = 0) -> str:
@@ -217,23 +128,23 @@ class Entry:
     @classmethod
     def from_json(cls, value: Json) -> Entry:
         """Read one JSON object; raises BadEntry naming the field and the value."""
-        f = _fields(value, _ENTRY_FIELDS, "entry")
-        if _number(f["v"], "v") != ENTRY_VERSION:
+        f = fields_of(value, _ENTRY_FIELDS, "entry")
+        if number(f["v"], "v") != ENTRY_VERSION:
             raise BadEntry(f"entry version {f['v']!r:.20} is unknown; this program reads version {ENTRY_VERSION}")
         entry = cls(
-            log=_word(f["log"], "log"),
-            seq=_number(f["seq"], "seq"),
-            prev=_match(_HEX32, f["prev"], "prev"),
-            ts=_word(f["ts"], "ts"),
-            mono=_number(f["mono"], "mono"),
-            job=_word(f["job"], "job"),
-            agreement=_match(_HEX32, f["agreement"], "agreement"),
-            phase=_word(f["phase"], "phase"),
-            round=_number(f["round"], "round"),
-            step=_word(f["step"], "step"),
-            slot=_word(f["slot"], "slot"),
-            actor=_word(f["actor"], "actor"),
-            peer=None if f["peer"] is None else _word(f["peer"], "peer"),
+            log=word(f["log"], "log"),
+            seq=number(f["seq"], "seq"),
+            prev=matching(HEX32, f["prev"], "prev"),
+            ts=word(f["ts"], "ts"),
+            mono=number(f["mono"], "mono"),
+            job=word(f["job"], "job"),
+            agreement=matching(HEX32, f["agreement"], "agreement"),
+            phase=word(f["phase"], "phase"),
+            round=number(f["round"], "round"),
+            step=word(f["step"], "step"),
+            slot=word(f["slot"], "slot"),
+            actor=word(f["actor"], "actor"),
+            peer=None if f["peer"] is None else word(f["peer"], "peer"),
             dir=_direction(f["dir"]),
             payload=None if f["payload"] is None else Payload.from_json(f["payload"]),
             refs=_refs(f["refs"]),
@@ -270,28 +181,25 @@ class Entry:
     def message_bytes(self) -> bytes:
         """The canonical bytes of a `send` or `recv` without refs, commitments and parameters; what `to_bytes` gives.
 
-        Written out for the log's busiest path: every field is checked but the log's own, and none needs escapes. Raises
-        BadEntry.
+        Every field is checked but the log's own. Raises BadEntry.
         """
         self._check_shape()
         p, env = self.payload, self.env
         assert p is not None
-        if not _FIVE_WORDS.fullmatch(f"{self.phase} {self.step} {self.slot} {p.alg} {p.schema}"):
+        if not FIVE_WORDS.fullmatch(f"{self.phase} {self.step} {self.slot} {p.alg} {p.schema}"):
             raise BadEntry(f"slot {self.slot!a:.200}: a word of the wrong form in {self!r:.600}")
-        _match(_DIGEST, p.digest, "payload.digest")
+        matching(DIGEST, p.digest, "payload.digest")
         _direction(self.dir)
-        signed = "null"
         if env is not None:
-            signed = f'{{"key":"{_match(_HEX32, env.key, "env.key")}","sig":"{_match(_HEX64, env.sig, "env.sig")}"}}'
-        _number(self.round, "round")
-        _number(p.size, "payload.bytes")
-        return (
-            f'{{"actor":"{self.actor}","agreement":"{self.agreement}","commit":[],"dir":"{self.dir}",'
-            f'"env":{signed},"job":"{self.job}","log":"{self.log}","mono":{self.mono},'
-            f'"params":{{}},"payload":{{"alg":"{p.alg}","bytes":{p.size},"digest":"{p.digest}","schema":"{p.schema}"}},'
-            f'"peer":"{self.peer}","phase":"{self.phase}","prev":"{self.prev}","refs":[],"round":{self.round},'
-            f'"seq":{self.seq},"slot":"{self.slot}","step":"{self.step}","ts":"{self.ts}","v":{self.v}}}'
-        ).encode("ascii")
+            matching(HEX32, env.key, "env.key")
+            matching(HEX64, env.sig, "env.sig")
+        number(self.round, "round")
+        number(p.size, "payload.bytes")
+        return message_body(
+            actor=self.actor, agreement=self.agreement, alg=p.alg, digest=p.digest, dir=self.dir, env=self.env,
+            job=self.job, log=self.log, mono=self.mono, peer=self.peer or "", phase=self.phase, prev=self.prev,
+            round=self.round, schema=p.schema, seq=self.seq, size=p.size, slot=self.slot, step=self.step, ts=self.ts,
+        )  # fmt: skip
 
     def leaf(self) -> bytes:
         """SHA-256(0x00 || bytes): the entry's place in the Merkle tree."""
@@ -308,6 +216,42 @@ class Entry:
         sender, receiver = (self.actor, self.peer) if self.dir == "send" else (self.peer, self.actor)
         p = self.payload
         return Envelope(self.job, self.slot, sender, receiver, p.schema, p.digest, p.size)
+
+
+def message_body(
+    *,
+    actor: str,
+    agreement: str,
+    digest: str,
+    dir: Direction,
+    env: Env | None,
+    job: str,
+    log: str,
+    mono: int,
+    peer: str,
+    phase: str,
+    prev: str,
+    round: int,
+    schema: str,
+    seq: int,
+    size: int,
+    slot: str,
+    step: str,
+    ts: str,
+    alg: str = "sha256",
+) -> bytes:
+    """The canonical bytes of a message's entry, of fields that were checked: none needs escapes.
+
+    Written out, for it is the log's busiest path; the same as `Entry.to_bytes` gives.
+    """
+    signed = "null" if env is None else f'{{"key":"{env.key}","sig":"{env.sig}"}}'
+    return (
+        f'{{"actor":"{actor}","agreement":"{agreement}","commit":[],"dir":"{dir}","env":{signed},"job":"{job}",'
+        f'"log":"{log}","mono":{mono},"params":{{}},'
+        f'"payload":{{"alg":"{alg}","bytes":{size},"digest":"{digest}","schema":"{schema}"}},'
+        f'"peer":"{peer}","phase":"{phase}","prev":"{prev}","refs":[],"round":{round},"seq":{seq},'
+        f'"slot":"{slot}","step":"{step}","ts":"{ts}","v":{ENTRY_VERSION}}}'
+    ).encode("ascii")
 
 
 def mapping(value: Mapping[str, object], what: str) -> Mapping[str, Json]:
@@ -327,31 +271,6 @@ def content_of(payload: Payload | None, commit: Sequence[Mapping[str, object]], 
 _ENTRY_FIELDS = set(Entry.__dataclass_fields__)
 
 
-def _fields(value: Json, names: set[str], what: str) -> dict[str, Json]:
-    if not isinstance(value, dict):
-        raise BadEntry(f"{what} must be an object, not {value!r:.60}")
-    if value.keys() != names:
-        wrong = ", ".join(sorted(value.keys() ^ names))
-        raise BadEntry(f"{what} lacks or should not have: {wrong:.200}")
-    return value
-
-
-def _match(pattern: re.Pattern[str], value: Json, what: str) -> str:
-    if not isinstance(value, str) or not pattern.fullmatch(value):
-        raise BadEntry(f"{what} has the wrong form: {value!r:.80}")
-    return value
-
-
-def _word(value: Json, what: str) -> str:
-    return _match(_WORD, value, what)
-
-
-def _number(value: Json, what: str) -> int:
-    if type(value) is not int or not 0 <= value <= MAX_INT:
-        raise BadEntry(f"{what} must be an integer from 0 to 2**53 - 1, not {value!r:.60}")
-    return value
-
-
 def _direction(value: Json) -> Direction:
     if value not in _DIRECTIONS:
         raise BadEntry(f"dir must be send, recv or local, not {value!r:.60}")
@@ -361,7 +280,7 @@ def _direction(value: Json) -> Direction:
 def _refs(value: Json) -> tuple[int | str, ...]:
     if not isinstance(value, list):
         raise BadEntry(f"refs must be a list of sequence numbers and slots, not {value!r:.60}")
-    return tuple(_word(item, "refs") if isinstance(item, str) else _number(item, "refs") for item in value)
+    return tuple(word(item, "refs") if isinstance(item, str) else number(item, "refs") for item in value)
 
 
 def _commitments(value: Json) -> tuple[Mapping[str, Json], ...]:
@@ -370,8 +289,8 @@ def _commitments(value: Json) -> tuple[Mapping[str, Json], ...]:
     for item in value:
         if not isinstance(item, dict) or not {"kind", "digest"} <= item.keys():
             raise BadEntry(f"a commitment is an object with `kind` and `digest`, not {item!r:.60}")
-        _word(item["kind"], "commit.kind")
-        _match(_DIGEST, item["digest"], "commit.digest")
+        word(item["kind"], "commit.kind")
+        matching(DIGEST, item["digest"], "commit.digest")
     return tuple(cast("list[dict[str, Json]]", value))
 
 

@@ -16,6 +16,8 @@
         StoreDamaged    what is stored is not what was stored
       WitnessError    a witness cannot be asked, or answered what is no answer
         WitnessRefused  a witness gave no cosignature (carries its status and the size it holds)
+      StampError      a time stamp cannot be had, or not be checked here
+        BadStamp        a time stamp that proves nothing
 
 `str(error)` says what happened, where, and with which value; `error.remedy` says what to do next.
 """
@@ -103,3 +105,11 @@ class WitnessRefused(WitnessError):
         super().__init__(message, remedy=remedy)
         self.status = status
         self.size = size
+
+
+class StampError(LedgerError):
+    """An authority gave no time stamp, or what is needed to check one is missing."""
+
+
+class BadStamp(StampError):
+    """A time stamp is by nobody who is trusted, over something else, or no time stamp at all."""

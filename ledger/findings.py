@@ -73,6 +73,23 @@ class LogSummary:
 
 
 @dataclass(frozen=True, slots=True)
+class Stamped:
+    """A time stamp of the head of `size` entries of a log; `time` is None where no authority was named to check it."""
+
+    party: str
+    size: int
+    time: str | None
+
+    def __str__(self) -> str:
+        said = f"there at {self.time}" if self.time else "not checked (name the authority with --tsa)"
+        return f"stamp  {self.party}: {self.size} entries, {said}"
+
+    def to_json(self) -> dict[str, Json]:
+        """The stamp as an object."""
+        return {"party": self.party, "size": self.size, "time": self.time}
+
+
+@dataclass(frozen=True, slots=True)
 class Result:
     """The outcome: `findings` are sorted, most severe first; `run` and `digest` name the bundle.
 
@@ -85,6 +102,7 @@ class Result:
     findings: Sequence[Finding] = field(default=())
     unchecked: Sequence[str] = field(default=())
     form: str = "full"
+    stamps: Sequence[Stamped] = field(default=())
 
     @property
     def code(self) -> Code:
@@ -95,6 +113,7 @@ class Result:
         """A page for people."""
         lines = [f"bundle {self.digest}", f"run    {self.run or 'unknown'}"]
         lines += [f"log    {log.party}: {log.entries} entries, {log.checkpoints} checkpoints" for log in self.logs]
+        lines += map(str, self.stamps)
         for code in _SEVERITY:
             found = [finding for finding in self.findings if finding.code is code]
             lines += ["", f"{_WORDS[code]} ({len(found)}):"] if found else []
@@ -118,6 +137,7 @@ class Result:
             "bundle": self.digest,
             "form": self.form,
             "logs": logs,
+            "timestamps": [stamp.to_json() for stamp in self.stamps],
             "findings": [finding.to_json() for finding in self.findings],
             "unchecked": unchecked,
         }

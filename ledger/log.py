@@ -12,27 +12,22 @@ there already with the same content gives back the entry that is there, another 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 
-from ledger.chain import Said, check_link
-from ledger.checkpoint import Checkpoint, open_checkpoint, sign_checkpoint, verify_cosignature
+from ledger.chain import Said
+from ledger.checkpoint import Checkpoint, sign_checkpoint, verify_cosignature
 from ledger.clock import Clock, format_time
-from ledger.entry import Direction, Entry, Env, Envelope, Payload, content_of, mapping, sign_envelope, slot_name
-from ledger.errors import (
-    BadEntry,
-    BadKey,
-    BadNote,
-    BadSignature,
-    LedgerError,
-    SlotTaken,
-    StoreDamaged,
-    StoreError,
-)
+from ledger.cosignatures import Cosignatures
+from ledger.entry import Direction, Entry, Payload, content_of, mapping, slot_name
+from ledger.envelope import Env, Envelope, check_message, sign_envelope
+from ledger.errors import BadEntry, BadKey, BadSignature, SlotTaken, StoreDamaged, StoreError
 from ledger.key_history import KeyHistory, issue_revocation
 from ledger.keys import Certificate, Identity, SigningKey, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.note import SignatureLine
+from ledger.reopening import stored_entries, stored_heads
 from ledger.store import Head, PeerAdvance, Row, Store
+from ledger.waiting import Waiting
 
 
 class Log:
@@ -69,17 +64,16 @@ class Log:
         self._store, self._identity, self._clock, self._key = store, identity, clock, entry_key
         self._sign_messages = sign_messages
         self._history = KeyHistory(self.key, run)
-        self._tree = Tree()
+        self._leaves = Tree()  # of the entries written out; `_tree` has them all
+        self._waiting = Waiting(party, run, agreement)
         self._slots: dict[str, Said] = {}
-        self._pending: list[tuple[Entry, bytes]] = []
+        self._pending: list[Row] = []
         self._heads: list[Head] = []
-        self._lines: dict[int, dict[str, None]] = {}  # cosignatures by size
+        self._cosignatures = Cosignatures()
         self._fresh: list[tuple[int, str]] = []  # those not yet in the store
-        self._newest_by: dict[tuple[str, bytes], int] = {}  # size of the newest head that a key cosigned
         self._mono = 0
         self._lock = threading.RLock()
         self._reload()
-        self._check_checkpoints()
         self._mono_zero = clock.monotonic_ns() - self._mono
         if not len(self._tree):
             self._begin()
@@ -88,7 +82,7 @@ class Log:
 
     def __len__(self) -> int:
         """Entries appended, committed or not."""
-        return len(self._tree)
+        return len(self._leaves) + len(self._waiting)
 
     @property
     def key(self) -> VerifyingKey:
@@ -114,7 +108,7 @@ class Log:
 
     def last_cosigned_by(self, key: VerifyingKey) -> Head | None:
         """The newest checkpoint with a line by `key`, its note with all cosignatures collected so far."""
-        size = self._newest_by.get((key.name, key.id))
+        size = self._cosignatures.newest_by(key)
         head = next((head for head in reversed(self._heads) if head.size == size), None)
         return head and head._replace(note=self._cosigned(head))
 
@@ -184,6 +178,28 @@ class Log:
             )
             return self._add(entry, digest)
 
+    def message(self, message: Envelope, phase: str, round: int, env: Env | None = None) -> Env | None:
+        """Add a message that this party sends or received; its envelope's signature, if messages are signed.
+
+        What `append` does, for the busiest path: entries are written out together when the log is next asked for
+        anything. A received `env` was verified by the caller. Raises SlotTaken or BadEntry; the log is then unchanged.
+        """
+        with self._lock:
+            if message.run != self.run or self.party not in (message.sender, message.receiver):
+                raise BadEntry(f"{self.origin}: {message.slot} is no message of {self.party} in the run {self.run}")
+            dir, peer = self._waiting.way(message)
+            payload = Payload("sha256", message.digest, message.size, message.kind)
+            said = Said(len(self), dir, peer, payload, message.digest)
+            if (held := self._slots.get(message.slot)) is not None:
+                return self._again(message.slot, held, said._replace(seq=held.seq)).env
+            check_message(message, phase, round)
+            if dir == "send" and self._sign_messages:
+                env = sign_envelope(self._key, message)
+            self._mono = max(self._mono, self._clock.monotonic_ns() - self._mono_zero)
+            self._waiting.add(message, phase, round, self._clock.now(), self._mono, env)
+            self._slots[message.slot] = said
+            return env
+
     def commit(self) -> None:
         """Keep everything appended so far, in one transaction; raises StoreError and keeps the buffer."""
         with self._lock:
@@ -197,12 +213,12 @@ class Log:
         other logs about to be cosigned, kept in the same transaction; StoreError where one was overtaken.
         """
         with self._lock:
-            size = len(self._tree)
+            size = len(self)
             if self._heads and self._heads[-1].size == size:
                 if peers:
                     self._write(None, peers)
                 return self._cosigned(self._heads[-1])
-            committed = size - len(self._pending)
+            committed = len(self._tree) - len(self._pending)
             self._read_back(self._heads[-1].size if self._heads else 0, committed)
             head = Checkpoint(self.origin, size, self._tree.root())
             note = str(sign_checkpoint(head, self._identity.identity))
@@ -226,11 +242,25 @@ class Log:
                 if key is None:
                     raise BadSignature(f"{self.origin}: {line.name} is none of the expected witnesses")
                 verify_cosignature(Checkpoint(self.origin, size, self._tree.root(size)).text, line, key)
-            held = self._lines.get(size, {})
-            self._fresh += [(size, text) for line in parsed if (text := str(line)) not in held]
-            self._hold(size, parsed)
+            self._fresh += self._cosignatures.add(size, parsed)
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    @property
+    def _tree(self) -> Tree:
+        self._write_out()
+        return self._leaves
+
+    def _write_out(self) -> None:
+        with self._lock:
+            if self._waiting:
+                seq = len(self._leaves)
+                for row in self._waiting.write_out(seq, self._leaves.leaf(seq - 1)):
+                    self._enter(row)
+
+    def _enter(self, row: Row) -> None:
+        self._leaves.append(row.leaf)
+        self._pending.append(row)
 
     def _begin(self) -> None:
         if self.certificate.key != self._key.public or self.certificate.run != self.run:
@@ -238,22 +268,20 @@ class Log:
         self.certificate.verify(self.key)
         slot = slot_name("open", 0, "open", self.party, self.party)
         params = {"certificate": self.certificate.to_json()}
-        self._history.read(
-            [(0, self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params))]
-        )
+        opening = self.append(phase="open", round=0, step="open", slot=slot, dir="local", params=params)
+        self._history.read([(0, opening)])
         self.commit()
 
     def _write(self, head: Head | None, peers: Sequence[PeerAdvance] = ()) -> None:
-        rows = [Row(entry.seq, body, self._tree.leaf(entry.seq)) for entry, body in self._pending]
-        if not (rows or head or self._fresh or peers):
+        self._write_out()
+        if not (self._pending or head or self._fresh or peers):
             return
-        if not self._store.write(rows, head, self._fresh, peers):
+        if not self._store.write(self._pending, head, self._fresh, peers):
             raise StoreError(
                 f"{self.origin}: another head of {' or '.join(peer.origin for peer in peers)} was cosigned meanwhile",
                 remedy="Let only one process keep this log.",
             )
-        self._pending.clear()
-        self._fresh = []
+        self._pending, self._fresh = [], []
 
     def _read_back(self, start: int, end: int) -> None:
         rows = self._store.rows(start) if start < end else iter(())
@@ -269,10 +297,8 @@ class Log:
                 remedy="A role that runs again must say the same; give a new statement a slot of its own.",
             )
         first = len(self._tree) - len(self._pending)
-        return self._pending[held.seq - first][0] if held.seq >= first else self._stored(held.seq)
-
-    def _stored(self, seq: int) -> Entry:
-        return Entry.from_bytes(self._store.row(seq).body)
+        row = self._pending[held.seq - first] if held.seq >= first else self._store.row(held.seq)
+        return Entry.from_bytes(row.body)
 
     def _add(self, entry: Entry, digest: str) -> Entry:
         # Nothing is added that a verifier would refuse to read.
@@ -282,8 +308,7 @@ class Log:
         else:
             body = entry.message_bytes()
         self._check_refs(entry)
-        self._tree.append(leaf_hash(body))
-        self._pending.append((entry, body))
+        self._enter(Row(entry.seq, body, leaf_hash(body)))
         self._slots[entry.slot] = Said(entry.seq, entry.dir, entry.peer, entry.payload, digest)
         self._mono = entry.mono
         return entry
@@ -294,24 +319,18 @@ class Log:
                 raise BadEntry(f"{self.origin}: slot {entry.slot} refers to {ref}, which this log does not hold yet")
 
     def _reload(self) -> None:
-        previous = ZERO_HASH
-        for expected, row in enumerate(self._store.rows()):
-            try:
-                entry = Entry.from_bytes(row.body)
-                check_link(entry, row, expected, previous, self.origin)
-            except LedgerError as error:
-                raise StoreDamaged(
-                    f"{self.origin}: stored entry {expected} is damaged: {error}",
-                    remedy="Restore the store from a backup; nothing may be added to a damaged log.",
-                ) from error
-            if expected == 0:
+        for entry, row in stored_entries(self._store, self.origin):
+            if not entry.seq:
                 self._resume(entry)
-            self._tree.append(row.leaf)
+            self._leaves.append(row.leaf)
             self._slots[entry.slot] = Said(entry.seq, entry.dir, entry.peer, entry.payload, entry.content())
-            self._mono, previous = entry.mono, row.leaf
+            self._mono = entry.mono
             if "certificate" in entry.params or "revoked" in entry.params:
-                self._history.read([(expected, entry)])
+                self._history.read([(entry.seq, entry)])
         self._check_entry_key()
+        self._heads = stored_heads(self._store, self.origin, self.key, self._leaves)
+        for head in self._heads:
+            self._cosignatures.add(head.size, map(SignatureLine.parse, self._store.cosignatures(head.size)))
 
     def _resume(self, opening: Entry) -> None:
         stored = Certificate.from_json(opening.params.get("certificate"))
@@ -322,32 +341,8 @@ class Log:
             )
         self.certificate = stored
 
-    def _check_checkpoints(self) -> None:
-        self._heads = self._store.checkpoints()
-        for head in self._heads:
-            try:
-                signed = open_checkpoint(head.note, self.key).head
-            except (BadNote, BadSignature) as error:
-                raise StoreDamaged(
-                    f"{self.origin}: the stored checkpoint of {head.size} is damaged: {error}"
-                ) from error
-            if head.size > len(self._tree):
-                raise StoreDamaged(
-                    f"{self.origin}: a checkpoint of {head.size} was signed, {len(self._tree)} are stored"
-                )
-            expected = Checkpoint(self.origin, head.size, self._tree.root(head.size))
-            if not signed == expected == Checkpoint(self.origin, head.size, head.root):
-                raise StoreDamaged(f"{self.origin}: the stored entries do not give the signed root of size {head.size}")
-            self._hold(head.size, map(SignatureLine.parse, self._store.cosignatures(head.size)))
-
-    def _hold(self, size: int, lines: Iterable[SignatureLine]) -> None:
-        for line in lines:
-            self._lines.setdefault(size, {})[str(line)] = None
-            by = (line.name, line.key_id)
-            self._newest_by[by] = max(size, self._newest_by.get(by, 0))
-
     def _cosigned(self, head: Head) -> str:
-        return head.note + "".join(self._lines.get(head.size, ()))
+        return head.note + self._cosignatures.under(head.size)
 
     # -- keys ---------------------------------------------------------------------------------------------------
 

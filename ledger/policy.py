@@ -22,7 +22,7 @@ Our own rules on top of the syntax:
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from ledger.errors import BadKey, BadPolicy
 from ledger.keys import Identity, KeyType, PublicIdentity, VerifyingKey, auditor_name, check_party, witness_name
@@ -44,7 +44,7 @@ class Group:
 class Policy:
     """A parsed policy; `witnesses` maps the file's own names to keys, `quorum` is one of those names, or `none`.
 
-    `auditors`: keys named `NAME/auditor`, which sign findings and keep no log.
+    `auditors`: keys named `NAME/auditor`, which sign findings and keep no log. `addresses`: where witnesses are asked.
     """
 
     logs: tuple[VerifyingKey, ...]
@@ -52,6 +52,7 @@ class Policy:
     groups: Mapping[str, Group]
     quorum: str
     auditors: tuple[VerifyingKey, ...] = ()
+    addresses: Mapping[str, str] = field(default_factory=dict)
 
     @classmethod
     def parse(cls, data: str | bytes) -> Policy:
@@ -80,9 +81,26 @@ class Policy:
 
     def __str__(self) -> str:
         lines = [f"log {key.vkey}" for key in (*self.logs, *self.auditors)]
-        lines += [f"witness {name} {key.vkey}" for name, key in self.witnesses.items()]
+        at = self.addresses
+        lines += [f"witness {name} {key.vkey} {at.get(name, '')}".rstrip() for name, key in self.witnesses.items()]
         lines += [f"group {group.name} {group.need} {' '.join(group.members)}" for group in self.groups.values()]
         return "\n".join([*lines, f"quorum {self.quorum}"]) + "\n"
+
+    def also(self, name: str, key: VerifyingKey, address: str) -> Policy:
+        """The policy that asks for the cosignature of one more witness, besides what it asked for before.
+
+        Raises BadPolicy where name or key are taken, or the words do not fit into a policy.
+        """
+        both = f"{self.quorum}-and-{name}"
+        members = (name,) if self.quorum == NO_QUORUM else (self.quorum, name)
+        more = replace(
+            self,
+            witnesses={**self.witnesses, name: key},
+            addresses={**self.addresses, name: address},
+            groups={**self.groups, both: Group(both, "all", members)},
+            quorum=both,
+        )
+        return Policy.parse(str(more))
 
     @property
     def parties(self) -> tuple[str, ...]:
@@ -118,6 +136,7 @@ class _Parser:
         self._logs: list[VerifyingKey] = []
         self._auditors: list[VerifyingKey] = []
         self._witnesses: dict[str, VerifyingKey] = {}
+        self._addresses: dict[str, str] = {}
         self._groups: dict[str, Group] = {}
         self._members: set[str] = set()
         self._quorum: str | None = None
@@ -133,14 +152,16 @@ class _Parser:
     def policy(self) -> Policy:
         if self._quorum is None:
             raise BadPolicy("the policy has no quorum line", remedy="Add `quorum <group>` or `quorum none`.")
-        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum, tuple(self._auditors))
+        auditors = tuple(self._auditors)
+        return Policy(tuple(self._logs), self._witnesses, self._groups, self._quorum, auditors, self._addresses)
 
     def _line(self, words: list[str]) -> None:
         match words:
             case ["log", vkey] | ["log", vkey, _]:
                 self._log(VerifyingKey.parse(vkey))
-            case ["witness", name, vkey] | ["witness", name, vkey, _]:
+            case ["witness", name, vkey, *address] if len(address) < 2:
                 self._witness(name, VerifyingKey.parse(vkey))
+                self._addresses |= dict(zip([name], address, strict=False))
             case ["group", name, need, *members]:
                 self._group(name, need, members)
             case ["quorum", name]:

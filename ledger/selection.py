@@ -1,6 +1,6 @@
 """Selective bundles: chosen entries of a run, each with its proof, for a reader who may or need not see the rest.
 
-SHA256SUMS                          "<hex>  <member>" for every other member, sorted
+SHA256SUMS                          "<hex>  <member>" for every other member but time stamps, sorted
 artefacts/<path>                    those that were chosen
 entries/<party>/<seq>.json          canonical bytes of one entry; of every log also entry 0, with the certificate
 heads/<party>/<n>.note              the newest head, and the newest cosigned one where that is another
@@ -10,6 +10,7 @@ proofs/<party>/<old>-<new>.json     canonical JSON {"path"}: the newest head con
 proofs/<party>/<seq>.json           canonical JSON {"path", "seq", "size"}: inclusion in the head of `size` (2.1.1)
 source/SHA256SUMS                   of the full bundle, with
 source/SHA256SUMS.note              the parties' signatures: they vouch for the artefacts
+timestamps/<party>/<n>.tsr          those of the heads that are kept
 
 Anybody who has a full bundle can make one, for nothing in it needs a new signature. The same choice from the same
 bundle gives the same bytes.
@@ -24,7 +25,18 @@ from hashlib import sha256
 from pathlib import Path
 
 from ledger.archive import pack
-from ledger.bundle import MANIFEST, POLICY, SUMS, SUMS_NOTE, Bundle, LogFiles, read_bundle, sums, write_file
+from ledger.bundle import (
+    MANIFEST,
+    POLICY,
+    SUMS,
+    SUMS_NOTE,
+    Bundle,
+    LogFiles,
+    read_bundle,
+    stamp_member,
+    sums,
+    write_file,
+)
 from ledger.canonical import Json, decode, encode
 from ledger.entry import Entry
 from ledger.errors import BadBundle, LedgerError
@@ -94,6 +106,9 @@ def selected(bundle: Bundle, choice: Choice) -> dict[str, bytes]:
             parts.append({"party": party, "entries": len(kept)})
     if not parts:
         raise BadBundle("no entry fits the choice", remedy="See `python -m ledger show` for slots and positions.")
+    for (party, size), stamp in bundle.stamps().items():
+        if f"heads/{party}/{size}.note" in members:
+            members[stamp_member(party, size)] = stamp
     artefacts = _artefacts(bundle, choice.artefacts)
     members |= artefacts
     for name in (SUMS, SUMS_NOTE):

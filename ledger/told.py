@@ -19,7 +19,8 @@ from hashlib import sha256
 from ledger.account import Account, account_of
 from ledger.canonical import Json
 from ledger.checkpoint import open_checkpoint
-from ledger.entry import Entry, Envelope
+from ledger.entry import Entry
+from ledger.envelope import Envelope
 from ledger.errors import BadProof, BadSignature
 from ledger.keys import VerifyingKey
 from ledger.merkle import leaf_hash, proof_from_hex, verify_inclusion

@@ -4,17 +4,19 @@ The steps, in order; the code below and in `audit_log.py` and `audit_run.py` car
 
 (0)  archive        sizes, paths, doubles; the file is the one form of its members, byte for byte
 (1)  policy         the verifier's own file; all keys come from it, none from the bundle
-(2)  sums           every member is listed and fits; every party of the bundle signed the list; the manifest agrees
+(2)  sums           every member but stamps is listed and fits; every party of the bundle signed that; manifest agrees
 (3)  entries        canonical bytes, fields, this log, run and agreement
 (4)  chain          positions without gaps, each entry names the leaf before it
 (5)  certificate    policy key -> certificate in entry 0; every entry is dated within its validity
 (6)  checkpoints    signed; root recomputed from the entries at every size: that makes the entries the party's word
-(7)  cosignatures   quorum; each round of messages with a peer under a checkpoint that peer cosigned before the next
+(7)  cosignatures   quorum; each round of messages with a peer under a checkpoint that the peer cosigned before
+                    another phase or the fifth round after began
 (8)  coverage       the last checkpoint covers all entries
 (9)  order          one statement per slot, references backwards, clock forwards
 (10) messages       accounts of conversations recomputed and confirmed by the peer; the sender's signature elsewhere
 (11) both ends      each send has its recv with the same digest, and the other way round
 (12) contradictions two validly signed statements of one party that exclude each other
+(13) time stamps    of heads in the bundle; with a named authority: all are its, one a log, no entry below dated later
 
 A selective bundle (`selection.py`) is checked by `verify_selection.py`, as far as a part of a run can be.
 
@@ -29,6 +31,7 @@ from pathlib import Path
 
 from ledger.audit_log import LogAudit, audit_log
 from ledger.audit_run import RunAudit
+from ledger.authority import Authority
 from ledger.bundle import (
     FORMAT,
     FORMAT_VERSION,
@@ -36,6 +39,7 @@ from ledger.bundle import (
     SUMS,
     SUMS_NOTE,
     Bundle,
+    is_listed,
     parse_bundle,
     read_bundle,
     sums,
@@ -47,6 +51,7 @@ from ledger.errors import BadBundle, BadNote, BadPolicy, BadSignature, LedgerErr
 from ledger.findings import Code, Finding, LogSummary, Result, sort_findings
 from ledger.note import Note
 from ledger.policy import Policy
+from ledger.stamping import check_stamps
 from ledger.verify_selection import is_selection, verify_selection
 
 
@@ -54,24 +59,26 @@ def _untold(line: str) -> None:
     """Nobody listens."""
 
 
-def verify_bundle(path: str | Path, policy: str | bytes | Policy, told: Callable[[str], None] = _untold) -> Result:
+def verify_bundle(
+    path: str | Path, policy: str | bytes | Policy, told: Callable[[str], None] = _untold, tsa: Authority | None = None
+) -> Result:
     """Verify a bundle file against the text of a policy; never raises for what the file may hold.
 
-    `told` hears a line before each part of the work.
+    `told` hears a line before each part of the work. `tsa`: whose time stamps count; without it none is checked.
     """
     try:
         bundle = read_bundle(path)
     except BadBundle as error:
         return Result("", "unreadable", findings=[Finding(Code.INVALID, 0, str(error))])
-    return _verify(bundle, policy, told)
+    return _verify(bundle, policy, told, tsa)
 
 
-def verify_bytes(data: bytes, policy: str | bytes | Policy) -> Result:
+def verify_bytes(data: bytes, policy: str | bytes | Policy, tsa: Authority | None = None) -> Result:
     """The same for a bundle in memory."""
-    return _verify(parse_bundle(data), policy)
+    return _verify(parse_bundle(data), policy, _untold, tsa)
 
 
-def _verify(bundle: Bundle, policy: str | bytes | Policy, told: Callable[[str], None] = _untold) -> Result:
+def _verify(bundle: Bundle, policy: str | bytes | Policy, told: Callable[[str], None], tsa: Authority | None) -> Result:
     # (0) Archive.
     findings = [Finding(Code.INVALID, 0, fault) for fault in bundle.faults]
     # (1) Policy.
@@ -80,7 +87,7 @@ def _verify(bundle: Bundle, policy: str | bytes | Policy, told: Callable[[str], 
     except BadPolicy as error:
         return Result("", bundle.digest, findings=sort_findings([*findings, Finding(Code.POLICY, 1, str(error))]))
     if is_selection(bundle):
-        return verify_selection(bundle, rules, findings)
+        return verify_selection(bundle, rules, findings, tsa)
     findings += [Finding(Code.INVALID, 0, f"member {name} has no place in a bundle") for name in bundle.strangers()]
     # (2) Sums and manifest.
     told(f"(2) sums of {len(bundle.members)} members")
@@ -100,8 +107,12 @@ def _verify(bundle: Bundle, policy: str | bytes | Policy, told: Callable[[str], 
     both = RunAudit(logs, rules, run)
     both.audit(bundle)
     findings += [*both.findings, *(finding for log in logs.values() for finding in log.findings)]
+    # (13) Time stamps.
+    heads = {party: {signed.head.size: signed.note for signed in log.heads} for party, log in logs.items()}
+    stamps, wrong = check_stamps(bundle, heads, {party: log.found() for party, log in logs.items()}, tsa)
+    findings += wrong
     summaries = [LogSummary(p, len(a.bodies), len(a.heads), a.tree.root().hex()) for p, a in logs.items()]
-    return Result(run, bundle.digest, summaries, sort_findings(findings))
+    return Result(run, bundle.digest, summaries, sort_findings(findings), stamps=stamps)
 
 
 def _manifest(bundle: Bundle, findings: list[Finding]) -> Mapping[str, Json]:
@@ -143,7 +154,7 @@ def _check_sums(bundle: Bundle, findings: list[Finding]) -> None:
     for line in bundle.members.get(SUMS, b"").decode("ascii", "replace").splitlines():
         digest, _, name = line.partition("  ")
         listed[name] = digest
-    for name in sorted((bundle.members.keys() | listed.keys()) - {SUMS, SUMS_NOTE}):
+    for name in sorted({*filter(is_listed, bundle.members), *listed}):
         if name not in bundle.members:
             findings.append(Finding(Code.INCOMPLETE, 2, f"member {name} is listed in {SUMS} but missing"))
         elif name not in listed:

@@ -9,6 +9,7 @@ The steps have the numbers of `verify.py`:
 (7)  cosignatures   quorum of the newest head that others cosigned
 (10) envelopes      the sender's signature on messages that carry one, where the sender's certificate is in the bundle
 (12) contradictions two statements about one slot that exclude each other
+(13) time stamps    as of a full bundle
 
 What needs all entries cannot be checked and is named in `Result.unchecked`: gaps, coverage, order, both ends.
 """
@@ -20,10 +21,12 @@ from collections.abc import Mapping
 from hashlib import sha256
 from itertools import pairwise
 
-from ledger.bundle import MANIFEST, POLICY, SUMS, SUMS_NOTE, Bundle, sums, sums_text
+from ledger.authority import Authority
+from ledger.bundle import MANIFEST, POLICY, SUMS, SUMS_NOTE, Bundle, stamp_member, sums, sums_text
 from ledger.canonical import Json, decode
 from ledger.checkpoint import SignedCheckpoint, cosigners, open_checkpoint
-from ledger.entry import Entry, verify_envelope
+from ledger.entry import Entry
+from ledger.envelope import verify_envelope
 from ledger.errors import BadProof, LedgerError
 from ledger.findings import Code, Finding, LogSummary, Result, sort_findings
 from ledger.keys import Certificate, VerifyingKey
@@ -31,6 +34,7 @@ from ledger.merkle import leaf_hash, proof_from_hex, verify_consistency, verify_
 from ledger.note import Note
 from ledger.policy import Policy
 from ledger.selection import SELECTION, SELECTION_VERSION
+from ledger.stamping import check_stamps
 
 _SEQ = "0|[1-9][0-9]{0,15}"
 _PLACE = re.compile(rf"(entries|proofs|heads)/([^/]+)/({_SEQ})(?:-({_SEQ}))?\.(json|note)", re.ASCII)
@@ -51,9 +55,9 @@ def is_selection(bundle: Bundle) -> bool:
     return isinstance(manifest, dict) and manifest.get("format") == SELECTION
 
 
-def verify_selection(bundle: Bundle, policy: Policy, findings: list[Finding]) -> Result:
-    """Run all steps after (1); `findings` holds those of (0)."""
-    return _SelectionAudit(bundle, policy, findings).result()
+def verify_selection(bundle: Bundle, policy: Policy, findings: list[Finding], tsa: Authority | None = None) -> Result:
+    """Run all steps after (1); `findings` holds those of (0). `tsa`: whose time stamps count."""
+    return _SelectionAudit(bundle, policy, findings).result(tsa)
 
 
 class _Part:
@@ -82,7 +86,7 @@ class _SelectionAudit:
         run, agreement = manifest.get("run"), manifest.get("agreement")
         self._run, self._agreement = (value if isinstance(value, str) else "" for value in (run, agreement))
 
-    def result(self) -> Result:
+    def result(self, tsa: Authority | None) -> Result:
         self._sort_members()
         self._check_manifest()
         self._check_sums()
@@ -95,6 +99,10 @@ class _SelectionAudit:
         for party, part in sorted(self._parts.items()):
             self._check_envelopes(party, part)
         self._compare_statements()
+        heads = {party: {n: one.note for n, one in part.heads.items()} for party, part in self._parts.items()}
+        entries = {party: sorted(part.entries.items()) for party, part in self._parts.items()}
+        stamps, wrong = check_stamps(self._bundle, heads, entries, tsa)
+        self._findings += wrong
         logs = [
             LogSummary(party, len(part.bodies), len(part.notes), part.heads[max(part.heads)].head.root.hex())
             for party, part in sorted(self._parts.items())
@@ -102,7 +110,8 @@ class _SelectionAudit:
         ]
         more = [f"envelopes: {self._unsigned} received messages stand on the word of the log that holds them (step 10)"]
         unchecked = [*UNCHECKED, *(more if self._unsigned else [])]
-        return Result(self._run, self._bundle.digest, logs, sort_findings(self._findings), unchecked, "selective")
+        found = sort_findings(self._findings)
+        return Result(self._run, self._bundle.digest, logs, found, unchecked, "selective", stamps)
 
     def _fault(self, step: int, text: str, party: str = "", seq: int | None = None, code: Code = Code.INVALID) -> None:
         part = self._parts.get(party)
@@ -112,6 +121,7 @@ class _SelectionAudit:
     def _sort_members(self) -> None:
         # (0) Every member has a place in the format.
         known = {SUMS, MANIFEST, POLICY, f"source/{SUMS}", f"source/{SUMS_NOTE}"}
+        known |= {stamp_member(*place) for place in self._bundle.stamps()}
         for name, data in self._bundle.members.items():
             match = _PLACE.fullmatch(name)
             if match is None or (match[1] == "heads") != (match[5] == "note") or (match[4] and match[1] != "proofs"):

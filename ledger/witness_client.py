@@ -10,19 +10,16 @@ from there.
 from __future__ import annotations
 
 import http.client
-import ssl
 from collections.abc import Sequence
 from typing import Protocol
-from urllib.parse import SplitResult, urlsplit
 
 from ledger.checkpoint import Checkpoint, verify_cosignature
 from ledger.errors import BadKey, BadNote, BadProof, BadSignature, WitnessError, WitnessRefused
 from ledger.keys import KeyType, VerifyingKey
 from ledger.note import Note, SignatureLine
+from ledger.posting import MAX_ANSWER_BYTES, SECONDS, post, web_address
 from ledger.witness_service import ADD_CHECKPOINT, MAX_SIZE_DIGITS, TLOG_SIZE, AddCheckpoint
 
-MAX_ANSWER_BYTES = 64 * 1024
-SECONDS = 10.0
 _ATTEMPTS = 4
 
 
@@ -55,11 +52,12 @@ class WitnessClient:
 
     def __init__(self, url: str, key: VerifyingKey, *, seconds: float = SECONDS) -> None:
         """`url` is http or https; `seconds` bounds each step of a request. Raises WitnessError or BadKey."""
-        self.url = urlsplit(url)
-        if self.url.scheme not in ("http", "https") or not self.url.hostname or self.url.query or self.url.fragment:
+        try:
+            self.url = web_address(url)
+        except ValueError:
             raise WitnessError(
                 f"{url!r:.200} is no address of a witness", remedy="Give http://HOST:PORT or https://HOST."
-            )
+            ) from None
         if key.kind is not KeyType.COSIGNATURE:
             raise BadKey(f"the key of the witness {key.name} is not of type 0x04")
         self.key, self._seconds = key, seconds
@@ -102,24 +100,18 @@ class WitnessClient:
         raise WitnessRefused(f"{self.key.name} refused with {status}: {said!a:.300}", status=status)
 
     def _post(self, body: bytes) -> tuple[int, str, str]:
-        connection = _connection(self.url, self._seconds)
         path = f"{self.url.path.rstrip('/')}/{ADD_CHECKPOINT}"
         try:
-            connection.request("POST", path, body, {"Content-Type": "text/plain; charset=utf-8"})
-            response = connection.getresponse()
-            data = response.read(MAX_ANSWER_BYTES + 1)
-            kind = response.headers.get_content_type()
+            status, kind, data = post(self.url, path, body, "text/plain; charset=utf-8", self._seconds)
         except (OSError, http.client.HTTPException) as error:
             raise WitnessError(
                 f"the witness at {self.url.geturl()} cannot be asked: {error or type(error).__name__}",
                 remedy="Check the address and that the witness is running; a checkpoint may be sent again at any time.",
             ) from error
-        finally:
-            connection.close()
         if len(data) > MAX_ANSWER_BYTES:
             raise WitnessError(f"the answer of {self.key.name} has more than {MAX_ANSWER_BYTES} bytes")
         try:
-            return response.status, kind, data.decode("utf-8")
+            return status, kind, data.decode("utf-8")
         except UnicodeDecodeError:
             raise WitnessError(f"the answer of {self.key.name} is not UTF-8") from None
 
@@ -161,14 +153,3 @@ def _held(size: int, head: Checkpoint) -> int:
             remedy="Send the newest head. If this is the newest, the log has been set back or copied: stop and ask.",
         )
     return size
-
-
-def _connection(url: SplitResult, seconds: float) -> http.client.HTTPConnection:
-    host = url.hostname or ""
-    try:
-        port = url.port
-    except ValueError:
-        raise WitnessError(f"{url.geturl()!r:.200} has no valid port") from None
-    if url.scheme == "https":
-        return http.client.HTTPSConnection(host, port, timeout=seconds, context=ssl.create_default_context())
-    return http.client.HTTPConnection(host, port, timeout=seconds)

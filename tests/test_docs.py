@@ -256,7 +256,7 @@ def test_the_wire_example_is_what_the_code_reads() -> None:
     envelope = msgspec.msgpack.decode(data[4:], type=desk.Frame)
     assert isinstance(envelope, desk.Envelope)
     assert envelope.slot == "train/3/TreeClosed/bank>telecom/41"
-    assert unpack(TreeClosed, envelope.body) == TreeClosed(False)
+    assert unpack(TreeClosed, envelope.body) == TreeClosed(False, True)
     assert f"SHA-256 of the body: `{digest_of(envelope.body).hex()}`" in page
     assert f"    {data[:8].hex(' ')} ..." in page
     name = b"telecom"

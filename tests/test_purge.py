@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from datetime import date, datetime
 from pathlib import Path
 
 import numpy as np
@@ -10,20 +11,23 @@ import run_kit
 from run_kit import tallystick, verify
 
 from ledger import Entry, read_bundle
-from vfl import purging
+from vfl import local_logs, purge_commands, purging
 from vfl.clock import SystemClock
 from vfl.commitments import commit_columns
 from vfl.errors import UsageError
 from vfl.protocols import freeze
 from vfl.randomness import Randomness
-from vfl.retention import CATEGORIES
+from vfl.retention import CATEGORIES, require_due
 from vfl.seat import RunFile, protocol_randomness, read_own_holding, read_seed
+
+AGREED = "2026-01-31"  # the day has passed, but for tests with a clock of their own
 
 
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("purge")
-    path = run_kit.scenario(folder, tables=run_kit.frames(300))
+    toml = run_kit.TWO.replace("[privacy]", f'[privacy]\nkeep_until = "{AGREED}"')
+    path = run_kit.scenario(folder, toml, tables=run_kit.frames(300))
     done = run_kit.apart("run", path, "--out", folder / "run", "--seed", "purge")
     assert done.returncode == 0, done.stderr
     return folder / "run"
@@ -76,6 +80,7 @@ def test_the_ledger_still_verifies_and_tells_of_it(run, finished):
         assert (last.phase, last.step, last.dir) == ("retention", "purge", "local")
         assert last.params["reason"] == "asked to"
         assert last.params["what"] == sorted(CATEGORIES)
+        assert (last.params["keep_until"], last.params.get("forced")) == (AGREED, None)
         assert {item["kind"] for item in last.commit} == set(CATEGORIES)
         assert done.parties[party]["salts"] == {"files": 1, "bytes": 65}
 
@@ -117,19 +122,20 @@ class Crash(Exception):
     """The power fails."""
 
 
-@pytest.mark.parametrize("where", ["_record", "_export", "_erase", "_shred", "_shred 3", "_write_notes 3"])
+@pytest.mark.parametrize("where", ["_record", "write_bundle", "_erase", "_shred", "_shred 3", "_write_notes 3"])
 def test_an_interrupted_purge_goes_on(run, monkeypatch, where):
     name, _, calls = where.partition(" ")
-    left, real = [int(calls or 0)], getattr(purging, name)
+    module = local_logs if name == "write_bundle" else purging
+    left, real = [int(calls or 0)], getattr(module, name)
 
-    def fails(*words):
+    def fails(*words, **options):
         if not left[0]:
             raise Crash
         left[0] -= 1
-        return real(*words)
+        return real(*words, **options)
 
     with monkeypatch.context() as patch:
-        patch.setattr(purging, name, fails)
+        patch.setattr(module, name, fails)
         with pytest.raises(Crash):
             purge(run)
     with pytest.raises(UsageError, match="was purged on"):
@@ -176,3 +182,74 @@ def test_nobody_is_asked_without_a_terminal(run, capfd):
     assert "names everything" in tallystick(capfd, "purge", run, "--what", "everything", "--yes").err
     assert "no party nobody" in tallystick(capfd, "purge", run, "--party", "nobody", "--yes").err
     assert "files left of" in tallystick(capfd, "purge", run, "--status").out
+
+
+class On:
+    """A clock on a day."""
+
+    def __init__(self, day):
+        self.day = day
+
+    def now(self):
+        return datetime.fromisoformat(f"{self.day}T23:59:59+00:00")
+
+    def monotonic_ns(self):
+        return 1
+
+
+@pytest.mark.parametrize(("day", "refused"), [("2025-06-01", True), (AGREED, True), ("2026-02-01", False)])
+def test_before_the_agreed_day_nothing_is_removed(run, capfd, monkeypatch, day, refused):
+    before = run_kit.content(run)
+    monkeypatch.setattr(purge_commands, "SystemClock", lambda: On(day))
+    # Where it is due, the command gets as far as asking, and nobody answers.
+    ended = tallystick(capfd, "purge", run)
+    assert (f"agreed to keep this run until {AGREED}" in ended.err) == refused, ended.err
+    assert (ended.code, run_kit.content(run)) == (2, before)
+    if refused:
+        with pytest.raises(UsageError, match="agreed to keep this run until"):
+            purging.purge(run, ["bank"], ["rows"], "asked to", On(day))
+        assert run_kit.content(run) == before
+
+
+def test_force_needs_a_reason_and_stands_in_the_ledger(run, capfd):
+    for words in ([], ["--reason", " "]):
+        ended = tallystick(capfd, "purge", run, "--yes", "--force", *words)
+        assert (ended.code, "--force is given without --reason" in ended.err) == (2, True)
+    assert tallystick(capfd, "purge", run, "--yes", "--force", "--reason", "order of a court").code == 0
+    last = entries(run, "bank")[-1]
+    assert (last.params["forced"], last.params["reason"]) == (True, "order of a court")
+    assert verify(run).returncode == 0, verify(run).stdout
+
+
+def test_a_purge_that_was_begun_goes_on_whatever_the_day(run, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(purging, "_record", lambda *words: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            purge(run)
+    monkeypatch.setattr(purging, "require_due", lambda *words: require_due(words[0], date(2025, 1, 1)))
+    with pytest.raises(UsageError, match="agreed to keep"):
+        purge(run)
+    assert not (run / "bank" / "seed").exists()
+    assert verify(run).returncode == 0, verify(run).stdout
+
+
+def test_a_dry_run_lists_what_would_go(run, capfd):
+    before = run_kit.content(run)
+    told = json.loads(tallystick(capfd, "purge", run, "--dry-run", "--what", "salts,rows", "--json").out)
+    assert told["keep_until"] == AGREED
+    listed = {one["file"] for by in told["files"].values() for found in by.values() for one in found}
+    assert {"bank/seed", "telecom/seed", "bank/rows.npy", "scores.csv"} <= listed
+    ended = tallystick(capfd, "purge", run, "--dry-run", "--what", "salts,rows")
+    assert "bank salts bank/seed (65 bytes)" in ended.out
+    assert f"not before the day after {AGREED}" in ended.out
+    assert run_kit.content(run) == before
+    assert tallystick(capfd, "purge", run, "--what", "salts,rows", "--yes").code == 0
+    assert {name for name in before if name not in run_kit.content(run)} == listed
+    assert "no party nobody" in tallystick(capfd, "purge", run, "--dry-run", "--party", "nobody").err
+
+
+@pytest.mark.parametrize("day", ['"2026-02-30"', '"soon"', '"20260131"', "5", "2026-01-31T10:00:00Z"])
+def test_what_is_no_day(tmp_path, capfd, day):
+    toml = run_kit.TWO.replace("[privacy]", f"[privacy]\nkeep_until = {day}")
+    ended = tallystick(capfd, "run", run_kit.scenario(tmp_path, toml, tables=run_kit.frames(300)), "--config-check")
+    assert (ended.code, "keep_until" in ended.err, "2031-12-31" in ended.err) == (2, True, True), ended.err

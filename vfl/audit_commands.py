@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any
 
 from ledger.errors import LedgerError
-from ledger.findings import Code
 from ledger.policy import Policy
-from ledger.verify import verify_bundle
 from vfl.audit.drawing import SHARES, detection, needed, read_nonce
 from vfl.audit.finding import finding
-from vfl.audit.log_record import BUNDLE, selective
+from vfl.audit.log_record import BUNDLE
 from vfl.audit.reexecute import Verdict
+from vfl.audit.result import AuditResult
 from vfl.audit.sealing_to import AuditorKey, Purpose, SealedFile, seal_to
 from vfl.audit.sides import Answers, Labels, side_of
 from vfl.errors import BrokenPromise, UsageError
 from vfl.files import refusals, write_data
 from vfl.seat import RunFile, identity_of, read_seed
+from vfl.valid import read_valid
 
 
 def make_key(out: Path, name: str, as_json: bool) -> None:
@@ -69,19 +69,19 @@ def check(
     count: int,
     evidence: Path | None,
     as_json: bool,
+    out: Path | None = None,
 ) -> None:
     """`tallystick audit check`. Raises BrokenPromise where an answer comes out otherwise."""
-    auditor, rules = AuditorKey.read(key), _policy(policy)
+    auditor = AuditorKey.read(key)
     path = bundle / BUNDLE if bundle.is_dir() else bundle
-    result = verify_bundle(path, rules)
-    if result.form == "selective":
-        raise selective()
-    if result.code is not Code.VALID:
-        raise UsageError(
-            f"{path} does not verify: {result.findings[0]}",
-            remedy=f"see all of it: python -m ledger verify {path} --policy {policy}",
-        )
+    _, rules = read_valid(path, policy)
+    if out is not None:
+        _require_new(out)
     parties = [_checked(path, file, auditor, rules, read_nonce(nonce), count, evidence) for file in files]
+    if out is not None:
+        result = AuditResult.of(str(parties[0]["run"]), nonce, parties)
+        with refusals(out, remedy="name another --out"):
+            write_data(out, result.signed(auditor.signer))
     chances = {f"{share:g}": detection(share, min(one["cells"] for one in parties)) for share in SHARES}
     body = {"parties": parties, "detection": chances, "cells_for_99": {f"{f:g}": needed(f) for f in SHARES}}
     _tell(body, [line for one in parties for line in _lines(one)] + _chances(chances), as_json)
@@ -114,6 +114,7 @@ def _checked(
     failed = [verdict for verdict in found.verdicts if not verdict.fits]
     written = [] if evidence is None else _write(evidence, side, failed, sealed.digest, auditor)
     return {
+        "run": record.terms.run,
         "party": record.party,
         "what": side.what,
         "cells": found.cells,
@@ -170,15 +171,6 @@ def _chances(chances: dict[str, float]) -> list[str]:
         for share, chance in chances.items()
     ]
     return ["so many cells show a party that falsified", *(f"  {line}" for line in found)]
-
-
-def _policy(path: Path) -> Policy:
-    try:
-        return Policy.parse(path.read_bytes())
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
-    except LedgerError as error:
-        raise UsageError(f"{path}: {error}", remedy=error.remedy) from None
 
 
 def _require_new(out: Path) -> None:

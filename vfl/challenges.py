@@ -13,8 +13,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.canonical import Json, encode
-from ledger.entry import Entry, Env, Payload, slot_name
-from ledger.entry import Envelope as Statement
+from ledger.entry import Entry, Payload, slot_name
+from ledger.envelope import Env
+from ledger.envelope import Envelope as Statement
 from ledger.errors import BadEntry
 from ledger.evidence.silence import STEP, belongs
 from ledger.log import Log

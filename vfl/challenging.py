@@ -28,7 +28,8 @@ from typing import Any
 from ledger.canonical import Json
 from ledger.checkpoint import Checkpoint
 from ledger.clock import format_time, parse_time
-from ledger.entry import Entry, Env, sign_envelope, slot_name
+from ledger.entry import Entry, slot_name
+from ledger.envelope import Env, sign_envelope
 from ledger.errors import LedgerError, WitnessError
 from ledger.evidence import check_evidence, conversation_proof, dropping_out_evidence, entry_proof
 from ledger.evidence.entries import CLOCK_ERROR, held

@@ -25,6 +25,15 @@ app = typer.Typer(
 EXIT_USAGE, EXIT_PROTOCOL, EXIT_TRANSPORT = 2, 3, 4
 
 
+_ALIGNED = typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned.")
+_INIT_MODEL = typer.Option(metavar="DIR", help="Go on from the trees of the finished run in DIR.")
+_TIMESTAMP = typer.Option(metavar="URL", help="Have the final heads stamped by this RFC 3161 authority.")
+_TSA = typer.Option(metavar="FILE", help="With --timestamp: the authority's certificates (PEM); may be repeated.")
+_WITNESS = typer.Option(
+    metavar="URL#VKEY", help="A witness outside the run that countersigns the final heads; may be repeated."
+)
+
+
 @app.command()
 def run(
     scenario: Annotated[
@@ -46,14 +55,8 @@ def run(
         str | None, typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of this --out.")] = False,
-    aligned: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned."),
-    ] = None,
-    init_model: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Go on from the trees of the finished run in DIR."),
-    ] = None,
+    aligned: Annotated[Path | None, _ALIGNED] = None,
+    init_model: Annotated[Path | None, _INIT_MODEL] = None,
     model: Annotated[
         str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
     ] = None,
@@ -63,15 +66,32 @@ def run(
     timeout: Annotated[
         int, typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
     ] = 600,
+    witness: Annotated[list[str] | None, _WITNESS] = None,
+    timestamp: Annotated[str | None, _TIMESTAMP] = None,
+    tsa: Annotated[list[Path] | None, _TSA] = None,
 ) -> None:
     """Align, train and score with all parties of a scenario.
 
     Leaves the results, one folder a party, and an audit bundle that anybody can verify.
     """
     from vfl import commands  # imported late: `--help` must not pay for numpy
+    from vfl.outside_commands import Outsiders
 
+    asked = Outsiders.of(witness or [], timestamp, tsa or [])
     commands.run(
-        scenario, out, as_json, config_check, processes, parties, resume, seed, timeout, aligned, init_model, model
+        scenario,
+        out,
+        as_json,
+        config_check,
+        processes,
+        parties,
+        resume,
+        seed,
+        timeout,
+        aligned,
+        init_model,
+        model,
+        asked,
     )
 
 
@@ -185,8 +205,15 @@ def purge(
     what: Annotated[
         str, typer.Option(metavar="KIND,...", help="Some of salts, transcripts, shares and rows.")
     ] = "salts,transcripts,shares,rows",
-    reason: Annotated[str, typer.Option(metavar="TEXT", help="Why; stands in the ledger.")] = "retention period ended",
+    reason: Annotated[
+        str | None,
+        typer.Option(metavar="TEXT", help="Why; stands in the ledger.  [default: retention period ended]"),
+    ] = None,
+    force: Annotated[
+        bool, typer.Option("--force", help="Also before the day that the parties agreed on; needs --reason.")
+    ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files that would be removed.")] = False,
     status: Annotated[bool, typer.Option("--status", help="Only say what is there and what was purged.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
@@ -196,7 +223,23 @@ def purge(
     """
     from vfl import purge_commands
 
-    purge_commands.purge(directory, party, what, reason, yes, status, as_json)
+    purge_commands.purge(directory, party, what, reason, force, yes, dry_run, status, as_json)
+
+
+@app.command()
+def countersign(
+    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
+    witness: Annotated[list[str] | None, _WITNESS] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
+) -> None:
+    """Have outside witnesses countersign the final heads.
+
+    Their lines go into the ledgers and the audit bundle, and policy.txt then asks for them. Without --witness those
+    of policy.txt are asked again, for instance after a purge.
+    """
+    from vfl import outside_commands
+
+    outside_commands.countersign(directory, witness or [], as_json)
 
 
 _JUDGED = EvaluationParameters()
@@ -315,6 +358,9 @@ def audit_check(
     evidence: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Where signed findings go.  [default: nowhere]")
     ] = None,
+    out: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="The signed result, for `tallystick report --audit`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Compute a party's drawn messages again and compare them with the ledger.
@@ -323,7 +369,7 @@ def audit_check(
     """
     from vfl import audit_commands
 
-    audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json)
+    audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json, out)
 
 
 challenge = typer.Typer(no_args_is_help=True, help="Ask again, with a deadline, where a peer fell silent.")
@@ -422,6 +468,14 @@ def report_make(
         Path | None, typer.Option(metavar="FOLDER", help="Where to write the report.  [default: DIR/report]")
     ] = None,
     date: Annotated[str, typer.Option(metavar="DATE", help="A date to print, as 2026-01-31.  [default: none]")] = "",
+    policy: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="The policy file with the keys that count.  [default: DIR/policy.txt]"),
+    ] = None,
+    audits: Annotated[
+        list[Path] | None,
+        typer.Option("--audit", metavar="FILE", help="A result of `tallystick audit check --out`; may be repeated."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Write the report on a run: what the model is, how good, and whether it holds.
@@ -430,7 +484,7 @@ def report_make(
     """
     from vfl import report_commands
 
-    report_commands.make_report(directory, regime, lang, form, about, out, date, as_json)
+    report_commands.make_report(directory, regime, lang, form, about, out, date, as_json, policy, audits or [])
 
 
 @report.command("subject")

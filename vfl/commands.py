@@ -14,11 +14,12 @@ from rich.console import Console
 
 from scenarios import cheats
 from vfl import attacking, replaying
-from vfl.console import screen
+from vfl.console import say, screen
 from vfl.errors import UsageError
 from vfl.holding import Holding
 from vfl.interruption import interrupted
 from vfl.loading import loader
+from vfl.outside_commands import Outsiders
 from vfl.present import show_attacks, show_check, show_summary
 from vfl.progress import shown, tell
 from vfl.seat import RunFile
@@ -41,6 +42,7 @@ def run(
     aligned: Path | None,
     init_model: Path | None,
     model: str | None,
+    outsiders: Outsiders,
 ) -> None:
     """`tallystick run`."""
     kept = [name.strip() for name in parties.split(",")] if parties is not None else None
@@ -65,6 +67,9 @@ def run(
         _write_json(summary.body, indent=2)
     else:
         show_summary(summary, out, screen())
+    said = outsiders.attest(out)
+    if said and not as_json:
+        say(screen(), *said)
 
 
 def _write_json(body: Mapping[str, object], indent: int | None = None) -> None:

@@ -103,6 +103,7 @@ class PrivacyConfig:
     """How values are sealed, the populations below which nothing is computed, and whether shares may be merged.
 
     receipts: whether parties sign what they say once a round, or with every message.
+    keep_until: the last day, as 2031-12-31, on which nothing of the run may be purged; empty for none.
     """
 
     scheme: str = "lattice"
@@ -113,6 +114,7 @@ class PrivacyConfig:
     cell_noise: float = 0.0
     merge_models: bool = False
     receipts: str = RECEIPTS[0]
+    keep_until: str = ""
 
 
 @dataclass(frozen=True)
@@ -373,6 +375,7 @@ def _privacy(table: TomlTable) -> PrivacyConfig:
         cell_noise=table.number("cell_noise", default.cell_noise, 0.0, MOST_NOISE),
         merge_models=table.flag("merge_models", default.merge_models),
         receipts=table.choice("receipts", RECEIPTS, default=default.receipts),
+        keep_until=table.day("keep_until", default.keep_until),
     )
 
 

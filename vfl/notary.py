@@ -16,8 +16,9 @@ from pathlib import Path
 from ledger.account import STEP, Account, account_in, account_of
 from ledger.canonical import Json, decode, encode
 from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
-from ledger.entry import Entry, Env, Payload, content_of, slot_name, verify_envelope
-from ledger.entry import Envelope as Statement
+from ledger.entry import Entry, content_of, slot_name
+from ledger.envelope import Env, verify_envelope
+from ledger.envelope import Envelope as Statement
 from ledger.errors import BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
 from ledger.evidence import entry_proof, envelope_proof
 from ledger.keys import Certificate, Identity, VerifyingKey
@@ -78,7 +79,8 @@ def open_store(place: Path | str, log: str) -> Store:
 class _Peer:
     """What the notary knows of one peer: its key of this run, and where the conversation with it stands."""
 
-    account: Account
+    before: Account  # of all messages but the latest
+    latest: list[Statement] = field(default_factory=list)
     key: bytes = b""
     shown: int | None = None  # size of the head it saw last
     seen: int = 0  # size of its head that we cosigned at the checkpoint before the last
@@ -86,6 +88,13 @@ class _Peer:
     told: tuple[str, str, Sequence[bytes]] | None = None  # its latest head, account entry and inclusion path
     accounts: int = 0
     challenges: list[tuple[Challenge, Env | None]] = field(default_factory=list)  # that the hearer has heard
+
+    @property
+    def account(self) -> Account:
+        """Of all messages."""
+        if self.latest:
+            self.before, self.latest = self.before.with_messages(self.latest), []
+        return self.before
 
 
 class LedgerNotary:
@@ -133,7 +142,7 @@ class LedgerNotary:
         for entry in self.log.entries():
             if entry.peer in self._peers:
                 at = self._peers[entry.peer]
-                at.account = at.account.with_message(entry.envelope())
+                at.latest.append(entry.envelope())
             elif (told := account_of(entry)) is not None and told.peer in self._peers:
                 self._peers[told.peer].entered = entry
                 self._peers[told.peer].accounts += 1
@@ -154,31 +163,26 @@ class LedgerNotary:
 
     def sending(self, step: Step, digest: bytes, size: int) -> bytes:
         with self._measured():
-            entry = self.log.append(
-                phase=step.phase, round=step.round, step=step.kind, slot=step.slot, dir="send", peer=step.receiver,
-                payload=Payload("sha256", digest.hex(), size, step.kind),
-            )  # fmt: skip
+            said = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
+            env = self.log.message(said, step.phase, step.round)
             peer = self._peers[step.receiver]
-            peer.account = peer.account.with_message(entry.envelope())
+            peer.latest.append(said)
             self._follow(peer, step.slot)
-        return b"" if entry.env is None else bytes.fromhex(entry.env.sig)
+        return b"" if env is None else bytes.fromhex(env.sig)
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
         with self._measured(), _blame(step.sender, step.slot):
             peer = self._peers[step.sender]
             if not peer.key:
                 raise BrokenPromise("speaks before it showed its credential", peer=step.sender, step=step.slot)
-            statement = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
+            said = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
             env = Env(peer.key.hex(), signature.hex()) if self._sign_messages else None
             if env is not None:
-                verify_envelope(peer.key, statement, env)
+                verify_envelope(peer.key, said, env)
             elif signature:
                 raise BrokenPromise("signs a message, which was not agreed on", peer=step.sender, step=step.slot)
-            self.log.append(
-                phase=step.phase, round=step.round, step=step.kind, slot=step.slot, dir="recv", peer=step.sender,
-                payload=Payload("sha256", digest.hex(), size, step.kind), env=env,
-            )  # fmt: skip
-            peer.account = peer.account.with_message(statement)
+            self.log.message(said, step.phase, step.round, env)
+            peer.latest.append(said)
             self._follow(peer, step.slot)
 
     def _follow(self, peer: _Peer, slot: str) -> None:
@@ -186,7 +190,7 @@ class LedgerNotary:
         for challenge, env in peer.challenges:
             if challenge.question == slot:
                 challenge.enter_message(self.log, env)
-                peer.account = peer.account.with_message(challenge.statement(self._run))
+                peer.latest.append(challenge.statement(self._run))
 
     def heard(self, peer: str) -> list[str]:
         """Slots of the challenges of `peer` that we have heard."""
@@ -202,7 +206,7 @@ class LedgerNotary:
         if challenge.slot(local=False) not in self.heard(challenge.asker):
             challenge.enter_message(self.log, env)
             peer.challenges.append((challenge, env))
-            peer.account = peer.account.with_message(challenge.statement(self._run))
+            peer.latest.append(challenge.statement(self._run))
 
     def cosigned_again(self, peer: str) -> tuple[int, str] | None:
         """Size of the newest head of `peer` that we cosigned, and a new line: it may have lost ours in a crash."""

@@ -9,16 +9,28 @@ from pathlib import Path
 import typer
 from rich.console import Console
 
-from vfl import purging
+from vfl import outside_commands, purging
+from vfl.agreement import Agreement
 from vfl.clock import SystemClock
 from vfl.console import say, table
 from vfl.errors import UsageError
-from vfl.retention import CATEGORIES, status
+from vfl.local_logs import BUNDLE, PART_BUNDLE
+from vfl.retention import CATEGORIES, last_day, notes, purgeable, require_due, status
 from vfl.seat import RunFile
+
+DUE = "retention period ended"
 
 
 def purge(
-    directory: Path, party: str | None, what: str, reason: str, yes: bool, status_only: bool, as_json: bool
+    directory: Path,
+    party: str | None,
+    what: str,
+    reason: str | None,
+    force: bool,
+    yes: bool,
+    dry_run: bool,
+    status_only: bool,
+    as_json: bool,
 ) -> None:
     """`tallystick purge`."""
     file = RunFile.read(directory, needs=())
@@ -27,17 +39,28 @@ def purge(
         _show_status(directory, roles, as_json)
         return
     parties, kinds = [party] if party is not None else list(roles), _kinds(what)
+    purging.require_parties(file, parties)
+    if force and not (reason or "").strip():
+        raise UsageError("--force is given without --reason", remedy="say why the agreed day does not count")
+    if dry_run:
+        _show_files(directory, file.agreement, {name: roles[name] for name in parties}, kinds, as_json)
+        return
+    clock = SystemClock()
+    if not force and not _begun(directory, parties):
+        require_due(file.agreement, clock.now().date())
     if not yes:
         _ask(directory, parties, kinds)
-    done = purging.purge(directory, parties, kinds, reason, SystemClock())
+    done = purging.purge(directory, parties, kinds, reason or DUE, clock, force=force)
+    outside = outside_commands.again(directory) if not (directory / PART_BUNDLE).exists() else []
     if as_json:
-        sys.stdout.write(json.dumps({"when": done.when, "parties": done.parties}) + "\n")
+        sys.stdout.write(json.dumps({"when": done.when, "parties": done.parties, "outside": outside}) + "\n")
         return
     console = Console()
     for name, removed in done.parties.items():
         kinds_told = ", ".join(f"{kind} ({count['files']} files)" for kind, count in removed.items())
         say(console, f"{name}: removed {kinds_told}; its ledger says so")
-    bundle = next(path for name in (purging.PART_BUNDLE, "audit.bundle") if (path := directory / name).exists())
+    say(console, *outside) if outside else None
+    bundle = next(path for name in (PART_BUNDLE, BUNDLE) if (path := directory / name).exists())
     words = f"python -m ledger verify {bundle} --policy {directory / 'policy.txt'}"
     say(console, "The audit bundle tells of it and still verifies:", f"  {words}")
 
@@ -56,6 +79,34 @@ def _ask(directory: Path, parties: list[str], kinds: list[str]) -> None:
         raise UsageError(f"this would remove {words} for good", remedy="Say --yes to do it without being asked.")
     if not typer.confirm(f"Remove {words} for good?"):
         raise UsageError("nothing was removed")
+
+
+def _begun(directory: Path, parties: list[str]) -> bool:
+    """Whether a purge of these parties was interrupted, and has to go on."""
+    return any(found and not found[-1]["done"] for name in parties if (found := notes(directory / name)))
+
+
+def _show_files(directory: Path, agreement: Agreement, roles: dict[str, bool], kinds: list[str], as_json: bool) -> None:
+    """What a purge would remove."""
+    last = last_day(agreement)
+    files = {
+        name: {
+            kind: [{"file": str(path.relative_to(directory)), "bytes": path.stat().st_size} for path in paths]
+            for kind, paths in purgeable(directory, name, kinds, active=active).items()
+        }
+        for name, active in roles.items()
+    }
+    if as_json:
+        sys.stdout.write(json.dumps({"keep_until": last and last.isoformat(), "files": files}) + "\n")
+        return
+    lines = [
+        f"{name} {kind} {one['file']} ({one['bytes']} bytes)"
+        for name, by in files.items()
+        for kind, found in by.items()
+        for one in found
+    ]
+    until = f"not before the day after {last}, as agreed" if last else "no day was agreed on"
+    say(Console(), *(lines or ["nothing is left to purge"]), f"Nothing was removed; {until}.")
 
 
 def _show_status(directory: Path, roles: dict[str, bool], as_json: bool) -> None:

@@ -18,29 +18,23 @@ from __future__ import annotations
 import hashlib
 import hmac
 import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ledger.bundle import POLICY, read_bundle, write_bundle
 from ledger.clock import format_time
 from ledger.entry import slot_name
-from ledger.keys import Identity
-from ledger.log import Log
-from ledger.policy import Policy
-from ledger.witness import Witness
 from vfl.clock import Clock
 from vfl.errors import UsageError
 from vfl.files import refusals, write_private, write_whole
-from vfl.notary import LedgerNotary, own_ledger
+from vfl.local_logs import local_logs
+from vfl.notary import own_ledger
 from vfl.randomness import Randomness, fresh_seed
-from vfl.retention import IDENTITY, NOTE, SALTS, notes, purgeable
-from vfl.seat import RunFile, identity_of, identity_seed, open_ledger, read_seed
+from vfl.retention import IDENTITY, KEEP_UNTIL, NOTE, SALTS, notes, purgeable, require_due
+from vfl.seat import RunFile, identity_seed, read_seed
 
 PHASE = "retention"
-PART_BUNDLE = "purged.bundle"
 _BLOCK = 1 << 20
 
 
@@ -52,20 +46,22 @@ class Purged:
     parties: Mapping[str, Mapping[str, Mapping[str, int]]]
 
 
-def purge(directory: Path, parties: Sequence[str], what: Sequence[str], reason: str, clock: Clock) -> Purged:
+def purge(
+    directory: Path, parties: Sequence[str], what: Sequence[str], reason: str, clock: Clock, *, force: bool = False
+) -> Purged:
     """Remove `what` (categories of `vfl.retention`) of these parties of a finished run; go on with a purge begun.
 
-    Raises UsageError if there is nothing to remove, or a file or the ledger refuses.
+    `force`: also before the agreed day. Raises UsageError if it is not due, there is nothing to remove, or a file or
+    the ledger refuses.
     """
     file = RunFile.read(directory, needs=())
-    if unknown := set(parties) - file.keys.keys():
-        raise UsageError(
-            f"no party {', '.join(sorted(unknown))} in this run", remedy=f"name one of {', '.join(file.keys)}"
-        )
+    require_parties(file, parties)
     with refusals(directory, "make the directory writable, then purge again: it goes on where it stopped"):
         done = _finish(directory, file, clock)
+        if not force:
+            require_due(file.agreement, clock.now().date())
         for party in parties:
-            _begin(directory, file, party, what, reason, format_time(clock.now()))
+            _begin(directory, file, party, what, reason, format_time(clock.now()), force)
         done |= _finish(directory, file, clock)
     if not done:
         raise UsageError(f"nothing of {', '.join(what)} is left to purge", remedy="see `tallystick purge RUN --status`")
@@ -74,6 +70,14 @@ def purge(directory: Path, parties: Sequence[str], what: Sequence[str], reason: 
         for party, note in done.items()
     }
     return Purged(max(note["when"] for note in done.values()), told)
+
+
+def require_parties(file: RunFile, parties: Sequence[str]) -> None:
+    """Raise UsageError for a party that is not in the run."""
+    if unknown := set(parties) - file.keys.keys():
+        raise UsageError(
+            f"no party {', '.join(sorted(unknown))} in this run", remedy=f"name one of {', '.join(file.keys)}"
+        )
 
 
 def _finish(directory: Path, file: RunFile, clock: Clock) -> dict[str, dict[str, Any]]:
@@ -87,7 +91,9 @@ def _finish(directory: Path, file: RunFile, clock: Clock) -> dict[str, dict[str,
     return {party: found[-1] for party, found in begun.items()}
 
 
-def _begin(directory: Path, file: RunFile, party: str, what: Sequence[str], reason: str, when: str) -> None:
+def _begin(
+    directory: Path, file: RunFile, party: str, what: Sequence[str], reason: str, when: str, force: bool
+) -> None:
     """(1) and (2), unless nothing is there."""
     folder, before = directory / party, notes(directory / party)
     files = purgeable(directory, party, what, active=file.agreement.active.name == party)
@@ -109,6 +115,7 @@ def _begin(directory: Path, file: RunFile, party: str, what: Sequence[str], reas
         for kind, paths in files.items()
     ]
     note = {"what": list(files), "reason": reason, "when": when, "commit": commit, "done": False}
+    note |= {"forced": True} if force else {}
     _write_notes(folder, [*before, note])
 
 
@@ -129,56 +136,22 @@ def _digest(directory: Path, paths: Sequence[Path], salt: bytes) -> str:
 
 def _record(directory: Path, file: RunFile, begun: Mapping[str, list[dict[str, Any]]], clock: Clock) -> None:
     """(3) to (5)."""
-    with _logs(directory, file, clock) as (identities, logs, witnesses), own_ledger():
+    with local_logs(directory, file, clock) as here, own_ledger():
         for party, found in begun.items():
-            number, note, log = len(found) - 1, found[-1], logs[party]
+            number, note, log = len(found) - 1, found[-1], here.logs[party]
             params = {"what": note["what"], "reason": note["reason"], "begun": note["when"]}
+            params |= {"forced": True} if "forced" in note else {}
+            params |= {KEEP_UNTIL: agreed} if (agreed := file.agreement.privacy.get(KEEP_UNTIL)) else {}
             slot = slot_name(PHASE, number, "purge", party, party)
             log.append(
                 phase=PHASE, round=number, step="purge", slot=slot, dir="local", commit=note["commit"], params=params
             )
             text, size = log.checkpoint(), len(log)
-            others = [witness for name, witness in witnesses.items() if name != party]
+            others = [witness for name, witness in here.witnesses.items() if name != party]
             lines = [w.cosign(text, log.consistency_proof(w.size(log.origin), size), log.key) for w in others]
             log.add_cosignatures(size, lines, [witness.key for witness in others])
             log.commit()
-        _export(directory, file, list(identities.values()), list(logs.values()))
-
-
-@contextmanager
-def _logs(
-    directory: Path, file: RunFile, clock: Clock
-) -> Iterator[tuple[dict[str, Identity], dict[str, Log], dict[str, Witness]]]:
-    """Identity, log and witness of every party whose keys are on this machine."""
-    here = [name for name in file.keys if any((directory / name / key).exists() for key in (IDENTITY, "seed"))]
-    stores = {name: open_ledger(directory / name, file.run) for name in here}
-    try:
-        who = {name: _identity(directory / name, name) for name in here}
-        digest = file.agreement.digest
-        logs = {name: LedgerNotary(stores[name], who[name], file.run, digest, {}, clock).log for name in here}
-        yield who, logs, {name: Witness(who[name], stores[name], clock) for name in here}
-    finally:
-        for store in stores.values():
-            store.close()
-
-
-def _identity(folder: Path, name: str) -> Identity:
-    if (folder / "seed").exists():
-        return identity_of(name, read_seed(folder))
-    try:
-        return Identity(name, bytes.fromhex((folder / IDENTITY).read_text().strip()))
-    except ValueError as error:
-        raise UsageError(f"{folder / IDENTITY} is damaged: {error}") from None
-
-
-def _export(directory: Path, file: RunFile, identities: Sequence[Identity], logs: Sequence[Log]) -> None:
-    """The bundle anew, with the artefacts of the one before; beside it, where the logs of others are not here."""
-    members = read_bundle(directory / "audit.bundle").members
-    start = "artefacts/"
-    artefacts = {name.removeprefix(start): data for name, data in members.items() if name.startswith(start)}
-    policy = Policy.parse(members[POLICY])
-    path = directory / ("audit.bundle" if len(logs) == len(file.keys) else PART_BUNDLE)
-    write_bundle(path, logs, file.run, artefacts=artefacts, identities=identities, policy=policy)
+        here.rebundle(directory, file)
 
 
 def _erase(directory: Path, file: RunFile, party: str, what: Sequence[str]) -> None:

@@ -25,8 +25,11 @@ def make_report(
     out: Path | None,
     date: str,
     as_json: bool,
+    policy: Path | None = None,
+    audits: Sequence[Path] = (),
 ) -> None:
     """`tallystick report DIR`: files into `out`, by default DIR/report."""
+    from vfl.audit.result import read_result  # noqa: PLC0415
     from vfl.report import pictures, render  # noqa: PLC0415 - a subject's extract needs none of it
     from vfl.report.document import about_of, make  # noqa: PLC0415
     from vfl.report.evidence import Evidence  # noqa: PLC0415
@@ -36,11 +39,14 @@ def make_report(
         raise UsageError(f"--date is {date!r}", remedy="write it as 2026-01-31")
     if "pdf" in wanted:
         render.require_pdf()
-    evidence = Evidence.of(directory)
-    drawn = pictures.drawn(directory, evidence)
+    evidence = Evidence.of(directory, policy)
+    drawn = pictures.drawn(directory, evidence, lang)
     if find_spec("matplotlib") is None:
         sys.stderr.write(f"no pictures: {pictures.REMEDY}\n")
-    report = make(evidence, texts, about_of(about, evidence, texts), regime, drawn, date)
+    elif pictures.spoken(lang) != lang:
+        sys.stderr.write(f"pictures have English words: no font for {lang}; on Debian apt-get install fonts-noto-cjk\n")
+    found = [read_result(path, evidence.policy) for path in audits]
+    report = make(evidence, texts, about_of(about, evidence, texts), regime, drawn, date, found)
     body = render.body_of(report)
     html = render.as_html(report, body) if {"html", "pdf"} & set(wanted) else ""
     target, written = out or directory / "report", []
@@ -90,7 +96,7 @@ def template(lang: str, directory: Path | None, as_json: bool) -> None:
     if directory is not None:
         from vfl.seat import RunFile  # noqa: PLC0415
 
-        parties = [member.name for member in RunFile.read(directory).agreement.members]
+        parties = [member.name for member in RunFile.read(directory, needs=()).agreement.members]
     if as_json:
         keys = [key for table in tables(texts) for key in keys_of(texts, table, parties)]
         sys.stdout.write(json.dumps(keys) + "\n")

@@ -1,6 +1,6 @@
 """What of a run may be purged, and the note a party's folder keeps of it.
 
-DIR/<party>/purge.json  [{"what": [...], "reason": .., "when": time, "commit": [...], "done": bool}, ...]
+DIR/<party>/purge.json  [{"what": [...], "reason": .., "when": time, "commit": [...], "done": bool, "forced"?: true}]
 DIR/<party>/identity    the party's signing keys, derived from the seed before that went: they open nothing
 
     salts         seed: the salts of all commitments, and every key and random number of the run
@@ -14,13 +14,16 @@ What stays names nobody: the ledger, run.json, summary.json, the policy and the 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
+from vfl.agreement import Agreement
 from vfl.errors import UsageError
 from vfl.files import read_json
 
 NOTE, IDENTITY = "purge.json", "identity"
+KEEP_UNTIL = "keep_until"  # clause about privacy: the last day on which nothing may be purged
 SALTS, TRANSCRIPTS, SHARES, ROWS = CATEGORIES = ("salts", "transcripts", "shares", "rows")
 _STAYS = {NOTE, IDENTITY, "party.json", "report.json", "times.json"}
 _LEDGER = "ledger.sqlite"  # and the files that SQLite keeps beside it
@@ -62,6 +65,25 @@ def notes(folder: Path) -> list[dict[str, Any]]:
     if not isinstance(found, list) or not all(isinstance(note, dict) for note in found):
         raise UsageError(f"{folder / NOTE} is damaged: it lists no purges")
     return found
+
+
+def last_day(agreement: Agreement) -> date | None:
+    """The last day on which nothing of a run under this agreement may be purged; None if none was agreed on."""
+    text = str(agreement.privacy.get(KEEP_UNTIL, ""))
+    try:
+        return date.fromisoformat(text) if text else None
+    except ValueError:
+        raise UsageError(f"the agreement's privacy.{KEEP_UNTIL} is {text!r:.40}, no day of the calendar") from None
+
+
+def require_due(agreement: Agreement, today: date) -> None:
+    """Raise UsageError if the parties agreed to keep everything for longer than `today`."""
+    last = last_day(agreement)
+    if last is not None and today <= last:
+        raise UsageError(
+            f"the parties agreed to keep this run until {last} (privacy.{KEEP_UNTIL}), and today is {today} (UTC)",
+            remedy="purge it afterwards, or say --force and --reason TEXT; both stand in the ledger",
+        )
 
 
 def require_kept(directory: Path, parties: Collection[str], needs: Collection[str]) -> None:

@@ -83,6 +83,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         monotone=terms.monotone,
         init=init,
         asked=asked,
+        every=boost.trees_a_boundary(len(shown.train), signed=terms.sign_messages),
     )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):
@@ -146,6 +147,7 @@ async def passive(task: PassiveTask) -> SplitsOutcome:
         hints=hint_seed(task.kept),
         categorical=mine.categorical,
         init=init,
+        every=boost.trees_a_boundary(len(task.values), signed=terms.sign_messages),
     )
     await score.passive(task.active, columns.left_values(records))
     await task.active.checkpoint()

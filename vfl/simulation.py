@@ -35,6 +35,7 @@ from vfl.learn.scorecard_parameters import ScorecardModel
 from vfl.notary import PeerKeys
 from vfl.processes import run_processes
 from vfl.progress import Progress, Silent
+from vfl.retention import KEEP_UNTIL
 from vfl.seat import RunFile, Seat, identity_of, new_seat, peers_of, read_party, read_seed
 from vfl.summary import Summary, conclude
 from vfl.table import closest, shown
@@ -141,7 +142,8 @@ def agree(
     """
     psi: dict[str, Scalar] = dict(vars(scenario.psi))
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
-    for clauses, option in ((psi, "decoys"), (privacy, "merge_models"), (privacy, "cell_noise")):
+    options = ((psi, "decoys"), (privacy, "merge_models"), (privacy, "cell_noise"), (privacy, KEEP_UNTIL))
+    for clauses, option in options:
         if not clauses[option]:
             del clauses[option]  # an option that is off is no clause: agreements without it stay what they were
     if privacy["receipts"] == RECEIPTS[0]:

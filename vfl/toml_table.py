@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Collection, Mapping
+from datetime import date
 from typing import Any
 
 from vfl.errors import UsageError
@@ -78,6 +79,18 @@ class TomlTable:
         """True or false."""
         value: bool = self._typed(key, default, False, bool, "true or false")
         return value
+
+    def day(self, key: str, default: str) -> str:
+        """A day of the calendar, as TOML's date or as text; 2031-12-31."""
+        value = self._typed(key, default, False, (str, date), "a day, such as 2031-12-31")
+        text = value.isoformat() if isinstance(value, date) else value
+        try:
+            if text and date.fromisoformat(text).isoformat() != text:
+                raise ValueError
+        except ValueError:
+            remedy = "Write a day of the calendar, such as 2031-12-31."
+            raise UsageError(f"{self.place(key)} is {shown(text)}", remedy=remedy) from None
+        return str(text)
 
     def words(self, key: str) -> dict[str, str]:
         """A table of sentences for people, by feature; empty when absent."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from ledger.account import Account, account_of
 from ledger.canonical import Json
-from ledger.entry import Envelope
+from ledger.envelope import Envelope
 from ledger.errors import BadProof
 from ledger.evidence.entries import Held, held
 from ledger.evidence.proven import fields, items
@@ -44,7 +44,7 @@ def conversation(value: Json, policy: Policy) -> Conversation:
         ends = {message.sender, message.receiver}
         if ends != {place.entry.actor, told.peer} or message.run != place.entry.job:
             raise BadProof(f"the message {message.slot} is not of the conversation that the account is about")
-        found = found.with_message(message)
+        found = found.with_messages([message])
     if found != told or any(m.sender != place.entry.actor for m in said):
         raise BadProof(f"the messages do not give the account in {place}")
     return Conversation(place, told.peer, said, heard)

@@ -10,7 +10,7 @@ nothing against the sender.
 from __future__ import annotations
 
 from ledger.canonical import Json
-from ledger.entry import Env, Envelope
+from ledger.envelope import Env, Envelope
 from ledger.errors import BadProof
 from ledger.evidence.proven import Proven, fields, items, write
 from ledger.evidence.words import Word, said

@@ -14,7 +14,7 @@ without envelopes (`privacy.receipts = "round"`), where a replayed message is si
 from __future__ import annotations
 
 from ledger.canonical import Json
-from ledger.entry import Env, Envelope, verify_envelope
+from ledger.envelope import Env, Envelope, verify_envelope
 from ledger.errors import BadProof, BadSignature
 from ledger.evidence.entries import held
 from ledger.evidence.proven import Proven, fields, write

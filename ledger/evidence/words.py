@@ -13,7 +13,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ledger.canonical import Json
-from ledger.entry import Entry, Env, Envelope, verify_envelope
+from ledger.entry import Entry
+from ledger.envelope import Env, Envelope, verify_envelope
 from ledger.errors import BadProof, BadSignature
 from ledger.evidence.entries import head_of, held, log_key
 from ledger.evidence.proven import fields

@@ -104,7 +104,7 @@ class Chronicle:
         """An account of all messages of the log so far, or of those given."""
         told = Account(peer)
         for one in messages if messages is not None else self.messages(peer, "send") + self.messages(peer, "recv"):
-            told = told.with_message(one)
+            told = told.with_messages([one])
         return self.add("account", params=told.to_json(), **more)
 
     def head(self, size: int | None = None, seen: datetime | None = None, by=REGULATOR) -> str:

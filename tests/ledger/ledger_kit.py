@@ -16,7 +16,7 @@ from ledger.archive import pack
 from ledger.bundle import MANIFEST, SUMS, SUMS_NOTE, parse_bundle, sums, sums_text, write_bundle
 from ledger.canonical import decode, encode
 from ledger.checkpoint import Checkpoint, cosign, sign_checkpoint
-from ledger.entry import verify_envelope
+from ledger.envelope import verify_envelope
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
 from ledger.note import sign_note
 
@@ -45,7 +45,7 @@ def identity(name: str) -> Identity:
     return Identity(name, sha256(name.encode()).digest())
 
 
-def open_log(name: str, store, clock=None, run: str = RUN) -> Log:
+def open_log(name: str, store, clock=None, run: str = RUN, *, sign_messages: bool = True) -> Log:
     who = identity(name)
     certificate = who.certify(run, START - timedelta(days=1), START + timedelta(days=1))
     return Log(
@@ -57,6 +57,7 @@ def open_log(name: str, store, clock=None, run: str = RUN) -> Log:
         entry_key=who.entry_key(run),
         certificate=certificate,
         agreement=AGREEMENT,
+        sign_messages=sign_messages,
     )
 
 
@@ -70,9 +71,9 @@ class World:
         self.witnesses = {name: Witness(self.people[name], MemoryStore(), self.clock) for name in names}
         self.policy = Policy.of(self.people.values())
 
-    def say(self, sender: str, receiver: str, step: str, data: bytes, round: int = 0) -> None:
-        slot, payload = slot_name("train", round, step, sender, receiver), Payload.of(data, step.title())
-        place = {"phase": "train", "round": round, "step": step, "slot": slot, "payload": payload}
+    def say(self, sender: str, receiver: str, step: str, data: bytes, round: int = 0, phase: str = "train") -> None:
+        slot, payload = slot_name(phase, round, step, sender, receiver), Payload.of(data, step.title())
+        place = {"phase": phase, "round": round, "step": step, "slot": slot, "payload": payload}
         sent = self.logs[sender].append(dir="send", peer=receiver, **place)
         self.logs[sender].commit()
         assert sent.env is not None
@@ -152,9 +153,9 @@ class World:
         members[MANIFEST] = encode(manifest)
 
 
-def two_party_world(rounds: int = 2) -> World:
+def two_party_world(rounds: int = 2, apart: int = 1) -> World:
     world = World()
-    for number in range(rounds):
+    for number in range(0, rounds * apart, apart):
         world.say("bank", "telecom", "gradients", b"g%d" % number, number)
         world.say("telecom", "bank", "histogram", b"h%d" % number, number)
         world.end_round()

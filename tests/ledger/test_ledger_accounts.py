@@ -52,7 +52,7 @@ def retold(entries: list[Entry]) -> list[Entry]:
     account, told = None, []
     for entry in entries:
         if entry.peer:
-            account = (account or Account(entry.peer)).with_message(entry.envelope())
+            account = (account or Account(entry.peer)).with_messages([entry.envelope()])
         retell = account is not None and account_of(entry) is not None
         told.append(replace(entry, params=account.to_json()) if retell and account else entry)
     return told

@@ -119,7 +119,7 @@ def delivered(honest: bool = False) -> bytes:
 
 
 def _fields(message: Envelope, **changed: object) -> dict[str, object]:
-    return {name: getattr(message, name) for name in Envelope.__dataclass_fields__} | changed
+    return {name: getattr(message, name) for name in Envelope._fields} | changed
 
 
 def by_earlier_account(honest: bool = False) -> bytes:

@@ -51,7 +51,7 @@ class Talk:
             refs=[len(log) - 1] if not again else [],
         )  # fmt: skip
         if not again:
-            self.accounts[name] = self.accounts[name].with_message(entry.envelope())
+            self.accounts[name] = self.accounts[name].with_messages([entry.envelope()])
         return entry
 
     def network(self) -> None:

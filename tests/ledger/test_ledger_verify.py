@@ -95,7 +95,9 @@ def test_every_single_byte_counts(tmp_path, monkeypatch, flip):
 
 
 @pytest.mark.parametrize("step", [5, pytest.param(1, marks=pytest.mark.slow)])
-def test_every_member_counts_even_when_all_parties_sign_the_damage(world, members, monkeypatch, step):
+def test_every_member_counts_even_when_all_parties_sign_the_damage(tmp_path, monkeypatch, step):
+    world = two_party_world(apart=5)  # else the second checkpoint would do for both rounds
+    members = world.members(tmp_path / "run.bundle")
     fast = lru_cache(maxsize=None)(ledger.keys.verify_signature)
     monkeypatch.setattr(ledger.keys, "verify_signature", fast)
     monkeypatch.setattr(ledger.audit_run, "verify_signature", fast)
@@ -413,15 +415,36 @@ def test_a_missing_cosignature_is_against_the_policy(tmp_path):
     ]
 
 
-def test_a_round_must_be_cosigned_before_the_next_begins(tmp_path):
+@pytest.mark.parametrize("apart", [0, 3, 4])
+def test_a_checkpoint_covers_up_to_five_rounds(tmp_path, apart):
     world = two_party_world(1)
-    world.say("bank", "telecom", "gradients", b"g", 1)
-    world.say("bank", "telecom", "gradients", b"g", 2)
+    for number in range(1, 2 + apart):
+        world.say("bank", "telecom", "gradients", b"g", number)
+    world.end_round()
+    assert verify_bundle(world.write(tmp_path / "x"), world.policy).code is Code.VALID
+
+
+@pytest.mark.parametrize(("rounds", "due"), [((1, 6), 4), ((1, 2, 3, 4, 5, 6), 8), ((1, 3, 9), 5), ((4, 2), 4)])
+def test_a_round_must_be_cosigned_before_the_fifth_after_it_begins(tmp_path, rounds, due):
+    world = two_party_world(1)
+    for number in rounds:
+        world.say("bank", "telecom", "gradients", b"g", number)
     world.end_round()
     result = verify_bundle(world.write(tmp_path / "x"), world.policy)
     assert result.code is Code.POLICY
     texts = found(result, Code.POLICY, party="bank", step=7, seq=3)
-    assert "telecom did not cosign a checkpoint over round train/1 before the next round began" in texts[0]
+    assert f"telecom did not cosign a checkpoint over round train/{rounds[0]} before entry {due}" in texts[0]
+
+
+def test_a_round_must_be_cosigned_before_another_phase_begins(tmp_path):
+    world = two_party_world(1)
+    world.say("bank", "telecom", "gradients", b"g", 1)
+    world.say("bank", "telecom", "gradients", b"g", 1, phase="score")
+    world.end_round()
+    result = verify_bundle(world.write(tmp_path / "x"), world.policy)
+    assert result.code is Code.POLICY
+    texts = found(result, Code.POLICY, party="bank", step=7, seq=3)
+    assert "telecom did not cosign a checkpoint over round train/1 before entry 4" in texts[0]
 
 
 def test_a_checkpoint_whose_cosignature_was_lost_is_made_good_by_the_next(tmp_path):

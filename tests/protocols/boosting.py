@@ -52,6 +52,7 @@ class Case:
     weights: np.ndarray | None = None
     monotone: tuple[int, ...] | None = None  # of the pooled columns
     categorical: tuple[int, ...] = ()  # pooled columns
+    every: int = 1  # trees that a round boundary covers
 
     @property
     def directions(self) -> list[np.ndarray] | None:
@@ -156,8 +157,9 @@ def bank(case: Case, scheme: Scheme, number: int = 1) -> Role:
         mine = case.columns(0)
         rng = seed(number)
         return await boost.active(
-            passives, case.owned[1:], mine, case.target, case.parts, case.parameters, key, rng, monotone=case.directions
-        )
+            passives, case.owned[1:], mine, case.target, case.parts, case.parameters, key, rng,
+            monotone=case.directions, every=case.every,
+        )  # fmt: skip
 
     return role
 
@@ -173,7 +175,7 @@ def partner(case: Case, party: int, scheme: Scheme, number: int = 2) -> Role:
         names = [f"f{i}" for i in range(case.owned[party])]
         mine = case.of(party)
         terms = case.parameters, case.least, evaluators, seed(number)
-        return await boost.passive(peers["bank"], names, mine, *terms, categorical=case.named(party))
+        return await boost.passive(peers["bank"], names, mine, *terms, categorical=case.named(party), every=case.every)
 
     return role
 

@@ -146,7 +146,8 @@ DEMANDS: dict[str, tuple[Script, str]] = {
     "rows that were held out": (say(lambda c: split(c, rows=last_but_one(c))), "only rows that train or validate"),
     "rows cut short": (say(lambda c: split(c, rows=b"")), "bits take"),
     "another block": (say(lambda c: TreeBlock(1, True, b"")), "TreeBlock"),
-    "a tree without end": (say(lambda c: TreeClosed(False)), "tree 1 is the last"),
+    "a tree without end": (say(lambda c: TreeClosed(False, True)), "tree 1 is the last"),
+    "no boundary at the end": (say(lambda c: TreeClosed(True, False)), "a round boundary comes every 1 trees and"),
 }
 
 
@@ -160,6 +161,19 @@ def test_what_was_not_agreed_on_is_refused(name: str) -> None:
     assert caught.value.peer == "bank"
     assert caught.value.step.startswith("train/0/")
     assert sentence in str(caught.value)
+
+
+def test_a_boundary_that_is_put_off_is_refused() -> None:
+    case = dataclasses.replace(credit(60, (1, 2), num_leaves=4, num_iterations=3), every=2)
+    log: list[tuple[str, str]] = []
+
+    def put_off(message: Message) -> Message:
+        return TreeClosed(False, False) if isinstance(message, TreeClosed) else message
+
+    with pytest.raises(BrokenPromise, match="a round boundary comes every 2 trees") as caught:
+        train(case, clear(True), bank=bent(bank(case, clear(True)), "bank", put_off, log))
+    assert caught.value.peer == "bank"
+    assert caught.value.step.startswith("train/1/TreeClosed/")
 
 
 CATEGORIES: dict[str, tuple[list[int], str]] = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from vfl.crypto.scheme import Sealed
 from vfl.desk import Desk, MemoryTranscript, memory_links
 from vfl.errors import BrokenPromise
 from vfl.notary import LedgerNotary, PeerKeys
-from vfl.protocols.boost import NodeHistograms
+from vfl.protocols.boost import NodeHistograms, trees_a_boundary
 from vfl.wire import Message, pack
 
 from .boosting import Case, bank, clear, credit, partner
@@ -73,9 +74,10 @@ LIES = {
 
 
 @pytest.mark.parametrize("name", LIES)
-@pytest.mark.parametrize("owned", [(1, 2), (2, 1, 1)])
-def test_the_liar_is_named_with_its_own_word(owned: tuple[int, ...], name: str) -> None:
-    case = credit(60, owned, num_leaves=5, num_iterations=3)
+@pytest.mark.parametrize(("owned", "every"), [((1, 2), 1), ((2, 1, 1), 1), ((2, 1, 1), 3)])
+def test_the_liar_is_named_with_its_own_word(owned: tuple[int, ...], every: int, name: str) -> None:
+    """Also where a boundary covers several trees: there is one at once."""
+    case = replace(credit(60, owned, num_leaves=5, num_iterations=3), every=every)
     log: list[tuple[str, str]] = []
     said: list[bytes] = []
 
@@ -109,6 +111,29 @@ def test_honest_parties_end_as_ever() -> None:
     assert not table.desks["bank"].suspicions
     for notary in table.notaries.values():
         assert max(entry.round for entry in notary.log.entries() if entry.phase == "train") == 2
+
+
+@pytest.mark.parametrize(("every", "boundaries"), [(1, 7), (2, 4), (3, 3), (9, 1)])
+def test_a_boundary_covers_so_many_trees(every: int, boundaries: int) -> None:
+    case = replace(credit(60, (2, 1, 1), num_leaves=3, num_iterations=7), every=every)
+    table = Table(case)
+    table.run()
+    for name, notary in table.notaries.items():
+        entries = list(notary.log.entries())
+        assert max(entry.round for entry in entries if entry.phase == "train") == 6
+        heads = notary.log.checkpoints()
+        first = next(entry.seq for entry in entries if entry.phase == "train")
+        told = [head for head in heads if head.size > first]
+        # The active party signs once more when it has countersigned theirs.
+        assert len(told) in ((boundaries,) if name != "bank" else (boundaries, boundaries + 1))
+        assert [entry.step for entry in entries][-1] == "account"
+
+
+def test_a_boundary_costs_little_beside_its_trees() -> None:
+    assert [trees_a_boundary(rows) for rows in (0, 1, 9_999, 10_000, 17_000, 25_000, 25_001, 10**6)] == [
+        5, 5, 5, 5, 2, 2, 1, 1,
+    ]  # fmt: skip
+    assert trees_a_boundary(60, signed=True) == 1
 
 
 def test_what_was_not_said_is_not_proven() -> None:

@@ -12,44 +12,21 @@ from typing import Any
 
 import jsonschema
 import pytest
-from run_kit import TOML, apart, scenario, tallystick
+from run_kit import tallystick
 
 from ledger.policy import Policy
 from vfl.errors import UsageError
 from vfl.report.about import About
-from vfl.report.checking import check_report, untraced
+from vfl.report.checking import check_extract, check_report, untraced
 from vfl.report.crosswalk import EVIDENCE, REGIMES, read_regime, status
 from vfl.report.document import Report, make
 from vfl.report.evidence import Evidence
 from vfl.report.figures import Words
 from vfl.report.render import as_html, as_json, as_pdf, body_of, require_pdf
-from vfl.report.subject import check_extract, extract
+from vfl.report.subject import extract
 from vfl.report.texts import Texts
 
 SCHEMA = json.loads((Path(__file__).parents[2] / "docs/spec/report.schema.json").read_text())
-
-
-@pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    ended = apart("run", scenario(folder / "own", TOML), "--out", folder / "out", "--seed", "x")
-    assert ended.returncode == 0, ended.stderr
-    return folder / "out"
-
-
-@pytest.fixture(scope="module")
-def evidence(out: Path) -> Evidence:
-    return Evidence.of(out)
-
-
-@pytest.fixture(scope="module")
-def report(evidence: Evidence) -> Report:
-    return make(evidence, Texts("en"), About(), "all", {}, "")
-
-
-@pytest.fixture(scope="module")
-def body(report: Report) -> dict[str, Any]:
-    return body_of(report)
 
 
 def test_the_report_fits_its_schema(body: dict[str, Any]) -> None:
@@ -70,6 +47,7 @@ def test_every_trace_is_true(body: dict[str, Any], evidence: Evidence) -> None:
         ("seq", 3),
         ("size", 7),
         ("log", "telecom"),
+        ("shown", "0.999"),
     ],
 )
 def test_a_trace_that_is_not_true_is_found(body: dict[str, Any], evidence: Evidence, field: str, other: Any) -> None:
@@ -166,6 +144,8 @@ def test_clauses_ask_only_for_what_there_can_be() -> None:
             assert set(clause.needs) <= stated | run, clause.id
             assert clause.sections
             assert set(clause.sections) <= set(range(18))
+            assert clause.seen, clause.id
+            assert re.fullmatch(r"|\d{4}(-\d\d(-\d\d)?)?", clause.in_force), clause.id
 
 
 def test_status_follows_the_evidence() -> None:
@@ -210,14 +190,14 @@ def test_a_bundle_that_does_not_verify_says_so_on_the_first_page(out: Path, tmp_
 
 
 def test_pdf_comes_from_the_same_html(report: Report) -> None:
-    try:
-        require_pdf()
-    except UsageError as error:
-        pytest.skip(f"{error}: {error.remedy}")
     import warnings
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        try:
+            require_pdf()
+        except UsageError as error:
+            pytest.skip(f"{error}: {error.remedy}")
         assert as_pdf("<h1>结论</h1>").startswith(b"%PDF-")
 
 
@@ -295,7 +275,7 @@ def test_pictures_are_not_drawn_from_other_scores(out: Path, tmp_path: Path) -> 
     scores = tmp_path / "run" / "scores.csv"
     scores.write_bytes(scores.read_bytes().replace(b",0.", b",0.0", 1))
     with pytest.raises(UsageError, match=r"scores\.csv is not the one"):
-        drawn(tmp_path / "run", Evidence.of(tmp_path / "run"))
+        drawn(tmp_path / "run", Evidence.of(tmp_path / "run"), "en")
 
 
 def test_plain_text_has_no_place_in_a_report(report: Report) -> None:
@@ -304,3 +284,23 @@ def test_plain_text_has_no_place_in_a_report(report: Report) -> None:
     assert _cell(Words("x")) == {"text": "x"}
     with pytest.raises(KeyError):
         _cell("AUC 0.83")  # type: ignore[arg-type]
+
+
+def test_pictures_speak_the_language_of_the_report() -> None:
+    from vfl.plots.wording import LANGUAGES, Wording
+
+    en, zh = (Wording(language).words for language in LANGUAGES)
+    assert en.keys() == zh.keys()
+    for key, text in en.items():
+        assert set(re.findall(r"\{[a-z_]+\}", text)) == set(re.findall(r"\{[a-z_]+\}", zh[key])), key
+        assert zh[key] != text, key
+
+
+def test_without_a_font_pictures_are_english(out: Path, capfd: Any, monkeypatch: Any, tmp_path: Path) -> None:
+    pytest.importorskip("matplotlib", reason="pip install 'tallystick[plots]'")
+    from vfl.plots import style
+
+    monkeypatch.setattr(style, "get_font_names", list)
+    told = tallystick(capfd, "report", out, "--lang", "zh", "--format", "html", "--out", tmp_path)
+    assert told.code == 0
+    assert "pictures have English words" in told.err

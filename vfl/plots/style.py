@@ -16,6 +16,7 @@ import matplotlib
 from matplotlib.axes import Axes
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+from matplotlib.font_manager import get_font_names
 from matplotlib.lines import Line2D
 from matplotlib.ticker import PercentFormatter
 
@@ -55,10 +56,27 @@ _STYLE: Any = {
 PERCENT = PercentFormatter(1.0, decimals=0)
 
 
+CHINESE_FONTS = (
+    "Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "Noto Sans CJK JP", "WenQuanYi Micro Hei",
+    "WenQuanYi Zen Hei", "PingFang SC", "Hiragino Sans GB", "Microsoft YaHei", "SimHei", "Droid Sans Fallback",
+)  # fmt: skip
+
+
+def drawable(language: str) -> str:
+    """`language` where this machine has a font for it, else English."""
+    return language if language != "zh" or _chinese() else "en"
+
+
+def _chinese() -> list[str]:
+    known = set(get_font_names())
+    return [name for name in CHINESE_FONTS if name in known][:1]
+
+
 @contextmanager
-def styled() -> Iterator[None]:
+def styled(language: str = "en") -> Iterator[None]:
     """Everything drawn inside looks like this module says; nothing outside changes."""
-    with matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | _STYLE):
+    family = {"font.family": ["DejaVu Sans", *_chinese()]} if language == "zh" else {}
+    with matplotlib.rc_context(dict(matplotlib.rcParamsDefault) | _STYLE | family):
         yield
 
 

@@ -22,7 +22,8 @@
     SplitsChosen    f, b, rows i of each node         -->
                                                       <-- SplitRows       bin_f(i) <= b, for the rows asked
     w = -G / (H + lambda) for every leaf
-    TreeClosed      whether it was the last           -->
+    TreeClosed      whether it was the last, and      -->
+                    whether a round boundary follows
 
 Trees are LightGBM's, which grow leaf by leaf, the greatest gain first. Where the limits on depth and leaves let every
 leaf be split that can be, the order makes no difference: then all leaves of a level are split at once, and one query
@@ -30,6 +31,9 @@ asks for the sums of up to 16 nodes. Rows of the training part carry gradients; 
 follow the splits, for early stopping. Scheme `paillier` sends the encrypted rows once per tree and names a node's rows
 (level `disclosed`). Scheme `lattice` sends a hint once and with every query all rows again, those outside the node as
 encrypted zeros, and has each split decided for all rows (level `hidden`).
+
+A boundary follows the last tree, every so many trees as was agreed on (`trees_a_boundary`), and at once where a passive
+party's sums are false, for it is to put its name to them.
 
 Decoys (`vfl.decoys`) are aligned rows like others to a passive party: it bins, sums and decides them. They are in no
 node, so that sums and model are those of the real rows alone; bins are fitted on both.
@@ -86,6 +90,16 @@ MAX_LEAVES = 1 << 17
 Node = tuple[int, int, int]
 """A node by the split that made it: its owner, its number among the owner's records, 1 on the right. ROOT: of none."""
 ROOT: Node = (0, -1, 0)
+ROWS_A_BOUNDARY = 50_000
+TREES_A_BOUNDARY = 5
+
+
+def trees_a_boundary(rows: int, *, signed: bool = False) -> int:
+    """How many trees over `rows` aligned rows a round boundary may cover, so that it costs little beside them.
+
+    One where each message is signed, for whoever asks for that wants as little as can be left to a party's word.
+    """
+    return 1 if signed else min(TREES_A_BOUNDARY, max(1, ROWS_A_BOUNDARY // max(1, rows)))
 
 
 class TrainingRows(Message, frozen=True):
@@ -168,6 +182,7 @@ class TreeClosed(Message, frozen=True):
     """The tree is finished."""
 
     last: bool
+    boundary: bool  # the parties countersign each other's heads before they go on
 
 
 async def active(
@@ -184,27 +199,33 @@ async def active(
     monotone: Sequence[Directions] | None = None,
     init: Ensemble | None = None,
     asked: list[list[list[Node]]] | None = None,
+    every: int = 1,
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
 
     `mine`: the active party's columns, `target`: labels and weights, both over our rows, as `parts`. `shown`: the
     agreed rows, where there are decoys among them. `monotone`: agreed directions of each party's features, own first.
-    `init`: the model to go on from; `target` has its raw scores. `asked`: is told the nodes of each query by tree.
+    `init`: the model to go on from; `target` has its raw scores. `every`: how many trees a round boundary covers.
+    `asked`: is told the nodes of each query by tree.
     """
     shown = shown or Shown.plain(parts)
     layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
     booster = Booster(target, parts, parameters, monotone, init)
     grower = _Grower(passives, mine, booster, key, layouts, shown, [] if asked is None else asked)
-    trees = parameters.num_iterations * parameters.outputs
+    trees, uncovered = parameters.num_iterations * parameters.outputs, 0
     for number in range(trees):
         for passive in passives:
             passive.enter("train", number)
         shape, leaves = await grower.grow(rng.child(f"tree/{number}"))
         last = booster.add(shape, leaves) or number + 1 == trees
+        uncovered += 1
+        boundary = last or uncovered == every or grower.suspects_anyone
         for passive in passives:
-            await passive.send(TreeClosed(last))
-        for passive in passives:
-            await passive.checkpoint()
+            await passive.send(TreeClosed(last, boundary))
+        if boundary:
+            uncovered = 0
+            for passive in passives:
+                await passive.checkpoint()
         if last:
             break
     return booster.result(grower.records, grower.features[1:])
@@ -273,6 +294,11 @@ class _Grower:
             self.features = [[one.feature for one in self.records], *map(list, booster.init.passive_features)]
         self._asked = 0  # nodes of the tree whose sums were asked for
         self._suspects: set[int] = set()  # owners whose sums are false: they split nothing until the run ends
+
+    @property
+    def suspects_anyone(self) -> bool:
+        """Whether some party's sums were false."""
+        return bool(self._suspects)
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
         """One tree: split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
@@ -475,11 +501,13 @@ async def passive(
     hints: Randomness | None = None,
     categorical: Collection[str] = (),
     init: Sequence[SplitRecord] = (),
+    every: int = 1,
 ) -> tuple[Columns, list[SplitRecord]]:
     """Sum, seal and split until the active party closes the last tree. `values`: float64[n, n_features], aligned rows.
 
     `hints`: what hints are drawn from, where they are to be those of an earlier training. `categorical`: names of the
-    features whose values are categories. `init`: own records of the model to go on from.
+    features whose values are categories. `init`: own records of the model to go on from. `every`:
+    how many trees a round boundary covers at most.
     Returns the binned columns and the own split records, in the order the model numbers them.
     """
     active.enter("bins")
@@ -495,13 +523,18 @@ async def passive(
     active.meanwhile(evaluator.idle)
     await active.checkpoint()
     records = list(init)
-    trees = parameters.num_iterations * parameters.outputs
+    trees, uncovered = parameters.num_iterations * parameters.outputs, 0
     for number in range(trees):
         active.enter("train", number)
-        last = await _serve_tree(active, mine, parts, parameters, evaluator, records, rng.child(f"tree/{number}"))
-        require(last or number + 1 < trees, f"tree {trees} is the last")
-        await active.checkpoint()
-        if last:
+        closed = await _serve_tree(active, mine, parts, parameters, evaluator, records, rng.child(f"tree/{number}"))
+        uncovered += 1
+        require(closed.last or number + 1 < trees, f"tree {trees} is the last")
+        due = closed.last or uncovered == every
+        require(closed.boundary or not due, f"a round boundary comes every {every} trees and after the last")
+        if closed.boundary:
+            uncovered = 0
+            await active.checkpoint()
+        if closed.last:
             break
     active.meanwhile(no_work)
     return mine, records
@@ -555,8 +588,8 @@ async def _serve_tree(
     evaluator: Evaluator,
     records: list[SplitRecord],
     rng: Randomness,
-) -> bool:
-    """One tree from the passive party's side; True when it was the last."""
+) -> TreeClosed:
+    """One tree from the passive party's side, and how it ended."""
     await hear_tree(active, evaluator, int(parts.train.sum()))
     asked = chosen = 0
     named = evaluator.discloses_membership
@@ -574,7 +607,7 @@ async def _serve_tree(
                 left = [decide(split, mine, parts, named, records) for split in order.splits]
                 await active.send(SplitRows([pack_bits(rows) for rows in left]))
             case TreeClosed():
-                return order.last
+                return order
             case _:
                 raise BrokenPromise(f"{type(order).__name__} has no place here")
 

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 
 from ledger.entry import Entry
 from vfl.decisions import STEP
+from vfl.report import afterwards
 from vfl.report.blocks import Bars, Block, Facts, Line, Section, Table
 from vfl.report.crosswalk import Clause, Regime
 from vfl.report.figures import Checked, Words, clock, megabytes, moment, seconds_of, short
 from vfl.report.material import Material
+from vfl.retention import ROWS, SALTS
 
 _LIMITS = 7
 _SHORTEST = 0.004  # share of the width that even the shortest phase gets
@@ -28,7 +30,7 @@ def transcript(m: Material) -> Section:
     head = [t.word("words.party"), *(t.word(f"s13.{key}") for key in keys)]
     section.blocks += [m.say("s13.how"), Table(head, rows, title=t.word("s13.logs"))]
     section.blocks += _timeline(m)
-    section.blocks += [m.say("s13.checks"), m.say("s13.spot", tone="note")]
+    section.blocks += [m.say("s13.checks"), *afterwards.audits(m), *afterwards.purges(m)]
     return section
 
 
@@ -37,11 +39,12 @@ def _timeline(m: Material) -> list[Block]:
     of, t, log = m.figures, m.texts, m.evidence.logs.get(m.active)
     if log is None or not log.entries:
         return []
-    begin = seconds_of(log.entries[0].ts)
-    whole = max(seconds_of(log.entries[-1].ts) - begin, 1e-6)
     phases: dict[str, list[Entry]] = {}
     for entry in log.entries:
-        phases.setdefault(entry.phase, []).append(entry)
+        if entry.phase != afterwards.RETENTION:  # long after the run
+            phases.setdefault(entry.phase, []).append(entry)
+    begin = seconds_of(log.entries[0].ts)
+    whole = max(max(seconds_of(entries[-1].ts) for entries in phases.values()) - begin, 1e-6)
     bars: list[tuple[Line, Line, float, float, int]] = []
     rows: list[list[Line]] = []
     for phase, entries in phases.items():
@@ -76,7 +79,9 @@ def subject(m: Material) -> Section:
         (t.word("s15.root"), (m.figures.entry(m.active, seq, "/commit/0/digest", form=short),)),
         (t.word("words.entry"), (m.figures.entry(m.active, seq, "/seq"),)),
     ]
-    section.blocks += [m.say("s15.how"), Facts(facts), m.say("s15.command", tone="code"), m.say("s15.hidden")]
+    gone = afterwards.removed(m, m.active) & {ROWS, SALTS}
+    shown = [m.say("s15.purged", tone="note")] if gone else [m.say("s15.command", tone="code"), m.say("s15.hidden")]
+    section.blocks += [m.say("s15.how"), Facts(facts), *shown]
     return section
 
 

@@ -46,18 +46,23 @@ class Bars:
 
 @dataclass(frozen=True)
 class Picture:
-    """A picture as a data URI, with what it shows in words."""
+    """A picture as a data URI, with what it shows in words; `wide`: of several panels."""
 
     name: str
     uri: str
     caption: Line
+    wide: bool = False
 
 
 @dataclass(frozen=True)
 class Gaps:
-    """What only the institution can say and has not said: the labels, and the key in the --about file."""
+    """What only the institution can say and has not said: the labels, and the key in the --about file.
+
+    `short`: fewer lines for readers, where the same is missing for several parties.
+    """
 
     missing: Sequence[tuple[Words, Words]]
+    short: Sequence[tuple[Words, Words]] = ()
 
 
 Block = Paragraph | Facts | Table | Bars | Picture | Gaps

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from typing import Any
 
+from vfl.report import afterwards
 from vfl.report.blocks import Bars, Block, Line, Section, Table
-from vfl.report.figures import Cell, Words, exact, p_value, percent, plain, signed, three
+from vfl.report.figures import Cell, Words, direction, exact, named, p_value, percent, plain, share, signed, three
 from vfl.report.material import AGREEMENT, EVALUATION, EXPLANATION, SUMMARY, Material
+from vfl.retention import ROWS, SALTS
 
 _MODELS = ("federated", "bank_only", "pooled_lightgbm")
 _FEATURES = 15  # bars of importance at most
@@ -32,17 +34,13 @@ def development(m: Material) -> Section:
 def _pairs(m: Material, title: Words, keys: list[tuple[str, str, str]]) -> Table:
     """Names and values in two columns of pairs; the names are those of the artefact."""
     cells: list[tuple[Line, Line]] = [
-        ((m.figures.of(*key, form=_named(key[2])),), (m.figures.of(*key, form=exact),)) for key in keys
+        ((m.figures.of(*key, form=named(key[2])),), (m.figures.of(*key, form=exact),)) for key in keys
     ]
     half = (len(cells) + 1) // 2
     nothing: tuple[Line, Line] = ((), ())
     rows = [[*cells[row], *(cells[row + half] if row + half < len(cells) else nothing)] for row in range(half)]
     head = [m.texts.word("words.name"), m.texts.word("words.value")] * 2
     return Table(head, rows, words=4, title=title)
-
-
-def _named(name: str) -> Any:
-    return lambda value: name
 
 
 def _convergence(m: Material) -> list[Block]:
@@ -59,7 +57,7 @@ def _convergence(m: Material) -> list[Block]:
     head = [t.word("s5.trees"), t.word("words.auc"), t.word("words.log_loss")]
     first, end = (of.of(EXPLANATION, "convergence", at, "log_loss", form=plain) for at in (0, last))
     drawn = m.picture("convergence", first=first, last=end)
-    return [*drawn, Table(head, rows, words=0, title=t.word("s5.convergence"))]
+    return [*drawn, Table(head, rows, title=t.word("s5.convergence"))]
 
 
 def performance(m: Material) -> Section:
@@ -85,6 +83,8 @@ def performance(m: Material) -> Section:
     auc = of.of(EVALUATION, "models", "federated", "auc", "value", form=three)
     ks = of.of(EVALUATION, "models", "federated", "ks", "value", form=three)
     section.blocks += m.picture("roc", auc=auc) + m.picture("ks", ks=ks)
+    if "roc" not in m.pictures and afterwards.removed(m, m.active) & {ROWS, SALTS}:
+        section.blocks.append(m.say("s6.purged", tone="note"))
     section.blocks += _calibration(m) + _bands(m)
     section.blocks.append(_approvals(m))
     section.blocks.append(m.say("s6.cutoff"))
@@ -126,10 +126,6 @@ def _comparison(m: Material) -> Table:
     return Table([t.word(f"words.{key}") for key in keys], rows)
 
 
-def _whole(value: Any) -> str:
-    return f"{value:.0%}"
-
-
 def _calibration(m: Material) -> list[Block]:
     of, at = m.figures, ("models", "federated", "calibration")
     p = m.evaluation["models"]["federated"]["calibration"]["hosmer_lemeshow"]["p_value"]
@@ -146,13 +142,16 @@ def _calibration(m: Material) -> list[Block]:
 def _bands(m: Material) -> list[Block]:
     of, t, at = m.figures, m.texts, ("models", "federated", "bands")
     rows: list[list[Line]] = []
-    for number in range(len(m.evaluation["models"]["federated"]["bands"])):
+    for number, band in enumerate(m.evaluation["models"]["federated"]["bands"]):
         here = (*at, number)
-        low, high = (of.of(EVALUATION, *here, edge, form=percent) for edge in ("low", "high"))
+        edges = {
+            edge: of.of(EVALUATION, *here, edge, form=percent) for edge in ("low", "high") if band[edge] is not None
+        }
+        key = "words.range" if len(edges) == 2 else "words.up_to" if "high" in edges else "words.from"
         rate = of.of(EVALUATION, *here, "bad_rate", form=percent)
         counts = ((of.of(EVALUATION, *here, key),) for key in ("customers", "bads"))
         cumulative = of.of(EVALUATION, *here, "cumulative_bad_rate", form=percent)
-        rows.append([t.line("words.range", low=low, high=high), *counts, (rate,), (cumulative,)])
+        rows.append([t.line(key, **edges), *counts, (rate,), (cumulative,)])
     head = [t.word("s6.band"), t.word("s6.customers"), t.word("s6.bads"), t.word("s6.rate"), t.word("s6.cumulative")]
     psi = of.of(EVALUATION, "models", "federated", "psi", "value", form=three)
     verdict = m.evaluation["models"]["federated"]["psi"]["verdict"]
@@ -163,7 +162,7 @@ def _bands(m: Material) -> list[Block]:
 def _approvals(m: Material) -> Table:
     of, t, rows = m.figures, m.texts, list[list[Line]]()
     for number in range(len(m.evaluation["models"]["federated"]["approvals"])):
-        row: list[Line] = [(of.of(EVALUATION, "models", "federated", "approvals", number, "approved", form=_whole),)]
+        row: list[Line] = [(of.of(EVALUATION, "models", "federated", "approvals", number, "approved", form=share),)]
         row += [
             (of.of(EVALUATION, "models", who, "approvals", number, "bad_rate", form=percent),)
             for who in ("federated", "bank_only")
@@ -171,7 +170,7 @@ def _approvals(m: Material) -> Table:
         row.append((of.of(EVALUATION, "models", "federated", "approvals", number, "cutoff", form=percent),))
         rows.append(row)
     head: list[Cell] = [t.word(f"s6.{key}") for key in ("approved", "joint_rate", "alone_rate", "cut")]
-    return Table(head, rows, words=0, title=t.word("s6.trade_off"))
+    return Table(head, rows, title=t.word("s6.trade_off"))
 
 
 def explainability(m: Material) -> Section:
@@ -205,17 +204,13 @@ def explainability(m: Material) -> Section:
     where = AGREEMENT, "members"
     if monotone:
         rows: list[list[Line]] = [
-            [(m.name(party),), (of.of(*where, m.member(party), "monotone", feature, form=_named(feature)),),
-             (of.of(*where, m.member(party), "monotone", feature, form=_sign),)]
+            [(m.name(party),), (of.of(*where, m.member(party), "monotone", feature, form=named(feature)),),
+             (of.of(*where, m.member(party), "monotone", feature, form=direction),)]
             for party, feature in monotone
         ]  # fmt: skip
         head = [t.word("words.party"), t.word("words.feature"), t.word("s7.direction")]
         section.blocks.append(Table(head, rows, words=2, title=t.word("s7.monotone")))
     return section
-
-
-def _sign(value: Any) -> str:
-    return f"{value:+d}"
 
 
 def _member(m: Material, party: str) -> dict[str, Any]:

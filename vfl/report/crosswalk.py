@@ -3,6 +3,7 @@
     as_of = "2026-11-27"
     [[clause]]
     id = "Annex IV(2)(g)"    title.en = ".."    title.zh = ".."    in_force = "2027-12-02"    source = ".."
+    seen = [".."]
     sections = [6]           needs = ["run:evaluation", "about:validation.tests"]    bank.en = ".."    bank.zh = ".."
 
 `needs` is evidence: `run:` what this run has (`EVIDENCE`), `about:` what the institution states. All of it there:
@@ -35,11 +36,15 @@ EVIDENCE = (
 
 @dataclass(frozen=True)
 class Clause:
-    """One clause: `title` and `bank` (what the institution must add) by language."""
+    """One clause: `title` and `bank` (what the institution must add) by language.
+
+    `in_force` is as exact as `seen`, the pages on which date or clause was read, allow: a day, a month or nothing.
+    """
 
     id: str
     title: Mapping[str, str]
     source: str
+    seen: Sequence[str]
     sections: Sequence[int]
     needs: Sequence[str]
     bank: Mapping[str, str]
@@ -77,7 +82,7 @@ def read_regime(name: str) -> Regime:
 
 def _clause(body: Mapping[str, Any]) -> Clause:
     return Clause(
-        body["id"], body["title"], body["source"], tuple(body["sections"]), tuple(body["needs"]),
+        body["id"], body["title"], body["source"], tuple(body["seen"]), tuple(body["sections"]), tuple(body["needs"]),
         body.get("bank", {}), body.get("in_force", ""), body.get("applies", ""),
     )  # fmt: skip
 

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from vfl.audit.result import AuditResult
 from vfl.report import auditing, building, governing, opening
 from vfl.report.about import PARTIES, About
 from vfl.report.blocks import Section
@@ -35,10 +36,16 @@ class Report:
 
 
 def make(
-    evidence: Evidence, texts: Texts, about: About, regime: str, pictures: Mapping[str, str], dated: str
+    evidence: Evidence,
+    texts: Texts,
+    about: About,
+    regime: str,
+    pictures: Mapping[str, str],
+    dated: str,
+    audits: Sequence[tuple[str, AuditResult]] = (),
 ) -> Report:
     """Write the report. Raises UsageError where a figure cannot be traced, or for an unknown regime."""
-    m = Material(evidence, texts, about, chosen(regime), dict(pictures))
+    m = Material(evidence, texts, about, chosen(regime), dict(pictures), audits)
     crosswalk = [(found, _judged(m, found)) for found in map(read_regime, m.regimes)]
     sections = [write(m) for write in _BEFORE]
     sections += [auditing.regimes(m, crosswalk), auditing.limits(m)]

@@ -14,6 +14,7 @@ Entries need no digest: the root in the checkpoint is computed from them. Needs 
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,12 +111,12 @@ class Evidence:
         self.logs = {party: LogEvidence(party, files) for party, files in sorted(bundle.logs().items())}
 
     @classmethod
-    def of(cls, directory: Path) -> Evidence:
-        """Of the run in `directory`, whose policy.txt is taken. Raises UsageError if it holds no finished run."""
-        path, policy = directory / "audit.bundle", directory / "policy.txt"
+    def of(cls, directory: Path, policy: Path | None = None) -> Evidence:
+        """Of the run in `directory`, by `policy` or its own policy.txt. Raises UsageError if it is no finished run."""
+        path, policy = directory / "audit.bundle", policy or directory / "policy.txt"
         if not path.exists() or not policy.exists():
             raise UsageError(
-                f"there is no audit.bundle with its policy.txt in {directory}",
+                f"there is no audit.bundle in {directory} with the policy file {policy}",
                 remedy="name the directory of a finished run",
             )
         text = policy.read_bytes()
@@ -134,7 +135,7 @@ class Evidence:
             if name not in self._read:
                 self._read[name] = json.loads(self.bundle.members[f"artefacts/{name}"])
             return self._read[name]
-        except (KeyError, ValueError):
+        except (KeyError, ValueError, RecursionError):
             raise UsageError(f"the bundle holds no readable {name}", remedy="run again with this version") from None
 
     def committed(self, name: str) -> tuple[str, int, str]:
@@ -180,6 +181,20 @@ class Evidence:
         pointer = what if phase is None else f"{what}?phase={phase}"
         return Trace(f"logs/{party}/{ENTRIES}", pointer, party, last, log.size_over(last))
 
+    def trace_again(self, artefact: str, pointer: str) -> Trace:
+        """The one trace that this bundle gives to a place. Raises UsageError if it gives none."""
+        try:
+            if not artefact.startswith("logs/"):
+                return self.trace(artefact, pointer)
+            party = artefact.split("/")[1]
+            if not pointer.startswith("/"):
+                what, _, phase = pointer.partition("?phase=")
+                return self.trace_count(party, what, phase or None)
+            seq, slash, rest = pointer[1:].partition("/")
+            return self.trace_entry(party, _index(seq), slash + rest)
+        except (KeyError, ValueError):
+            raise UsageError(f"nothing is at {pointer} of {artefact}") from None
+
     def value(self, trace: Trace) -> Any:
         """The value that a trace leads to. Raises UsageError if it leads nowhere."""
         try:
@@ -188,7 +203,7 @@ class Evidence:
             log = self.logs[trace.artefact.split("/")[1]]
             if trace.pointer.startswith("/"):
                 seq, _, rest = trace.pointer[1:].partition("/")
-                return at_pointer(decode(log.bodies[int(seq)]), f"/{rest}" if rest else "")
+                return at_pointer(decode(log.bodies[_index(seq)]), f"/{rest}" if rest else "")
             return counted(log, trace.pointer)
         except (KeyError, IndexError, ValueError, TypeError, LedgerError):
             raise UsageError(f"nothing is at {trace.pointer} of {trace.artefact}") from None
@@ -198,8 +213,15 @@ def at_pointer(body: Any, pointer: str) -> Any:
     """The value at a JSON pointer (RFC 6901). Raises what looking up raises where there is none."""
     for token in pointer.split("/")[1:]:
         key = token.replace("~1", "/").replace("~0", "~")
-        body = body[int(key)] if isinstance(body, list) else body[key]
+        body = body[_index(key)] if isinstance(body, list) else body[key]
     return body
+
+
+def _index(token: str) -> int:
+    """A place in a list as RFC 6901 writes it. Raises ValueError for anything else."""
+    if not re.fullmatch(r"0|[1-9][0-9]{0,17}", token):
+        raise ValueError(f"{token!r} is no place in a list")
+    return int(token)
 
 
 def counted(log: LogEvidence, pointer: str) -> int | str:

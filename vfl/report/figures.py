@@ -139,3 +139,59 @@ def p_value(value: Any) -> str:
 def seconds_of(stamp: str) -> float:
     """A ledger time stamp as POSIX seconds."""
     return datetime.fromisoformat(stamp).timestamp()
+
+
+def share(value: Any) -> str:
+    """A share as a whole percentage."""
+    return f"{value:.0%}"
+
+
+def advantage(value: Any) -> str:
+    """What an attack gains."""
+    return f"{value:+.3f} AUC"
+
+
+def direction(value: Any) -> str:
+    """+1 or -1."""
+    return f"{value:+d}"
+
+
+def together(value: Any) -> str:
+    """A list of texts with commas between; a text as it is."""
+    return value if isinstance(value, str) else ", ".join(value)
+
+
+def named(name: str) -> Callable[[Any], str]:
+    """The name of a place instead of the value there, in tables of names and values."""
+    return lambda value: name
+
+
+FORMS = (
+    plain,
+    three,
+    signed,
+    percent,
+    share,
+    exact,
+    advantage,
+    direction,
+    megabytes,
+    moment,
+    clock,
+    short,
+    p_value,
+    together,
+)
+
+
+def is_written(shown: str, value: Any, pointer: str) -> bool:
+    """Whether `shown` is one of the ways to write `value`, or the name of its place."""
+    place = pointer.rpartition("/")[2].replace("~1", "/").replace("~0", "~")
+    return shown == place or any(_written(form, value) == shown for form in FORMS)
+
+
+def _written(form: Callable[[Any], str], value: Any) -> str | None:
+    try:
+        return form(value)
+    except (TypeError, ValueError, KeyError, OverflowError):
+        return None

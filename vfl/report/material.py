@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from vfl.audit.result import AuditResult
 from vfl.report.about import PARTIES, About, keys, label
 from vfl.report.blocks import Block, Facts, Gaps, Line, Paragraph, Picture, Section
 from vfl.report.evidence import Evidence
@@ -14,17 +15,19 @@ from vfl.report.texts import Texts
 
 SUMMARY, EVALUATION, EXPLANATION, MODEL = "summary.json", "evaluation.json", "explanation.json", "model.json"
 AGREEMENT = "agreement.json"
+WIDE = ("ks", "calibration")
 
 
 @dataclass
 class Material:
-    """All that goes into a report. `pictures`: drawn ones by name, none without matplotlib."""
+    """All that goes into a report. `pictures`: drawn ones by name; `audits`: by whom, and what was found."""
 
     evidence: Evidence
     texts: Texts
     about: About
     regimes: Sequence[str]
     pictures: dict[str, str] = field(default_factory=dict)
+    audits: Sequence[tuple[str, AuditResult]] = ()
 
     def __post_init__(self) -> None:
         self.figures = Figures(self.evidence)
@@ -58,16 +61,30 @@ class Material:
         """A drawn picture with its caption, if it was drawn."""
         if name not in self.pictures:
             return []
-        return [Picture(name, self.pictures[name], self.texts.line(f"pictures.{name}", **values))]
+        caption = self.texts.line(f"pictures.{name}", **values)
+        return [Picture(name, self.pictures[name], caption, name in WIDE)]
 
     def statements(self, *tables: str) -> list[Block]:
         """What the institution states under these tables, and what it leaves open."""
         wanted = [key for table in tables if table != PARTIES for key in keys(self.texts, table, [])]
         return self._stated(wanted)
 
-    def party_statements(self, party: str) -> list[Block]:
-        """What is stated about one party, and what is left open."""
-        return self._stated(keys(self.texts, PARTIES, [party]))
+    def party_statements(self) -> list[Block]:
+        """What is stated about each party, and what is left open: one line where it is left open for all."""
+        blocks, every = list[Block](), list[tuple[Words, Words]]()
+        open_for: dict[str, list[str]] = {}
+        for party in self.parties:
+            said = self._stated(keys(self.texts, PARTIES, [party]))
+            if facts := [block for block in said if isinstance(block, Facts)]:
+                blocks += [self.say("s2.about", tone="head", party=self.name(party)), *facts]
+            for label_of, key in (one for block in said if isinstance(block, Gaps) for one in block.missing):
+                every.append((label_of, key))
+                open_for.setdefault(key.rpartition(".")[2], []).append(party)
+        short: list[tuple[Words, Words]] = []
+        for name, whose in open_for.items():
+            party = "NAME" if len(whose) == len(self.parties) else ",".join(whose)
+            short.append((self.texts.word(f"about.{PARTIES}.{name}"), Words(f"{PARTIES}.{party}.{name}")))
+        return [*blocks, Gaps(every, short)] if every else blocks
 
     def all_keys(self) -> list[str]:
         """Every key of the --about file for this run."""

@@ -7,7 +7,7 @@ from typing import Any
 
 from ledger.findings import Code
 from vfl.report.blocks import Block, Facts, Line, Section, Table
-from vfl.report.figures import Cell, Checked, Figure, Words, exact, moment, percent, short, signed, three
+from vfl.report.figures import Cell, Checked, Figure, Words, advantage, exact, moment, percent, short, signed, three
 from vfl.report.material import AGREEMENT, EVALUATION, MODEL, SUMMARY, Material
 
 _SHOWN_FINDINGS = 50
@@ -84,11 +84,7 @@ def _advantage(m: Material) -> Cell | None:
     if not found:
         return None
     worst = max(found, key=lambda one: float(one[2]["advantage"]))
-    return m.figures.of(SUMMARY, "attacks", "node_sets", worst[0], worst[1], "advantage", form=_auc)
-
-
-def _auc(value: Any) -> str:
-    return f"{value:+.3f} AUC"
+    return m.figures.of(SUMMARY, "attacks", "node_sets", worst[0], worst[1], "advantage", form=advantage)
 
 
 def measured(m: Material) -> list[tuple[str, int, dict[str, Any]]]:
@@ -176,8 +172,7 @@ def parties(m: Material) -> Section:
     ]  # fmt: skip
     section.blocks.append(Table([t.word("words.party"), t.word("words.role"), t.word("s2.rows")], rows, words=2))
     section.blocks.append(m.say("s2.keys"))
-    for party in m.parties:
-        section.blocks += [m.say("s2.about", tone="head", party=m.name(party)), *m.party_statements(party)]
+    section.blocks += m.party_statements()
     return section
 
 

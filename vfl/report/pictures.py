@@ -15,14 +15,15 @@ from vfl.closing import scores_digest
 from vfl.errors import UsageError
 from vfl.report.evidence import Evidence
 from vfl.report.material import EVALUATION, EXPLANATION, SUMMARY
+from vfl.retention import ROWS, SALTS, notes
 from vfl.scores import FILE, MODELS, Scores
 from vfl.seat import RunFile, read_seed
 
 REMEDY = "pip install 'tallystick[plots]'"
 
 
-def drawn(directory: Path, evidence: Evidence) -> dict[str, str]:
-    """Every picture there is data for, by name; none without matplotlib.
+def drawn(directory: Path, evidence: Evidence, language: str) -> dict[str, str]:
+    """Every picture there is data for, by name; none without matplotlib, no curve of scores that were purged.
 
     Raises UsageError if scores.csv is not the one on record.
     """
@@ -31,13 +32,14 @@ def drawn(directory: Path, evidence: Evidence) -> dict[str, str]:
     from vfl.plots import draw  # noqa: PLC0415 - matplotlib is an extra
     from vfl.plots.style import styled  # noqa: PLC0415
 
-    found: dict[str, str] = {}
-    if evidence.has(EVALUATION):
-        active = RunFile.read(directory).agreement.active.name
+    words, found = spoken(language), dict[str, str]()
+    active = RunFile.read(directory, needs=()).agreement.active.name
+    gone = {kind for note in notes(directory / active) for kind in note["what"]}
+    if evidence.has(EVALUATION) and not gone & {ROWS, SALTS}:
         _require_on_record(directory, active, evidence)
         body = {"active": active, "scenario": evidence.artefact(SUMMARY)["scenario"], **evidence.artefact(EVALUATION)}
-        of = draw.Drawing.of(body, Scores.read(directory).only(MODELS))
-        with styled():
+        of = draw.Drawing.of(body, Scores.read(directory).only(MODELS), words)
+        with styled(words):
             for name, made in {
                 "roc": draw.roc,
                 "ks": draw.ks,
@@ -47,9 +49,16 @@ def drawn(directory: Path, evidence: Evidence) -> dict[str, str]:
                 found[name] = _uri(made(of))
     steps = evidence.artefact(EXPLANATION)["convergence"] if evidence.has(EXPLANATION) else []
     if len(steps) > 1:
-        with styled():
-            found["convergence"] = _uri(_convergence(steps))
+        with styled(words):
+            found["convergence"] = _uri(_convergence(steps, words))
     return found
+
+
+def spoken(language: str) -> str:
+    """The language of the pictures: English where this machine has no font for `language`."""
+    from vfl.plots.style import drawable  # noqa: PLC0415
+
+    return drawable(language)
 
 
 def _require_on_record(directory: Path, active: str, evidence: Evidence) -> None:
@@ -61,17 +70,20 @@ def _require_on_record(directory: Path, active: str, evidence: Evidence) -> None
         )
 
 
-def _convergence(steps: list[dict[str, Any]]) -> Any:
+def _convergence(steps: list[dict[str, Any]], language: str) -> Any:
     from vfl.plots.style import COLOURS, picture  # noqa: PLC0415
+    from vfl.plots.wording import Wording  # noqa: PLC0415
 
-    first, last = steps[0]["log_loss"], steps[-1]["log_loss"]
-    figure, (axes,) = picture(f"Log-loss from {first:.3f} to {last:.3f}", "Hold-out, after each tree", height=3.6)
+    say = Wording(language)
+    first, last = (f"{steps[at]['log_loss']:.3f}" for at in (0, -1))
+    title = say("convergence.title", first=first, last=last)
+    figure, (axes,) = picture(title, say("convergence.what"), height=3.6)
     axes.plot(
         [one["trees"] for one in steps], [one["log_loss"] for one in steps], color=COLOURS["federated"], linewidth=2.0
     )
     axes.set_xlim(0, steps[-1]["trees"])
-    axes.set_xlabel("trees")
-    axes.set_ylabel("log-loss")
+    axes.set_xlabel(say("convergence.below"))
+    axes.set_ylabel(say("convergence.beside"))
     return figure
 
 

@@ -19,7 +19,8 @@ from vfl.report.figures import Cell, Checked, Figure, Stated, Words
 FORMAT = "tallystick-report-v1"
 FORMATS = ("html", "json", "pdf")
 PDF_REMEDY = (
-    "pip install 'tallystick[pdf]', and on Debian apt-get install libpango-1.0-0 libpangoft2-1.0-0 fonts-noto-cjk"
+    "pip install 'tallystick[pdf]', and on Debian "
+    "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-noto-cjk"
 )
 
 
@@ -55,6 +56,7 @@ def body_of(report: Report) -> dict[str, Any]:
                 "as_of": regime.as_of,
                 "clauses": [
                     {"id": clause.id, "title": clause.title[m.texts.language], "source": clause.source,
+                     "seen": list(clause.seen),
                      "in_force": clause.in_force or None, "sections": list(clause.sections),
                      "needs": list(clause.needs), "status": state}
                     for clause, state in clauses

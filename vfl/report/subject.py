@@ -10,16 +10,10 @@ party's folder and the bundle with the standard library and `ledger` alone, in w
 from __future__ import annotations
 
 import json
-from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 from ledger.bundle import parse_bundle
-from ledger.checkpoint import open_checkpoint
-from ledger.entry import Entry
-from ledger.errors import LedgerError
-from ledger.merkle import leaf_hash, proof_from_hex, verify_inclusion
-from ledger.policy import Policy
 from vfl import decisions
 from vfl.errors import UsageError
 from vfl.report.evidence import LogEvidence
@@ -42,6 +36,7 @@ def extract(directory: Path, customer: str, review: str) -> dict[str, Any]:
         active = next(member["name"] for member in members if member["role"] == "active")
         seed = bytes.fromhex((directory / active / "seed").read_text().strip())
     except (OSError, ValueError, KeyError, TypeError, StopIteration) as error:
+        _require_kept(directory)
         raise UsageError(f"{directory} cannot be read as a run: {error}", remedy=_REMEDY) from None
     shown = decisions.show(directory / active, customer, decisions.salts_key(seed))
     bundle = parse_bundle(data)
@@ -69,37 +64,11 @@ def extract(directory: Path, customer: str, review: str) -> dict[str, Any]:
     }
 
 
-def check_extract(body: dict[str, Any], policy: Policy) -> None:
-    """Raise UsageError unless everything in the extract follows from a checkpoint that the policy's key signed."""
-    try:
-        proof = body["proof"]
-        entry = prove_entry(proof, str(body["log"]), int(body["seq"]), int(body["size"]), policy)
-        root = bytes.fromhex(next(str(item["digest"]) for item in entry.commit if item["kind"] == "decisions"))
-        path = tuple(proof_from_hex(body["path"]))
-        record = body["record"].encode()
-        if body["count"] != entry.params.get("count"):
-            raise UsageError("the extract names another number of decisions than the ledger")
-        decisions.Shown(record, bytes.fromhex(body["salt"]), body["place"], body["count"], path).verify(root)
-        if decisions.read_record(record)["model"] != sha256(body["model"].encode()).hexdigest():
-            raise UsageError("the model in the extract is not the one that the record names")
-    except (LedgerError, KeyError, TypeError, ValueError, AttributeError, StopIteration) as error:
-        raise UsageError(f"the extract proves nothing: {error}", remedy="ask for a new one") from None
+def _require_kept(directory: Path) -> None:
+    """Raise UsageError where the run was purged: that is why it cannot be read."""
+    from vfl.retention import NOTE, ROWS, SALTS, require_kept  # noqa: PLC0415 - only after a purge
 
-
-def prove_entry(proof: dict[str, Any], log: str, seq: int, size: int, policy: Policy) -> Entry:
-    """The entry of a proof, once it is shown to lie under a checkpoint signed by the key of `log`'s party.
-
-    Raises LedgerError or ValueError.
-    """
-    key = policy.log_key(log)
-    if key is None:
-        raise ValueError(f"the policy has no key of {log}")
-    head = open_checkpoint(proof["checkpoint"], key).head
-    entry = Entry.from_bytes(proof["entry"].encode())
-    if head.size != size or entry.seq != seq or entry.log != head.origin or entry.actor != log:
-        raise ValueError("entry, checkpoint and claim are about different places")
-    verify_inclusion(leaf_hash(proof["entry"].encode()), seq, size, proof_from_hex(proof["path"]), head.root)
-    return entry
+    require_kept(directory, [path.parent.name for path in directory.glob(f"*/{NOTE}")], (ROWS, SALTS))
 
 
 def shown(body: dict[str, Any], form: str, texts: Texts) -> str:

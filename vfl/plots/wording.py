@@ -1,0 +1,24 @@
+"""The words in pictures, as data: words/<language>.toml."""
+
+from __future__ import annotations
+
+import tomllib
+from importlib.resources import files
+from typing import Any
+
+LANGUAGES = ("en", "zh")
+
+
+class Wording:
+    """The words of one language; `wording("roc.title", joint="0.83")` gives a text with its values."""
+
+    def __init__(self, language: str = "en") -> None:
+        text = files("vfl.plots").joinpath(f"words/{language}.toml").read_text(encoding="utf-8")
+        self.language = language
+        self.words: dict[str, str] = {}
+        for key, value in tomllib.loads(text).items():
+            inner = {f"{key}.{name}": one for name, one in value.items()} if isinstance(value, dict) else {key: value}
+            self.words |= inner
+
+    def __call__(self, key: str, **values: Any) -> str:
+        return self.words[key].format(**values)
