@@ -167,7 +167,19 @@ class LatticeKeyHolder:
         self, parameters: LatticeParameters, context: bytes, rng: Randomness, hints: HintStore | None = None
     ) -> None:
         """`context`: equal at both parties (run id). `hints`: where those of earlier trainings are."""
-        self._parameters, self._seed = parameters, rng.child("lattice/seed").bytes(SEED_BYTES)
+        self._start(parameters, context, rng.child("lattice/seed").bytes(SEED_BYTES), hints)
+
+    @classmethod
+    def again(cls, parameters: LatticeParameters, context: bytes, public: bytes) -> LatticeKeyHolder:
+        """One that encrypts as the holder whose `public` bytes these are. Raises BrokenPromise for other bytes."""
+        if len(public) != SEED_BYTES:
+            raise BrokenPromise(f"the seed of the public elements has {len(public)} bytes; {SEED_BYTES} are due")
+        holder = cls.__new__(cls)
+        holder._start(parameters, context, public, None)
+        return holder
+
+    def _start(self, parameters: LatticeParameters, context: bytes, seed: bytes, hints: HintStore | None) -> None:
+        self._parameters, self._seed = parameters, seed
         self._rows = parameters.lanes.rows
         count = blocks_of(self._rows) + 1
         self._spectra = np.stack([ring.spectrum(a) for a in _public_elements(self._seed, context, count)])
@@ -196,6 +208,10 @@ class LatticeKeyHolder:
     def public(self) -> bytes:
         """The seed of the public elements, 32 bytes."""
         return self._seed
+
+    def expose_base(self) -> bytes:
+        """Nothing: all secrets come of the tree's seed."""
+        return b""
 
     def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
         """How many blocks the hint of `peer` has; none if it is kept under `name`."""
