@@ -6,5 +6,10 @@ other processes of the suite. The command line and the benchmarks set the same.
 
 import os
 
+from hypothesis import settings
+
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+for profile in ("quick", "thorough"):  # see tests/effort.py
+    settings.register_profile(profile, deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("quick")

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 
 from vfl.channel import Channel, lockstep
 from vfl.crypto.group import POINT, Mask, domain, hash_to_curve, split
@@ -274,7 +275,7 @@ def test_silence_disorder_and_typed_lies_end_in_known_errors(
 def test_damaged_frames_end_in_known_errors(tapes: dict[str, Tape], terms: PsiTerms, victim: str) -> None:
     tape, role = tapes[victim], bank(terms=terms) if victim == "bank" else partner(terms=terms)
 
-    @settings(deadline=None, max_examples=200)
+    @examples(60, thorough=200)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)
