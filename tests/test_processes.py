@@ -180,6 +180,7 @@ def test_too_few_customers_are_told_in_numbers_and_nothing_is_left(own: Path, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_a_process_is_told_and_nothing_is_left(own: Path, tmp_path: Path) -> None:
     ended = apart(
         "run", own, "--out", tmp_path / "out", "--processes",

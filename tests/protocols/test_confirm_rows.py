@@ -122,8 +122,10 @@ def alone(customers: Sequence[str | None], rows: Sequence[str], run_of_rows: str
     )
 
 
-def test_rows_in_several_blocks() -> None:
-    ids = [f"id-{i}" for i in range(4_200)]
+@pytest.mark.parametrize("block", [64, pytest.param(confirm_rows.BLOCK, marks=pytest.mark.slow)])
+def test_rows_in_several_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(confirm_rows, "BLOCK", block)
+    ids = [f"id-{i}" for i in range(block + 104)]
     customers = [None if i % 3 == 0 else token for i, token in enumerate(ids)]
     alone(customers, ids)
     with pytest.raises(BrokenPromise, match="same customer"):
