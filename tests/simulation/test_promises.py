@@ -56,7 +56,7 @@ def test_a_planted_bug_is_found(name: str) -> None:
 
 def test_there_are_bugs_and_promises_enough() -> None:
     assert len(BUGS) >= 12
-    assert PROMISES == tuple(f"P{n}" for n in range(1, 10))
+    assert tuple(f"P{n}" for n in range(1, 10)) == PROMISES
 
 
 def test_a_seed_is_the_same_everywhere() -> None:
