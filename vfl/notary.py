@@ -83,7 +83,8 @@ class _Peer:
     latest: list[Statement] = field(default_factory=list)
     key: bytes = b""
     shown: int | None = None  # size of the head it saw last
-    seen: int = 0  # size of its head that we cosigned at the checkpoint before the last
+    cosigned: int = 0  # size of its head that we cosigned last
+    seen: int = 0  # the same before that; both since this process began, for with it the others begin anew too
     entered: Entry | None = None  # our latest account entry
     told: tuple[str, str, Sequence[bytes]] | None = None  # its latest head, account entry and inclusion path
     accounts: int = 0
@@ -334,9 +335,10 @@ class LedgerNotary:
             self._hear_others(peer, shown, signed.head, str(signed))
             before = self._witness.size(origin)
             found = self._witness.prepare(signed, shown.proofs.get(str(before), []))
-            self._peers[peer].seen = before
+            at = self._peers[peer]
+            at.seen, at.cosigned = at.cosigned, signed.head.size
             if shown.account:
-                self._peers[peer].told = (shown.note, shown.account, shown.path)
+                at.told = (shown.note, shown.account, shown.path)
             return found
 
     def _require_same_account(self, peer: str, shown: _Shown, head: Checkpoint) -> None:
