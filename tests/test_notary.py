@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -372,6 +372,19 @@ def test_each_peer_sees_what_the_others_cosigned() -> None:
         meet(bank, telecom, payroll)
     gossip = json.loads(bank.head("payroll"))["gossip"]
     assert "telecom/witness" in gossip["telecom"]["note"]
+
+
+@pytest.mark.parametrize("days", [-2, 31])
+def test_a_clock_set_wrong_is_the_keepers_to_mend_and_not_the_peers_fault(days: int) -> None:
+    clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    bank = notary(BANK, TELECOM)
+    telecom = LedgerNotary(MemoryStore(), TELECOM, "run-1", AGREEMENT, keys_of(BANK), clock)
+    telecom.introduce("bank", bank.credential())
+    signature = bank.sending(step(), bytes(32), 9)
+    clock._start += timedelta(days=days)
+    with pytest.raises(UsageError, match=r"the ledger refuses: .* the clock says") as caught:
+        telecom.received(step(), bytes(32), 9, signature)
+    assert "Set the clock" in caught.value.remedy
 
 
 @pytest.mark.parametrize("met", [0, 1])

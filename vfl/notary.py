@@ -19,7 +19,7 @@ from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
 from ledger.entry import Entry, content_of, slot_name
 from ledger.envelope import Env, verify_envelope
 from ledger.envelope import Envelope as Statement
-from ledger.errors import BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
+from ledger.errors import BadClock, BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
 from ledger.evidence import entry_proof, envelope_proof
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
@@ -36,6 +36,7 @@ from vfl.errors import BrokenPromise, ProtocolError, UsageError
 
 COMMITMENTS = 100  # in one entry at most, which has 64 KiB at most
 CERTIFIED_FOR = timedelta(days=30)  # a run's key speaks for its party this long
+SET_BACK = timedelta(days=1)  # and so long before, for a clock may be set back during the run
 
 
 @dataclass(frozen=True)
@@ -127,7 +128,7 @@ class LedgerNotary:
         self._peers = {name: _Peer(Account(name)) for name in peers}
         with self._measured():
             now = clock.now()
-            certificate = identity.certify(run, now - timedelta(minutes=5), now + CERTIFIED_FOR)
+            certificate = identity.certify(run, now - SET_BACK, now + CERTIFIED_FOR)
             self.log = Log(
                 store, identity, identity.name, run, clock,
                 entry_key=identity.entry_key(run), certificate=certificate, agreement=agreement,
@@ -478,7 +479,7 @@ class _blame:  # noqa: N801  # reads as the statement it is; a class, for genera
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, _PEERS_FAULT) and not isinstance(error, StoreError):
+        if isinstance(error, _PEERS_FAULT) and not isinstance(error, StoreError | BadClock):
             raise BrokenPromise(str(error), peer=self._peer, step=self._step) from error
 
 
