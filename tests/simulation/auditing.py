@@ -7,6 +7,7 @@ from pathlib import Path
 from ledger import Code, Policy, verify_bytes
 from ledger.bundle import write_bundle
 from vfl import closing
+from vfl.errors import VflError
 
 from .casts import ACTIVE
 from .machine import IDENTITIES, RUN, Machine
@@ -18,7 +19,10 @@ def audit(machines: dict[str, Machine], folder: Path) -> None:
     notaries = {name: machine.notary for name, machine in machines.items()}
     assert all(notary is not None for notary in notaries.values())
     bank = notaries.pop(ACTIVE)
-    closing._meet(bank, list(notaries.values()))  # type: ignore[arg-type]
+    try:
+        closing._meet(bank, list(notaries.values()))  # type: ignore[arg-type]
+    except VflError as error:
+        raise Broken("P3", f"the last heads are not countersigned: {error}") from error
     people = [IDENTITIES[name] for name in machines]
     policy, path = Policy.of(people, quorum="any"), folder / "audit.bundle"
     logs = [machine.notary.log for machine in machines.values() if machine.notary]

@@ -257,6 +257,13 @@ def time_orders_entries() -> Iterator[None]:
 
 
 @planted
+def any_date_written_down() -> Iterator[None]:
+    """An entry has the date of the clock, even one that no verifier will take."""
+    with mock.patch.object(Log, "_moment", lambda self: self._clock.now()):
+        yield
+
+
+@planted
 def long_tails_cut_off() -> Iterator[None]:
     """A damaged length in the middle of a transcript passes for a torn record."""
     with mock.patch.object(transcripts, "_record_after", return_value=False):

@@ -7,7 +7,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from unittest import mock
 
-from ledger.errors import StoreError
 from ledger.keys import Identity
 from vfl import run
 from vfl.channel import Channel
@@ -54,7 +53,7 @@ class Machine:
     def __init__(self, world: World, name: str, disk: Disk) -> None:
         self.world, self.name, self.disk = world, name, disk
         self.up = True
-        self.skew = 0.0  # seconds that its clock is off
+        self.skew = self.skew_at_first = 0.0  # seconds that its clock is off
         self.booted = 0.0
         self.version = run.__version__
         self.number = 0  # what the role's draws depend on; a restored backup of the ledger, see `rolled_back`
@@ -210,11 +209,11 @@ class Machine:
             end.stream.break_off(why)
 
 
-def store_failed(error: BaseException) -> bool:
-    """Whether the party's own disk is what refused."""
+def caused_by(error: BaseException, *kinds: type[BaseException]) -> bool:
+    """Whether an error of one of these kinds led to this one."""
     cause: BaseException | None = error
     while cause is not None:
-        if isinstance(cause, StoreError | OSError):
+        if isinstance(cause, kinds):
             return True
         cause = cause.__cause__ or cause.__context__
     return False

@@ -57,6 +57,8 @@ def test_a_planted_bug_is_found(name: str) -> None:
 def test_there_are_bugs_and_promises_enough() -> None:
     assert len(BUGS) >= 12
     assert tuple(f"P{n}" for n in range(1, 10)) == PROMISES
+    page = (ROOT / "docs/guide/simulation.md").read_text("utf-8")
+    assert all(f"| {promise} |" in page for promise in PROMISES)
 
 
 def test_a_seed_is_the_same_everywhere() -> None:
