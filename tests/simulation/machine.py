@@ -53,7 +53,7 @@ class Machine:
     def __init__(self, world: World, name: str, disk: Disk) -> None:
         self.world, self.name, self.disk = world, name, disk
         self.up = True
-        self.skew = self.skew_at_first = 0.0  # seconds that its clock is off
+        self.skew = self.certified_at = 0.0  # seconds that its clock is off, and was when its key was certified
         self.booted = 0.0
         self.version = run.__version__
         self.number = 0  # what the role's draws depend on; a restored backup of the ledger, see `rolled_back`
@@ -103,6 +103,8 @@ class Machine:
         talking = cast.peers(self.name)
         peers = {peer: keys[peer] for peer in talking}
         others = {other: keys[other] for other in cast.parties if other not in (self.name, *talking)}
+        if not any(self.disk.store.rows()):
+            self.certified_at = self.skew
         notary = self.notary = LedgerNotary(
             Store(self.disk), IDENTITIES[self.name], RUN, AGREEMENT, peers, self, others,
             sign_messages=self.world.signed,

@@ -42,7 +42,7 @@ def mix_of(chance: random.Random, casts: dict[str, int]) -> Mix:
     """The faults of a seed. `casts`: by name, how often each is played."""
     name = chance.choices(list(casts), list(casts.values()))[0]
     protected = chance.random() < 0.5
-    mix = Mix(name, chance.random() < 0.5, protected, chance.randint(1, 5))
+    mix = Mix(name, chance.random() < 0.5, protected, chance.randint(1, 4))
     for fault, most in (
         ("drop", 0.05 if protected else 0.01),  # a lost frame costs a bare stream the attempt
         ("duplicate", 0.08),

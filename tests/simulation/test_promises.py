@@ -15,7 +15,7 @@ from .promises import PROMISES
 from .world import simulate
 
 ROOT = Path(__file__).parent.parent.parent
-QUICK, SLOW, BLOCK = 120, 2000, 40
+QUICK, SLOW, BLOCK = 120, 2000, 20
 WITHIN = 500  # seeds that a bug may take
 QUICK_BUGS = ("said_again_although_held", "others_asked_for_too_early", "slots_entered_again")
 

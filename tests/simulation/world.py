@@ -35,7 +35,7 @@ ENDS_WITHIN = 400.0  # seconds of virtual time after the last fault
 LONGEST_WAIT = 30.0  # seconds between two attempts
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 DAY = 86400.0
-AUDITED = 4  # every so many seeds, for it takes as long as an attempt
+AUDITED = 8  # every so many seeds, for it takes as long as an attempt
 REFUSALS = 3  # of a run that a changed message has spoilt, until its parties give up
 
 
@@ -82,7 +82,7 @@ class World:
             machine = Machine(self, name, Disk(home))
             machine.disk.step = lambda what, machine=machine: self._durable(machine, what)  # type: ignore[misc]
             machine.disk.fails = lambda machine=machine: self._write_fails(machine)  # type: ignore[misc]
-            machine.skew = machine.skew_at_first = chance.uniform(-1, 1) * mix.skew
+            machine.skew = chance.uniform(-1, 1) * mix.skew
             self.machines[name] = machine
 
     # What the parts ask
@@ -222,8 +222,8 @@ class World:
         back = [one for one in self.machines.values() if one.rolled_back is not None]
         if caused_by(error, StoreError, OSError) and self.faults.get("a full disk"):
             return
-        if caused_by(error, BadClock) and abs(machine.skew - machine.skew_at_first) > DAY:
-            machine.skew = machine.skew_at_first
+        if caused_by(error, BadClock) and abs(machine.skew - machine.certified_at) > DAY:
+            machine.skew = machine.certified_at
             self.tell(machine.name, "its keeper sets the clock")
             return
         if isinstance(error, ProtocolError) and changed and error.peer == machine.name == changed[0].name:
