@@ -26,7 +26,7 @@ from vfl.errors import UsageError
 
 _HEADER = 12
 _MAX_HEAD = 1 << 16  # bytes
-_HEAD_START = msgspec.msgpack.encode(Record(True, "", "", b""))[:6]  # six fields, the first is `sent`
+_HEAD_START = msgspec.msgpack.encode(Record(True, "", "", b""))[:6]  # so many fields, the first is `sent`
 _LOOKED_AT = 64  # places at most that look like the start of a record: a peer's message may be full of them
 
 
