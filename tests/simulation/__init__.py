@@ -7,7 +7,10 @@
     disk.py       what survives a kill, a power cut, a full disk, a flipped bit, an old backup
     machine.py    a party's computer: its process takes the role from its transcript, as `vfl.seat` does
     promises.py   P1 to P9, checked at every step and at the end
-    world.py      one simulated run from a seed
+    world.py      one simulated run, and what goes wrong in it
+    playing.py    a seed: its world, compared with the undisturbed one
+    auditing.py   the verifier at the end
+    damage.py     flipped bits and old backups
     bugs.py       bugs planted in the product's code, each of which must be found
 
 A broken stream ends an attempt. The active party waits, doubling the time, and dials all peers again; then every party

@@ -6,9 +6,10 @@ import argparse
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import nullcontext
 
 from .bugs import BUGS
-from .world import Told, simulate
+from .playing import Told, simulate
 
 
 def main(words: Sequence[str]) -> int:
@@ -24,7 +25,7 @@ def main(words: Sequence[str]) -> int:
     first, last = given.seeds or (given.seed, given.seed)
     started, broken = time.process_time(), 0
     for seed in range(first, last + 1):
-        told = simulate(seed, BUGS.get(given.bug))
+        told = simulate(seed, BUGS.get(given.bug, nullcontext))
         broken += told.broken is not None
         if told.broken or given.seed is not None:
             say(told, trace=given.trace, bug=given.bug)

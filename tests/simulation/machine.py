@@ -56,7 +56,7 @@ class Machine:
         self.skew = self.certified_at = 0.0  # seconds that its clock is off, and was when its key was certified
         self.booted = 0.0
         self.version = run.__version__
-        self.number = 0  # what the role's draws depend on; a restored backup of the ledger, see `rolled_back`
+        self.number = 0  # what the role's draws depend on
         self.rolled_back: Any = None  # the right store, while an old one is in its place
         self.notary: LedgerNotary | None = None
         self.ends: dict[str, End] = {}

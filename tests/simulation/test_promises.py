@@ -11,8 +11,8 @@ import pytest
 
 from .bugs import BUGS
 from .command import main
+from .playing import simulate
 from .promises import PROMISES
-from .world import simulate
 
 ROOT = Path(__file__).parent.parent.parent
 QUICK, SLOW, BLOCK = 120, 2000, 20
@@ -64,7 +64,7 @@ def test_there_are_bugs_and_promises_enough() -> None:
 
 
 def test_a_seed_is_the_same_everywhere() -> None:
-    script = "import sys; sys.path[:0] = ['tests']; from simulation.world import simulate; print(simulate(3).digest)"
+    script = "import sys; sys.path[:0] = ['tests']; from simulation.playing import simulate; print(simulate(3).digest)"
     environment = os.environ | {"PYTHONHASHSEED": "77", "PYTHONPATH": str(ROOT)}
     words = [sys.executable, "-c", script]
     there = subprocess.run(words, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60, check=True)
