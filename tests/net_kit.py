@@ -102,6 +102,9 @@ class EchoGate:
         self.streams.append(Echo())
         return self.streams[-1]
 
+    def withdrawn(self, peer: str, run: str, why: str) -> None:
+        self.heard.append((peer, why))
+
     def health(self, peer: str) -> bytes:
         return b"well"
 

@@ -45,6 +45,13 @@ def write_data(path: Path, data: bytes) -> None:
     temporary.replace(path)
 
 
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """`array` into `path`, as `write_data` does."""
+    data = io.BytesIO()
+    np.save(data, array)
+    write_data(path, data.getvalue())
+
+
 def write_private(path: Path, text: str) -> None:
     """`text` into a new file that only its owner may read."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)

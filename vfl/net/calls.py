@@ -2,6 +2,9 @@
 
 /tallystick.Party/Offer     unary: an offer, answered by nothing or refused
 /tallystick.Party/Run       stream of frames in both directions; metadata names run and attempt
+/tallystick.Party/Log       unary: the ledger of a finished run
+/tallystick.Party/Attest    unary: a signature under the list of a bundle's files
+/tallystick.Party/End       unary: no further attempt will come, and why
 /tallystick.Party/Health    unary: what the party runs
 """
 
@@ -15,7 +18,7 @@ from vfl.desk import MAX_FRAME
 from vfl.errors import AgreementError, TransportError, Unreachable, UsageError, VflError
 
 SERVICE = "tallystick.Party"
-OFFER, RUN, HEALTH, LOG, ATTEST = "Offer", "Run", "Health", "Log", "Attest"
+OFFER, RUN, HEALTH, LOG, ATTEST, END = "Offer", "Run", "Health", "Log", "Attest", "End"
 FROM, RUN_KEY, ATTEMPT = "tallystick-party", "tallystick-run", "tallystick-attempt"
 MAX_OFFER = 2 * 2**20  # bytes
 CALL_SECONDS = 30.0  # for everything but streams

@@ -52,6 +52,10 @@ class Dialled:
         """The peer's signature under the list of files of an audit bundle."""
         return self._call(calls.ATTEST, run, sums)
 
+    def withdraw(self, run: str, why: str) -> None:
+        """Tell the peer that no further attempt will come."""
+        self._call(calls.END, run, why.encode()[:1000])
+
     def stream(self, run: str, attempt: int, end: socket.socket) -> Stream:
         """Open the stream of an attempt: what is read from `end` is sent, what is heard is written to it.
 

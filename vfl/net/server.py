@@ -57,6 +57,10 @@ class Gate(Protocol):
         """Take part in an attempt."""
         ...
 
+    def withdrawn(self, peer: str, run: str, why: str) -> None:
+        """No further attempt will come."""
+        ...
+
     def health(self, peer: str) -> bytes:
         """What it may know about us."""
         ...
@@ -140,6 +144,7 @@ class PartyServer:
             calls.HEALTH: lambda peer, _, __: self._gate.health(peer),
             calls.LOG: lambda peer, run, _: self._gate.log(peer, run),
             calls.ATTEST: self._gate.attest,
+            calls.END: self._end,
         }
         handlers: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(self._answering(answer)) for name, answer in unary.items()
@@ -152,6 +157,11 @@ class PartyServer:
         if len(offer) > calls.MAX_OFFER:
             raise AgreementError(f"an offer of {len(offer)} bytes is larger than the limit of {calls.MAX_OFFER}")
         self._gate.offer(peer, offer)
+        return b""
+
+    def _end(self, peer: str, run: str, why: bytes) -> bytes:
+        told = "".join(char if char.isprintable() else "?" for char in why[:1000].decode(errors="replace"))
+        self._gate.withdrawn(peer, run, told)
         return b""
 
     def _answering(self, answer: Callable[[str, str, bytes], bytes]) -> Callable[[bytes, grpc.ServicerContext], bytes]:
