@@ -31,6 +31,7 @@ from vfl.party import driving
 from vfl.party.driving import Driving
 from vfl.party.runs import RunFolder
 from vfl.party.service import Service
+from vfl.party.serving import json_log, serve
 from vfl.party.standing import Admitted, Standing
 from vfl.simulation import agree
 
@@ -49,6 +50,8 @@ class Parties:
     def __init__(self, folder: Path, toml: str = TOML) -> None:
         self.folder = folder
         self.config = load_scenario(scenario(folder / "tables", toml))
+        for name in SEEDS:
+            (folder / name).mkdir(exist_ok=True)
         self.agreement: Agreement = agree(self.config, lambda holding: None)
         self.tls = {name: self._tls(name) for name in SEEDS}
         self.known: dict[str, Known] = {name: self._known(name) for name in SEEDS}
@@ -72,7 +75,7 @@ class Parties:
             raise AgreementError("not signed by all")
         return Admitted(self.agreement, keys(), data)
 
-    def _listen(self, name: str) -> Address:
+    def listen(self, name: str) -> Address:
         """The same address after a restart."""
         at = self.folder / f"{name}.address"
         return Address.parse(at.read_text() if at.exists() else "127.0.0.1:0")
@@ -93,7 +96,7 @@ class Parties:
     @contextmanager
     def serving(self, name: str) -> Iterator[Service]:
         service = Service(self.standing(name), SystemClock(), lambda event, **words: self.log.append((event, words)))
-        server = PartyServer(self._listen(name), lambda: self.tls[name], service)
+        server = PartyServer(self.listen(name), lambda: self.tls[name], service)
         server.start()
         (self.folder / f"{name}.address").write_text(str(server.address))
         ended = threading.Event()
@@ -143,8 +146,16 @@ def main(folder: Path, what: str, name: str) -> None:
         driving.FIRST_WAIT = 0.3
         parties.driving(name).run(print)
         return
-    with parties.serving(name):
-        threading.Event().wait()
+    with (folder / f"{name}.log").open("a") as out:
+        plain = json_log(out, SystemClock())
+
+        def log(event: str, **words: Any) -> None:
+            plain(event, **words)
+            if event == "serving":  # the last file to appear is the address
+                (folder / f"{name}.metrics").write_text(str(words["metrics"]))
+                (folder / f"{name}.address").write_text(words["address"])
+
+        serve(parties.standing(name), parties.listen(name), 0, SystemClock(), log)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,7 @@ from vfl.party.beginning import begin, require_unchanged
 from vfl.party.concluding import Gathering, own_log, read_log
 from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, RUNNING, WAITING, RunFolder
 from vfl.party.standing import Admitted, Offer, Standing
+from vfl.progress import Progress, Silent
 
 FIRST_WAIT, LONGEST_WAIT = 1.0, 60.0  # seconds
 _LOOK = 0.2  # seconds between two looks at whether somebody cancelled
@@ -40,11 +41,13 @@ class Driving:
             )
         self._who, self._clock, self._patience = who, clock, patience
         self._admitted = admitted
+        self._progress: Progress = Silent()
         self._peers = [member.name for member in admitted.agreement.passives]
         self.folder = begin(who, run, admitted, self._now())
 
-    def run(self, tell: Tell) -> RunFolder:
-        """To its end; `tell` hears why it waits. Raises what ended it."""
+    def run(self, tell: Tell, progress: Progress | None = None) -> RunFolder:
+        """To its end; `tell` hears why it waits, `progress` where it stands. Raises what ended it."""
+        self._progress = progress or Silent()
         if self.folder.status().state == DONE:
             return self.folder
         require_unchanged(self._who, self.folder)
@@ -94,6 +97,8 @@ class Driving:
         while not attempt.ended(_LOOK):
             if self.folder.cancelled:
                 break
+            if at := self.folder.progress():
+                self._progress.enter(at["phase"], at["round"], at["rounds"])
         self._require_wanted()
         own = attempt.outcome()
         if own is not None and not isinstance(own, TransportError):
