@@ -8,3 +8,5 @@ import os
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import vfl.net  # noqa: F401  # before any test loads grpc

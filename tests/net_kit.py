@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import socket
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
@@ -88,6 +88,7 @@ class EchoGate:
     trusted: list[Known]
     heard: list[tuple[str, str]] = field(default_factory=list)
     streams: list[Echo] = field(default_factory=list)
+    make: Callable[[], Echo] = Echo
 
     def peers(self) -> Sequence[Known]:
         return tuple(self.trusted)
@@ -99,7 +100,7 @@ class EchoGate:
 
     def attend(self, peer: str, run: str, attempt: int) -> Echo:
         self.heard.append((peer, f"{run}/{attempt}"))
-        self.streams.append(Echo())
+        self.streams.append(self.make())
         return self.streams[-1]
 
     def withdrawn(self, peer: str, run: str, why: str) -> None:

@@ -2,24 +2,30 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
+import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from net_kit import BANK, TELECOM, EchoGate, known, made, serving
+from net_kit import BANK, TELECOM, Echo, EchoGate, known, made, serving
 
 from vfl.channel import wait
 from vfl.desk import MAX_FRAME
 from vfl.errors import AgreementError, TransportError, Unreachable, UsageError, VflError
+from vfl.net.calls import HANDSHAKE_SECONDS
 from vfl.net.client import Dialled
-from vfl.net.server import Address, PartyServer
-from vfl.net.tls import Known, OwnTls, pin_of, require_1_3
+from vfl.net.server import MOST_OF_ONE, Address, PartyServer
+from vfl.net.tls import Known, OwnTls, channel_credentials, pin_of, require_1_3
 from vfl.transport import SocketLink, drive
 
 RIGHT = b"well"
@@ -302,6 +308,23 @@ def test_we_do_not_speak_to_an_impostor(tmp_path: Path, wrong: str) -> None:
     end()
 
 
+def test_grpc_is_not_loaded_before_it_is_told_its_ciphers() -> None:
+    """It reads its environment once, and would speak TLS 1.2: that must not go unnoticed."""
+    bare = {key: value for key, value in os.environ.items() if not key.startswith("GRPC_")}
+
+    def said(code: str) -> str:
+        words = [sys.executable, "-c", code]
+        return subprocess.run(words, capture_output=True, text=True, check=False, env=bare).stderr
+
+    assert "vfl.net has to be imported before grpc" in said("import grpc, vfl.net")
+    served_all_the_same = (
+        "import sys, grpc; sys.path.insert(0, 'tests'); hidden = sys.modules.pop('grpc'); import vfl.net;"
+        "sys.modules['grpc'] = hidden; from net_kit import *;"
+        "PartyServer(Address('127.0.0.1', 0), lambda: TELECOM, EchoGate([known('bank', BANK)])).start()"
+    )
+    assert "would speak TLS 1.2" in said(served_all_the_same)
+
+
 def test_a_server_below_1_3_is_noticed(tmp_path: Path) -> None:
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
     address, end = impostor(made("telecom", key=key), ssl.TLSVersion.TLSv1_2, tmp_path)
@@ -380,3 +403,115 @@ def test_an_error_of_the_gate_names_no_input_of_ours() -> None:
         there.offer(b"")
     assert "secret" not in str(caught.value)
     assert "+34" not in str(caught.value)
+
+
+# ---- peers that mean harm --------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def unbounded(telecom: Known) -> Iterator[grpc.Channel]:
+    """The right certificate, and none of our own client's limits."""
+    credentials, host = channel_credentials(BANK, telecom)
+    options = [("grpc.ssl_target_name_override", host), ("grpc.max_send_message_length", -1)]
+    with grpc.secure_channel(telecom.address, credentials, options) as channel:
+        yield channel
+
+
+def metadata(**more: str) -> tuple[tuple[str, str], ...]:
+    return (("tallystick-party", "bank"), *((f"tallystick-{key}", value) for key, value in more.items()))
+
+
+def code_of(failed: pytest.ExceptionInfo[grpc.RpcError]) -> str:
+    code: grpc.StatusCode = failed.value.code()
+    return code.name
+
+
+def test_a_message_beyond_the_limit_is_refused_by_the_server(telecom: Known) -> None:
+    with unbounded(telecom) as channel:
+        stream = channel.stream_stream("/tallystick.Party/Run")
+        with pytest.raises(grpc.RpcError) as failed:
+            list(stream(iter([bytes(MAX_FRAME + 1)]), metadata=metadata(run="r1", attempt="1"), timeout=20))
+        assert code_of(failed) == "RESOURCE_EXHAUSTED"
+    assert call(telecom) == RIGHT
+
+
+@pytest.mark.parametrize("attempt", ["", "-1", "x", "1" * 10, "\u0661".encode().decode("latin-1"), "1e3"])
+def test_a_stream_without_a_number_is_refused(telecom: Known, gate: EchoGate, attempt: str) -> None:
+    before = len(gate.streams)
+    with unbounded(telecom) as channel:
+        more = {"attempt": attempt} if attempt.isascii() and attempt else {}
+        stream = channel.stream_stream("/tallystick.Party/Run")
+        with pytest.raises(grpc.RpcError) as failed:
+            list(stream(iter([b"x"]), metadata=metadata(run="r1", **more), timeout=10))
+        assert code_of(failed) == "INVALID_ARGUMENT"
+    assert len(gate.streams) == before
+
+
+def test_swollen_metadata_and_unknown_calls_are_refused(telecom: Known) -> None:
+    with unbounded(telecom) as channel:
+        for path, more in (("Health", {"run": "x" * 40_000}), ("Nothing", {})):
+            with pytest.raises(grpc.RpcError) as failed:
+                channel.unary_unary(f"/tallystick.Party/{path}")(b"", metadata=metadata(**more), timeout=10)
+            assert code_of(failed) in ("RESOURCE_EXHAUSTED", "UNIMPLEMENTED")
+    assert call(telecom) == RIGHT
+
+
+def test_one_peer_cannot_take_all_calls_of_the_others() -> None:
+    gate = EchoGate([known("bank", BANK), known("payroll", STRANGER)])
+    with serving(gate) as telecom, Dialled("payroll", STRANGER, telecom) as payroll:
+        with unbounded(telecom) as first, unbounded(telecom) as second:
+            ends = threading.Event()
+
+            def frames() -> Iterator[bytes]:
+                yield b"x"
+                ends.wait()
+
+            kept = []
+            for channel, count in ((first, 12), (second, 12)):
+                for number in range(count):
+                    stream = channel.stream_stream("/tallystick.Party/Run")
+                    kept += [stream(frames(), metadata=metadata(run="r", attempt=str(number)))]
+            deadline = time.monotonic() + 5
+            while len(gate.streams) < MOST_OF_ONE:
+                assert time.monotonic() < deadline
+                time.sleep(0.01)
+            assert payroll.health() == RIGHT
+            with pytest.raises(Unreachable, match="calls of bank are under way"):
+                call(telecom)
+            ends.set()
+        assert len(gate.streams) == MOST_OF_ONE
+
+
+def test_a_flood_that_nobody_reads_stays_outside(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A party that computes reads nothing: what a peer sends meanwhile waits at the peer."""
+
+    class Deaf(Echo):
+        def _echo(self) -> None:
+            self.left.wait()
+            self._own.close()
+
+    gate = EchoGate([known("bank", BANK)], make=Deaf)
+    sent = [0]
+
+    def flood() -> Iterator[bytes]:
+        for _ in range(500):
+            sent[0] += 1
+            yield bytes(1 << 20)
+
+    with serving(gate) as telecom, unbounded(telecom) as channel:
+        stream = channel.stream_stream("/tallystick.Party/Run")(flood(), metadata=metadata(run="r", attempt="1"))
+        time.sleep(1.5)
+        assert 1 <= sent[0] < 40
+        assert call(telecom) == RIGHT
+        stream.cancel()
+
+
+@pytest.mark.slow
+def test_a_handshake_that_never_ends_is_ended(telecom: Known) -> None:
+    with raw(telecom) as silent, raw(telecom) as trickle:
+        for connection in (silent, trickle):
+            connection.settimeout(2 * HANDSHAKE_SECONDS)
+        began = time.monotonic()
+        trickle.sendall(b"\x16")
+        assert silent.recv(1) == trickle.recv(1) == b""
+        assert time.monotonic() - began < 1.5 * HANDSHAKE_SECONDS

@@ -11,8 +11,15 @@ A role is driven over sockets as on one machine (`vfl.transport`); the other end
 from __future__ import annotations
 
 import os
+import sys
 
-# Before gRPC is loaded. Its interface has no lowest TLS version, so TLS 1.2 is left only ciphers that need an RSA key,
-# which no party has: a handshake below 1.3 finds no cipher. `tls.require_1_3` checks that it is so.
-os.environ["GRPC_SSL_CIPHER_SUITES"] = "ECDHE-RSA-AES256-GCM-SHA384"
-os.environ.setdefault("GRPC_VERBOSITY", "NONE")  # its own lines on stderr would break the structured log
+_ONLY = {
+    # gRPC has no lowest TLS version to be told, so TLS 1.2 is left only a cipher that needs an RSA key, which no party
+    # has: a handshake below 1.3 finds none.
+    "GRPC_SSL_CIPHER_SUITES": "ECDHE-RSA-AES256-GCM-SHA384",
+    "GRPC_VERBOSITY": "NONE",  # its own lines on stderr would break the structured log
+}
+if "grpc" in sys.modules and any(os.environ.get(key) != value for key, value in _ONLY.items()):
+    # It read its environment when it was loaded, and would speak TLS 1.2.
+    raise ImportError("vfl.net has to be imported before grpc")
+os.environ.update(_ONLY)

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, NoReturn, Protocol
 
@@ -22,6 +24,7 @@ from vfl.net.pump import frames_of, hang_up, pour
 from vfl.net.tls import Known, OwnTls, Shown, pin_of, require_1_3
 
 MOST_CALLS = 64  # at the same time, streams included
+MOST_OF_ONE = 16  # at the same time, of one peer: it can take no more from the others
 LONGEST_RUN = 30 * 86400.0  # seconds
 
 
@@ -103,6 +106,8 @@ class PartyServer:
     def __init__(self, listen: Address, own: Callable[[], OwnTls], gate: Gate) -> None:
         """Listen; raises UsageError if the address is not to be had. Nobody is served before `start`."""
         self._own, self._gate = own, gate
+        self._lock = threading.Lock()
+        self._calling: Counter[str] = Counter()  # calls under way by peer
         self._pool = ThreadPoolExecutor(MOST_CALLS, thread_name_prefix="call")
         self._shown = Shown.to(own(), gate.peers())
         _require_free(listen)
@@ -166,21 +171,24 @@ class PartyServer:
 
     def _answering(self, answer: Callable[[str, str, bytes], bytes]) -> Callable[[bytes, grpc.ServicerContext], bytes]:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
-            peer, asked = self._caller(context), dict(context.invocation_metadata())
-            try:
-                return answer(peer, str(asked.get(calls.RUN_KEY, "")), request)
-            except VflError as error:
-                _refuse(context, error)
+            with self._call_of(self._caller(context), context) as peer:
+                try:
+                    return answer(peer, _asked(context, calls.RUN_KEY), request)
+                except VflError as error:
+                    _refuse(context, error)
 
         return handle
 
     def _run(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
-        peer, asked = self._caller(context), dict(context.invocation_metadata())
-        attempt = str(asked.get(calls.ATTEMPT, ""))
-        if not attempt.isdecimal() or len(attempt) > 9:
+        with self._call_of(self._caller(context), context) as peer:
+            yield from self._stream(peer, frames, context)
+
+    def _stream(self, peer: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        attempt = _asked(context, calls.ATTEMPT)
+        if not (attempt.isascii() and attempt.isdecimal()) or len(attempt) > 9:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a stream names its attempt by a number")
         try:
-            attending = self._gate.attend(peer, str(asked.get(calls.RUN_KEY, "")), int(attempt))
+            attending = self._gate.attend(peer, _asked(context, calls.RUN_KEY), int(attempt))
         except VflError as error:
             _refuse(context, error)
         context.add_callback(lambda: hang_up(attending.end))
@@ -193,6 +201,19 @@ class PartyServer:
         finally:
             attending.leave()
 
+    @contextmanager
+    def _call_of(self, peer: str, context: grpc.ServicerContext) -> Iterator[str]:
+        with self._lock:
+            self._calling[peer] += 1
+            many = self._calling[peer] > MOST_OF_ONE
+        try:
+            if many:
+                context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, f"{MOST_OF_ONE} calls of {peer} are under way")
+            yield peer
+        finally:
+            with self._lock:
+                self._calling[peer] -= 1
+
     def _caller(self, context: grpc.ServicerContext) -> str:
         """The peer whose pin the connection's certificate has, if it is who it says."""
         shown = context.auth_context().get("x509_pem_cert", [])
@@ -201,12 +222,17 @@ class PartyServer:
         except UsageError:
             pin = ""
         names = [peer.name for peer in self._gate.peers() if pin in peer.pins]
-        said = dict(context.invocation_metadata()).get(calls.FROM)
+        said = _asked(context, calls.FROM)
         if not names:
             context.abort(grpc.StatusCode.UNAUTHENTICATED, "the certificate of this connection has no pin that counts")
         if said not in names:
             context.abort(grpc.StatusCode.PERMISSION_DENIED, "the certificate of this connection has another name")
-        return str(said)
+        return said
+
+
+def _asked(context: grpc.ServicerContext, key: str) -> str:
+    """What the caller's metadata say under `key`; empty if nothing."""
+    return str(dict(context.invocation_metadata()).get(key, ""))
 
 
 def _listen(frames: Iterator[bytes], end: socket.socket) -> None:
