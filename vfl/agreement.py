@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vfl.clauses import Contract
 from vfl.errors import AgreementError
 
 VERSION = 1
@@ -36,7 +37,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Who, what for, with which columns, parameters and allowed leakage."""
+    """Who, what for, with which columns, parameters and allowed leakage.
+
+    contract: what companies sign besides; an agreement without it has the bytes that it always had.
+    """
 
     scenario: str
     purpose: str
@@ -45,11 +49,14 @@ class Agreement:
     privacy: Mapping[str, Scalar]
     psi: Mapping[str, Scalar]
     holdout: Mapping[str, Scalar]
+    contract: Contract | None = None
 
     def encode(self) -> bytes:
         """The canonical bytes that all parties must share."""
         members = [{key: value for key, value in asdict(member).items() if value != {}} for member in self.members]
         body = {"version": VERSION, **asdict(self), "members": members}
+        if self.contract is None:
+            del body["contract"]
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @classmethod
@@ -69,7 +76,8 @@ class Agreement:
             )
             if body.pop("version") != VERSION:
                 raise AgreementError(f"this program reads agreements of version {VERSION}")
-            found = cls(members=members, **body)
+            contract = Contract.from_json(body.pop("contract")) if "contract" in body else None
+            found = cls(members=members, contract=contract, **body)
             canonical = found.encode() == data
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AgreementError(f"not the text of an agreement: {error!r}") from None

@@ -1,0 +1,76 @@
+"""The state folder: made once, and whom it trusts."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from vfl.errors import UsageError
+from vfl.files import refusals, write_data
+from vfl.party.card import Card
+from vfl.party.config import PartyFile
+from vfl.party.keystore import FILE, certificates, loose
+
+CARD, PEERS, RUNS, AGREEMENTS, APPROVALS = "card.txt", "peers", "runs", "agreements", "approvals"
+_SUFFIX = ".card"
+
+
+def make(state: Path) -> None:
+    """The folder and those in it, for their owner alone."""
+    with refusals(state, "name another folder"):
+        for folder in (state, *(state / name for name in (PEERS, RUNS, AGREEMENTS, APPROVALS))):
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+            os.chmod(folder, 0o700)
+
+
+def own_card(state: Path) -> Card:
+    """The card that this party gives to others."""
+    return _read(state / CARD)
+
+
+def keep_own_card(state: Path, card: Card) -> None:
+    """Replace the own card."""
+    with refusals(state, "make the folder writable"):
+        write_data(state / CARD, card.note.encode())
+
+
+def trusted(state: Path) -> Mapping[str, Card]:
+    """The cards of all peers that were admitted, by name. Raises UsageError if one of them was altered since."""
+    found = {}
+    for path in sorted((state / PEERS).glob(f"*{_SUFFIX}")):
+        card = _read(path)
+        if path.name != card.name + _SUFFIX:
+            raise UsageError(f"{path} is the card of {card.name}", remedy="trust cards with `tallystick party trust`")
+        found[card.name] = card
+    return found
+
+
+def admit(state: Path, card: Card) -> None:
+    """Put a card among the trusted ones, in the place of an earlier one."""
+    with refusals(state, "make the folder writable"):
+        write_data(state / PEERS / (card.name + _SUFFIX), card.note.encode())
+
+
+def refusals_to_serve(config: PartyFile, state: Path) -> list[str]:
+    """Why this party must not listen; empty if it may."""
+    found = []
+    if config.outside and not config.verify:
+        host, port = config.listen
+        found.append(f"[serve] verify is false, and others than this machine reach {host}:{port}")
+    found += [why for path in (state, state / FILE) if (why := loose(path))]
+    try:
+        certificates(state)
+        peers = trusted(state)
+    except UsageError as error:
+        return [*found, *([] if str(error) in found else [str(error)])]
+    if config.verify and not peers:
+        found.append("no peer's pin is known: admit a card with `tallystick party trust CARD`")
+    return found
+
+
+def _read(path: Path) -> Card:
+    try:
+        return Card.parse(path.read_bytes(), str(path))
+    except OSError as error:
+        raise UsageError(f"{path} cannot be read: {error.strerror}") from None
