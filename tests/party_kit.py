@@ -73,7 +73,7 @@ class Parties:
     def admit(self, data: bytes) -> Admitted:
         if data != GOOD:
             raise AgreementError("not signed by all")
-        return Admitted(self.agreement, keys(), data)
+        return Admitted(self.agreement, keys(), data, lambda begun: None)
 
     def listen(self, name: str) -> Address:
         """The same address after a restart."""

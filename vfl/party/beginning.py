@@ -11,7 +11,7 @@ from vfl import __version__
 from vfl.agreement import require_same
 from vfl.errors import AgreementError, UsageError
 from vfl.files import read_json, write_data, write_whole
-from vfl.party.runs import OFFERED, OVER, SIGNED, RunFolder, Status
+from vfl.party.runs import OFFERED, OVER, SIGNED, RunFolder, Status, all_runs
 from vfl.party.standing import Admitted, Standing
 from vfl.seat import RunFile, new_seat
 
@@ -29,6 +29,7 @@ def begin(who: Standing, run: str, admitted: Admitted, when: str) -> RunFolder:
             raise AgreementError(f"the run {run} is {status.state}: {status.reason}", remedy="start a new one")
         return folder
     member = agreement.member(who.name)
+    admitted.require_budget(sum(RunFile.read(one.path).agreement == agreement for one in all_runs(who.runs)))
     folder.clear()
     seat = folder.path / who.name
     table = replace(who.table, name=who.name, role=member.role, features=member.features, reasons=member.reasons)

@@ -40,11 +40,15 @@ class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
 
 @dataclass(frozen=True)
 class Admitted:
-    """An agreement that all its parties signed and that has not expired: the keys it names are theirs."""
+    """An agreement that all its parties signed and that has not expired: the keys it names are theirs.
+
+    require_budget: told how many runs have begun under it, raises AgreementError if it allows no more.
+    """
 
     agreement: Agreement
     keys: Mapping[str, PeerKeys]
     data: bytes
+    require_budget: Callable[[int], None]
 
 
 @dataclass(frozen=True)
