@@ -112,6 +112,9 @@ class EchoGate:
     def log(self, peer: str, run: str) -> bytes:
         return b""
 
+    def keep(self, peer: str, run: str, bundle: bytes) -> None:
+        self.heard.append((peer, run))
+
     def attest(self, peer: str, run: str, sums: bytes) -> bytes:
         return b""
 

@@ -233,6 +233,17 @@ def test_the_bundle_is_verified_alone(finished: Finished) -> None:
     assert verify(folder).returncode == 0
     policy = (finished.parties.folder_of("telecom", "first").path / "policy.txt").read_bytes()
     assert (folder / "policy.txt").read_bytes() == policy
+    for name in ("telecom", "payroll"):
+        kept = finished.parties.folder_of(name, "first").path / BUNDLE
+        assert kept.read_bytes() == (folder / BUNDLE).read_bytes()
+
+
+def test_a_party_keeps_no_bundle_that_is_not_valid(finished: Finished, telecom: Dialled) -> None:
+    good = (finished.parties.folder_of("bank", "first").path / BUNDLE).read_bytes()
+    for wrong in (b"", good[:-1], good[:5000] + bytes([good[5000] ^ 1]) + good[5001:], b"\xff" * 1000):
+        with pytest.raises(AgreementError, match="finds the audit bundle of first not valid"):
+            telecom.keep("first", wrong)
+    assert (finished.parties.folder_of("telecom", "first").path / BUNDLE).read_bytes() == good
 
 
 def test_a_bad_ledger_or_signature_of_a_peer_is_its_fault(finished: Finished, tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from vfl import cli_runs
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -29,6 +30,10 @@ _ALIGNED = typer.Option(metavar="DIR", help="Train again on the customers that t
 _INIT_MODEL = typer.Option(metavar="DIR", help="Go on from the trees of the finished run in DIR.")
 _TIMESTAMP = typer.Option(metavar="URL", help="Have the final heads stamped by this RFC 3161 authority.")
 _TSA = typer.Option(metavar="FILE", help="With --timestamp: the authority's certificates (PEM); may be repeated.")
+_AGREEMENT = typer.Option(metavar="FILE", help="Run with other companies under this agreement, which all signed.")
+_PATIENCE = typer.Option(
+    metavar="SECONDS", help="With --agreement: end it when it stands still so long.  [default: party.toml]", min=1
+)
 _WITNESS = typer.Option(
     metavar="URL#VKEY", help="A witness outside the run that countersigns the final heads; may be repeated."
 )
@@ -37,8 +42,9 @@ _WITNESS = typer.Option(
 @app.command()
 def run(
     scenario: Annotated[
-        str, typer.Argument(metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file.")
-    ],
+        str | None,
+        typer.Argument(metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file."),
+    ] = None,
     out: Annotated[
         Path | None, typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
     ] = None,
@@ -69,11 +75,24 @@ def run(
     witness: Annotated[list[str] | None, _WITNESS] = None,
     timestamp: Annotated[str | None, _TIMESTAMP] = None,
     tsa: Annotated[list[Path] | None, _TSA] = None,
+    agreement: Annotated[Path | None, _AGREEMENT] = None,
+    config: Annotated[Path, cli_runs.CONFIG] = Path("party.toml"),
+    passphrase_file: Annotated[Path | None, cli_runs.PASSPHRASE] = None,
+    name: Annotated[str | None, typer.Option("--run", metavar="RUN", help="With --agreement: go on with it.")] = None,
+    patience: Annotated[int | None, _PATIENCE] = None,
 ) -> None:
     """Align, train and score with all parties of a scenario.
 
-    Leaves the results, one folder a party, and an audit bundle that anybody can verify.
+    Leaves the results, one folder a party, and an audit bundle that anybody can verify. With --agreement the other
+    parties are companies of their own that serve it (`tallystick party serve`).
     """
+    if agreement is not None:
+        others = (scenario, out, parties, aligned, init_model, model, seed, witness, timestamp, tsa)
+        cli_runs.require_alone(any(others) or config_check or processes or resume)
+        cli_runs.run(agreement, config, name, passphrase_file, patience, as_json)
+        return
+    if scenario is None:
+        raise typer.BadParameter("name a scenario, or an --agreement between companies", param_hint="SCENARIO")
     from vfl import commands  # imported late: `--help` must not pay for numpy
     from vfl.outside_commands import Outsiders
 
@@ -276,6 +295,7 @@ def evaluate(
     evaluation_commands.evaluate_run(directory, parameters, cutoffs or [], plots, as_json)
 
 
+app.add_typer(cli_runs.runs, name="runs")
 attack = typer.Typer(no_args_is_help=True, help="Attack a finished run as its partners could.")
 app.add_typer(attack, name="attack")
 

@@ -4,6 +4,7 @@
 /tallystick.Party/Run       stream of frames in both directions; metadata names run and attempt
 /tallystick.Party/Log       unary: the ledger of a finished run
 /tallystick.Party/Attest    unary: a signature under the list of a bundle's files
+/tallystick.Party/Keep      unary: the audit bundle, for the peer to keep
 /tallystick.Party/End       unary: no further attempt will come, and why
 /tallystick.Party/Health    unary: what the party runs
 """
@@ -18,7 +19,9 @@ from vfl.desk import MAX_FRAME
 from vfl.errors import AgreementError, TransportError, Unreachable, UsageError, VflError
 
 SERVICE = "tallystick.Party"
-OFFER, RUN, HEALTH, LOG, ATTEST, END = "Offer", "Run", "Health", "Log", "Attest", "End"
+OFFER, RUN, HEALTH, LOG, ATTEST, KEEP, END = (
+    "Offer", "Run", "Health", "Log", "Attest", "Keep", "End",
+)  # fmt: skip
 FROM, RUN_KEY, ATTEMPT = "tallystick-party", "tallystick-run", "tallystick-attempt"
 MAX_OFFER = 2 * 2**20  # bytes
 CALL_SECONDS = 30.0  # for everything but streams

@@ -52,6 +52,10 @@ class Dialled:
         """The peer's signature under the list of files of an audit bundle."""
         return self._call(calls.ATTEST, run, sums)
 
+    def keep(self, run: str, bundle: bytes) -> None:
+        """Give the peer the audit bundle."""
+        self._call(calls.KEEP, run, bundle)
+
     def withdraw(self, run: str, why: str) -> None:
         """Tell the peer that no further attempt will come."""
         self._call(calls.END, run, why.encode()[:1000])

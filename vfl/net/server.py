@@ -76,6 +76,10 @@ class Gate(Protocol):
         """Our signature under the list of files of an audit bundle."""
         ...
 
+    def keep(self, peer: str, run: str, bundle: bytes) -> None:
+        """An audit bundle for us to keep."""
+        ...
+
 
 @dataclass(frozen=True)
 class Address:
@@ -149,6 +153,7 @@ class PartyServer:
             calls.HEALTH: lambda peer, _, __: self._gate.health(peer),
             calls.LOG: lambda peer, run, _: self._gate.log(peer, run),
             calls.ATTEST: self._gate.attest,
+            calls.KEEP: self._keep,
             calls.END: self._end,
         }
         handlers: dict[str, Any] = {
@@ -162,6 +167,10 @@ class PartyServer:
         if len(offer) > calls.MAX_OFFER:
             raise AgreementError(f"an offer of {len(offer)} bytes is larger than the limit of {calls.MAX_OFFER}")
         self._gate.offer(peer, offer)
+        return b""
+
+    def _keep(self, peer: str, run: str, bundle: bytes) -> bytes:
+        self._gate.keep(peer, run, bundle)
         return b""
 
     def _end(self, peer: str, run: str, why: bytes) -> bytes:

@@ -5,6 +5,7 @@ Log      run                                     -->
                                                  <--  its ledger: entries and checkpoints
 Attest   list of the bundle's files (SHA256SUMS) -->
                                                  <--  its signature, if its own ledger is on the list as it is
+Keep     the bundle                              -->  verified, and kept
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from ledger.keys import PublicIdentity
 from ledger.log import Log
 from ledger.note import Note, sign_note
 from ledger.policy import Policy
-from ledger.verify import verify_bundle
+from ledger.verify import verify_bundle, verify_bytes
 from vfl.clock import Clock
 from vfl.comparison import figures
 from vfl.desk import MAX_FRAME
@@ -115,7 +116,7 @@ class Gathering:
         """What the peers are to sign."""
         return self._members[SUMS]
 
-    def close(self, attested: Mapping[str, bytes]) -> None:
+    def close(self, attested: Mapping[str, bytes]) -> bytes:
         """Write the bundle with the peers' signatures, and verify it. Raises ProtocolError for what is not valid."""
         text = sums_text(self._file.run, self.sums)
         lines = list(sign_note(text, [self._who.identity.identity]).signatures)
@@ -133,6 +134,16 @@ class Gathering:
         if result.code is not Code.VALID:
             found = "; ".join(str(finding) for finding in result.findings[:3])
             raise ProtocolError(f"the audit bundle is not valid: {found}", peer=", ".join(attested))
+        return (self._folder.path / BUNDLE).read_bytes()
+
+
+def keep_bundle(name: str, folder: RunFolder, bundle: bytes) -> None:
+    """Keep the bundle that the active party gathered. Raises AgreementError if it is not valid, or lacks a log."""
+    file = RunFile.read(folder.path)
+    result = verify_bytes(bundle, policy_of(file))
+    if result.code is not Code.VALID or result.run != file.run or {log.party for log in result.logs} != set(file.keys):
+        raise AgreementError(f"{name} finds the audit bundle of {file.run} not valid")
+    write_data(folder.path / BUNDLE, bundle)
 
 
 def keep_policy(folder: RunFolder) -> None:

@@ -115,7 +115,9 @@ class Driving:
         run = self.folder.run
         theirs = {peer: read_log(peer, there.log(run)) for peer, there in dialled.items()}
         gathering = Gathering(self._who, self.folder, self._clock, theirs)
-        gathering.close({peer: there.attest(run, gathering.sums) for peer, there in dialled.items()})
+        bundle = gathering.close({peer: there.attest(run, gathering.sums) for peer, there in dialled.items()})
+        for there in dialled.values():
+            there.keep(run, bundle)
 
     def _require_wanted(self) -> None:
         if why := self.folder.cancelled:

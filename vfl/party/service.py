@@ -21,7 +21,7 @@ from vfl.errors import AgreementError, TransportError, VflError
 from vfl.net.tls import Known
 from vfl.party.attempt import Attempt
 from vfl.party.beginning import begin, require_unchanged
-from vfl.party.concluding import attestation, keep_policy, log_of
+from vfl.party.concluding import attestation, keep_bundle, keep_policy, log_of
 from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, OVER, RUNNING, WAITING, RunFolder, all_runs
 from vfl.party.standing import Offer, Standing
 
@@ -93,6 +93,10 @@ class Service:
     def attest(self, peer: str, run: str, sums: bytes) -> bytes:
         with self._refusing(peer, run):
             return attestation(self._who, self._done(run, peer), sums, self._clock)
+
+    def keep(self, peer: str, run: str, bundle: bytes) -> None:
+        with self._refusing(peer, run):
+            keep_bundle(self._who.name, self._done(run, peer), bundle)
 
     def look(self) -> None:
         """End attempts of peers that are no longer trusted, and of runs that somebody here cancelled."""
