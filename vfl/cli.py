@@ -12,6 +12,8 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from vfl.cli_agreement import agreement
+from vfl.cli_party import party
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -464,6 +466,10 @@ def report_template(
     from vfl import report_commands
 
     report_commands.template(lang, directory, as_json)
+
+
+app.add_typer(party, name="party")
+app.add_typer(agreement, name="agreement")
 
 
 def _version(wanted: bool) -> None:
