@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from party_kit import GOOD, SEEDS, Finished, Parties, apart, keys
 from run_kit import edit, verify
+from services_kit import GOOD, SEEDS, Finished, Parties, apart, keys
 
 from ledger.bundle import SUMS, LogFiles, read_bundle, sums_text
 from ledger.entry import Entry

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from party_kit import Parties, apart
+from services_kit import Parties, apart
 
 from vfl.clock import FixedClock
 from vfl.errors import UsageError

@@ -111,7 +111,7 @@ def require_same(mine: bytes, theirs: bytes, peer: str) -> None:
     """Raise AgreementError naming each clause in which two encoded agreements differ, with both values."""
     if mine == theirs:
         return
-    clauses = _differences(json.loads(mine), _parsed(theirs, peer), "")
+    clauses = differences(json.loads(mine), _parsed(theirs, peer))
     listed = "; ".join(f"{path}: ours {ours}, theirs {other}" for path, ours, other in clauses[:5])
     raise AgreementError(
         f"the agreement of {peer} differs from ours in {listed or 'its encoding'}",
@@ -126,14 +126,15 @@ def _parsed(data: bytes, peer: str) -> Json:
         raise AgreementError(f"the agreement that {peer} sent is no JSON text") from None
 
 
-def _differences(mine: Json, theirs: Json, path: str) -> list[tuple[str, str, str]]:
+def differences(mine: Json, theirs: Json, path: str = "") -> list[tuple[str, str, str]]:
+    """The clauses in which two texts differ, with both values; `path` leads to them."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         keys = sorted({*mine, *theirs}, key=str)
         names = {key: f"{path}.{_short(key)[1:-1]}".lstrip(".") for key in keys}
-        return [d for key in keys for d in _differences(mine.get(key), theirs.get(key), names[key])]
+        return [d for key in keys for d in differences(mine.get(key), theirs.get(key), names[key])]
     if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
         pairs = enumerate(zip(mine, theirs, strict=True))
-        return [d for i, (a, b) in pairs for d in _differences(a, b, f"{path}[{_label(a, i)}]")]
+        return [d for i, (a, b) in pairs for d in differences(a, b, f"{path}[{_label(a, i)}]")]
     return [] if mine == theirs else [(path, _short(mine), _short(theirs))]
 
 

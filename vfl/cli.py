@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vfl import cli_runs
+from vfl import cli_agreement, cli_party, cli_runs
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -76,8 +76,8 @@ def run(
     timestamp: Annotated[str | None, _TIMESTAMP] = None,
     tsa: Annotated[list[Path] | None, _TSA] = None,
     agreement: Annotated[Path | None, _AGREEMENT] = None,
-    config: Annotated[Path, cli_runs.CONFIG] = Path("party.toml"),
-    passphrase_file: Annotated[Path | None, cli_runs.PASSPHRASE] = None,
+    config: cli_runs.Folder = cli_party.HERE,
+    passphrase_file: cli_party.Passphrase = None,
     name: Annotated[str | None, typer.Option("--run", metavar="RUN", help="With --agreement: go on with it.")] = None,
     patience: Annotated[int | None, _PATIENCE] = None,
 ) -> None:
@@ -484,6 +484,10 @@ def report_template(
     from vfl import report_commands
 
     report_commands.template(lang, directory, as_json)
+
+
+app.add_typer(cli_party.party, name="party")
+app.add_typer(cli_agreement.agreement, name="agreement")
 
 
 def _version(wanted: bool) -> None:

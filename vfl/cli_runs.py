@@ -7,10 +7,12 @@ from typing import Annotated
 
 import typer
 
-CONFIG = typer.Option(metavar="FILE", help="The party's party.toml, or its folder.")
-PASSPHRASE = typer.Option(metavar="FILE", help="A file with the passphrase.  [default: the environment, or asked]")
+from vfl.cli_party import HERE, AsJson, Passphrase, party
+
+Folder = Annotated[
+    Path, typer.Option("--config", "--party", metavar="FILE", help="The party's party.toml, or its folder.")
+]
 _RUN = typer.Argument(metavar="RUN", help="Its name, as `runs list` shows it.")
-_Json = Annotated[bool, typer.Option("--json", help="As JSON.")]
 
 runs = typer.Typer(no_args_is_help=True, help="See, watch and end a party's runs with others.")
 
@@ -37,9 +39,10 @@ def run(
     runs_commands.run_agreement(agreement, config, name, passphrase_file, patience, as_json)
 
 
+@party.command("serve")
 def serve(
-    config: Annotated[Path, CONFIG] = Path("party.toml"),
-    passphrase_file: Annotated[Path | None, PASSPHRASE] = None,
+    config: Folder = HERE,
+    passphrase_file: Passphrase = None,
     metrics_port: Annotated[
         int, typer.Option(metavar="PORT", help="Loopback port of /healthz, /readyz and /metrics.", min=0, max=65535)
     ] = 9464,
@@ -54,7 +57,7 @@ def serve(
 
 
 @runs.command("list")
-def list_runs(config: Annotated[Path, CONFIG] = Path("party.toml"), as_json: _Json = False) -> None:
+def list_runs(config: Folder = HERE, as_json: AsJson = False) -> None:
     """All runs and where they stand."""
     from vfl import runs_commands
 
@@ -62,9 +65,7 @@ def list_runs(config: Annotated[Path, CONFIG] = Path("party.toml"), as_json: _Js
 
 
 @runs.command("show")
-def show_run(
-    run: Annotated[str, _RUN], config: Annotated[Path, CONFIG] = Path("party.toml"), as_json: _Json = False
-) -> None:
+def show_run(run: Annotated[str, _RUN], config: Folder = HERE, as_json: AsJson = False) -> None:
     """Everything about one run."""
     from vfl import runs_commands
 
@@ -72,9 +73,7 @@ def show_run(
 
 
 @runs.command("watch")
-def watch_run(
-    run: Annotated[str, _RUN], config: Annotated[Path, CONFIG] = Path("party.toml"), as_json: _Json = False
-) -> None:
+def watch_run(run: Annotated[str, _RUN], config: Folder = HERE, as_json: AsJson = False) -> None:
     """Follow a run until it ends: a line for each change."""
     from vfl import runs_commands
 
@@ -84,9 +83,9 @@ def watch_run(
 @runs.command("cancel")
 def cancel_run(
     run: Annotated[str, _RUN],
-    config: Annotated[Path, CONFIG] = Path("party.toml"),
+    config: Folder = HERE,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: all parties are told.")] = "cancelled",
-    as_json: _Json = False,
+    as_json: AsJson = False,
 ) -> None:
     """End a run for good."""
     from vfl import runs_commands

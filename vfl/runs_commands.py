@@ -14,6 +14,7 @@ from vfl.agreements.signed import MOST_BYTES
 from vfl.clock import SystemClock
 from vfl.console import say, screen, show, table
 from vfl.errors import UsageError
+from vfl.interruption import going_on
 from vfl.net.server import Address
 from vfl.party import watching
 from vfl.party.config import PartyFile, read_party_file
@@ -33,6 +34,8 @@ def serve_party(config: Path, passphrase_file: Path | None, metrics_port: int) -
     file = read_party_file(config)
     if reasons := refusals_to_serve(file, file.state):
         raise UsageError("; ".join(reasons), remedy="mend it, then serve; `tallystick party status` shows more")
+    if not file.verify:
+        raise UsageError(f"{file.source}: [serve] verify is false, but pins are always checked", remedy="Remove it.")
     clock = SystemClock()
     who = _unlocked(file, passphrase_file)
     serve(who, Address(*file.listen), metrics_port, clock, json_log(sys.stderr, clock))
@@ -48,8 +51,12 @@ def run_agreement(
     waits = float(file.deadlines.patience if patience is None else patience)
     driving = Driving(who, name, who.admit(_read(agreement)), SystemClock(), waits)
     tell(sys.stderr, f"run {name}; ended before its end it goes on with --run {name}\n")
-    with shown() as progress:
-        folder = driving.run(lambda line: tell(sys.stderr, f"{line}\n"), progress)
+    try:
+        with shown() as progress:
+            folder = driving.run(lambda line: tell(sys.stderr, f"{line}\n"), progress)
+    except KeyboardInterrupt:
+        words = ["run", "--agreement", str(agreement), "--config", str(config), "--run", name]
+        going_on(driving.folder.path, words)
     body = json.loads((folder.path / "summary.json").read_text(encoding="utf-8"))
     if as_json:
         _write({**body, "folder": str(folder.path)})
@@ -68,11 +75,11 @@ def list_runs(config: Path, as_json: bool) -> None:
     if not told:
         say(screen(), "no runs")
         return
-    made = table("run", "active party", "attempt", "changed", "where it stands")
-    for about in told:
-        words = (about["run"], about["active"], about["attempt"], about["changed"], watching.line(about))
-        made.add_row(*map(str, words))
-    show(screen(), "Runs", made)
+    lines = (
+        f"{about['run']}  {about['changed']}  of {about['active']}, attempt {about['attempt']}: {watching.line(about)}"
+        for about in told
+    )
+    say(screen(), *lines)
 
 
 def show_run(config: Path, run: str, as_json: bool) -> None:

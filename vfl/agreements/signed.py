@@ -147,13 +147,17 @@ class SignedAgreement:
                 f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} not signed the agreement",
                 remedy="each party signs with `tallystick agreement sign FILE --party DIR`",
             )
+        self.require_current(now)
+        require_allowed(self.agreement)
+
+    def require_current(self, now: datetime) -> None:
+        """Raise AgreementError if the agreement has expired."""
         today, last = now.astimezone(UTC).date(), date.fromisoformat(self.contract.expires)
         if today > last:
             raise AgreementError(
                 f"the agreement expired: contract.expires is {last}, and today is {today} (UTC)",
                 remedy="draft and sign a new one",
             )
-        require_allowed(self.agreement)
 
     def require_budget(self, begun: int) -> None:
         """Raise AgreementError if `begun` runs under this agreement are as many as it allows."""

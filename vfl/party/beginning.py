@@ -29,7 +29,8 @@ def begin(who: Standing, run: str, admitted: Admitted, when: str) -> RunFolder:
             raise AgreementError(f"the run {run} is {status.state}: {status.reason}", remedy="start a new one")
         return folder
     member = agreement.member(who.name)
-    admitted.require_budget(sum(RunFile.read(one.path).agreement == agreement for one in all_runs(who.runs)))
+    begun = [RunFile.read(one.path, needs=()) for one in all_runs(who.runs)]
+    admitted.require_budget(sum(one.agreement == agreement for one in begun))
     folder.clear()
     seat = folder.path / who.name
     table = replace(who.table, name=who.name, role=member.role, features=member.features, reasons=member.reasons)

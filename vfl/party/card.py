@@ -23,6 +23,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from hashlib import sha256
+from pathlib import Path
 
 from ledger.clock import parse_time
 from ledger.errors import LedgerError
@@ -74,6 +75,14 @@ class Card:
             raise UsageError(
                 f"{place} is no card: {error}", remedy="ask for the file again, as `tallystick party card` prints it"
             ) from None
+
+    @classmethod
+    def read(cls, path: Path) -> Card:
+        """The card in a file, as `parse` reads it."""
+        try:
+            return cls.parse(path.read_bytes(), str(path))
+        except OSError as error:
+            raise UsageError(f"{path} cannot be read: {error.strerror}") from None
 
     @classmethod
     def _parse(cls, data: bytes) -> Card:

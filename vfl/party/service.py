@@ -108,10 +108,11 @@ class Service:
                 one.stop(AgreementError(f"{self._who.name} ended the run: {one.folder.cancelled}"))
             elif one.peer not in trusted:
                 one.stop(AgreementError("the certificate of this connection has no pin that counts"))
-        for folder in all_runs(self._who.runs):
-            status = folder.status()
-            if folder.cancelled and status.active != self._who.name and status.state not in (DONE, *OVER):
-                self._cancel(folder)
+        with self._lock:
+            for folder in all_runs(self._who.runs):
+                status = folder.status()
+                if folder.cancelled and status.active != self._who.name and status.state not in (DONE, *OVER):
+                    self._cancel(folder)
 
     def going_on(self) -> int:
         """How many attempts are under way."""

@@ -26,7 +26,18 @@ def make(state: Path) -> None:
 
 def own_card(state: Path) -> Card:
     """The card that this party gives to others."""
-    return _read(state / CARD)
+    return Card.read(state / CARD)
+
+
+def card_of(party: PartyFile) -> Card:
+    """The own card of the party with this file. Raises UsageError if party.toml and state are not of one party."""
+    card = own_card(party.state)
+    if card.name != party.name:
+        raise UsageError(
+            f"{party.source}: [party] name is {party.name!r}, but the keys are those of {card.name!r}",
+            remedy="a party keeps its name for life: restore it, or make a new party",
+        )
+    return card
 
 
 def keep_own_card(state: Path, card: Card) -> None:
@@ -39,7 +50,7 @@ def trusted(state: Path) -> Mapping[str, Card]:
     """The cards of all peers that were admitted, by name. Raises UsageError if one of them was altered since."""
     found = {}
     for path in sorted((state / PEERS).glob(f"*{_SUFFIX}")):
-        card = _read(path)
+        card = Card.read(path)
         if path.name != card.name + _SUFFIX:
             raise UsageError(f"{path} is the card of {card.name}", remedy="trust cards with `tallystick party trust`")
         found[card.name] = card
@@ -67,10 +78,3 @@ def refusals_to_serve(config: PartyFile, state: Path) -> list[str]:
     if config.verify and not peers:
         found.append("no peer's pin is known: admit a card with `tallystick party trust CARD`")
     return found
-
-
-def _read(path: Path) -> Card:
-    try:
-        return Card.parse(path.read_bytes(), str(path))
-    except OSError as error:
-        raise UsageError(f"{path} cannot be read: {error.strerror}") from None

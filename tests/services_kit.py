@@ -1,7 +1,7 @@
 """Three parties on loopback: their states, keys and tables; services in this process, roles in processes of their own.
 
-python -m party_kit FOLDER serve NAME         a service as a process that can be killed
-python -m party_kit FOLDER drive RUN          the bank
+python -m services_kit FOLDER serve NAME         a service as a process that can be killed
+python -m services_kit FOLDER drive RUN          the bank
 """
 
 from __future__ import annotations
@@ -137,7 +137,7 @@ class Finished:
 def apart(folder: Path, *words: str) -> subprocess.Popen[bytes]:
     """A party as a process of its own."""
     path = {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), str(Path(__file__).parent.parent)])}
-    return subprocess.Popen([sys.executable, "-m", "party_kit", str(folder), *words], env=os.environ | path)
+    return subprocess.Popen([sys.executable, "-m", "services_kit", str(folder), *words], env=os.environ | path)
 
 
 def main(folder: Path, what: str, name: str) -> None:
