@@ -112,6 +112,9 @@ class EchoGate:
     def log(self, peer: str, run: str) -> bytes:
         return b""
 
+    def failed(self, error: Exception) -> None:
+        self.heard.append(("", type(error).__name__))
+
     def keep(self, peer: str, run: str, bundle: bytes) -> None:
         self.heard.append((peer, run))
 

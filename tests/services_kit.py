@@ -87,7 +87,7 @@ class Parties:
     def standing(self, name: str) -> Standing:
         table = next(party for party in self.config.parties if party.name == name)
         return Standing(
-            name, SEEDS[name], self.folder / name, table, self.timeout,
+            name, SEEDS[name], self.folder / name, table, 10.0, self.timeout,
             tls=lambda: self.tls[name],
             trusted=lambda: {peer: one for peer, one in self._now().items() if peer != name},
             admit=self.admit,

@@ -390,19 +390,23 @@ def test_half_open_connections_keep_nobody_out(telecom: Known) -> None:
             connection.close()
 
 
-def test_an_error_of_the_gate_names_no_input_of_ours() -> None:
+@pytest.mark.parametrize("kind", [UsageError, OSError, KeyError, RuntimeError])
+def test_an_error_of_the_gate_names_no_input_of_ours(kind: type[Exception], capfd: pytest.CaptureFixture[str]) -> None:
     class Careless(EchoGate):
         def offer(self, peer: str, offer: bytes) -> None:
-            raise UsageError("/srv/secret.csv: row 7 holds '+34600123456'")
+            raise kind("/srv/secret.csv: row 7 holds '+34600123456'")
 
+    gate = Careless([known("bank", BANK)])
     with (
-        serving(Careless([known("bank", BANK)])) as telecom,
+        serving(gate) as telecom,
         Dialled("bank", BANK, telecom) as there,
         pytest.raises(VflError) as caught,
     ):
         there.offer(b"")
     assert "secret" not in str(caught.value)
     assert "+34" not in str(caught.value)
+    assert capfd.readouterr().err == ""
+    assert gate.heard == ([] if kind is UsageError else [("", kind.__name__)])
 
 
 # ---- peers that mean harm --------------------------------------------------------------------------------------------

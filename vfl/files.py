@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -50,6 +51,17 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     data = io.BytesIO()
     np.save(data, array)
     write_data(path, data.getvalue())
+
+
+@contextmanager
+def alone(lock: Path, otherwise: str) -> Iterator[None]:
+    """Hold a lock file; raises UsageError, saying `otherwise`, if another process holds it."""
+    with lock.open("wb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(otherwise, remedy="wait until it has ended, or stop it") from None
+        yield
 
 
 def write_private(path: Path, text: str) -> None:

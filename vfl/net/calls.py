@@ -24,7 +24,6 @@ OFFER, RUN, HEALTH, LOG, ATTEST, KEEP, END = (
 )  # fmt: skip
 FROM, RUN_KEY, ATTEMPT = "tallystick-party", "tallystick-run", "tallystick-attempt"
 MAX_OFFER = 2 * 2**20  # bytes
-CALL_SECONDS = 30.0  # for everything but streams
 KEEPALIVE_SECONDS, KEEPALIVE_TIMEOUT = 20, 20
 HANDSHAKE_SECONDS = 10
 

@@ -18,8 +18,12 @@ from vfl.net.tls import Known, OwnTls, channel_credentials
 class Dialled:
     """A connection to one peer."""
 
-    def __init__(self, me: str, own: OwnTls, peer: Known) -> None:
-        """Raises UsageError if no certificate of the peer is trusted. Connects with the first call."""
+    def __init__(self, me: str, own: OwnTls, peer: Known, seconds: float = 10.0) -> None:
+        """Raises UsageError if no certificate of the peer is trusted. Connects with the first call.
+
+        `seconds`: until a call must be answered; those that move ledgers have ten times as long.
+        """
+        self._seconds = seconds
         credentials, host = channel_credentials(own, peer)
         options = [*calls.CLIENT_OPTIONS, ("grpc.ssl_target_name_override", host)]
         self.peer = peer.name
@@ -46,15 +50,15 @@ class Dialled:
 
     def log(self, run: str) -> bytes:
         """The peer's ledger of a finished run."""
-        return self._call(calls.LOG, run, b"")
+        return self._call(calls.LOG, run, b"", 10 * self._seconds)
 
     def attest(self, run: str, sums: bytes) -> bytes:
         """The peer's signature under the list of files of an audit bundle."""
-        return self._call(calls.ATTEST, run, sums)
+        return self._call(calls.ATTEST, run, sums, 10 * self._seconds)
 
     def keep(self, run: str, bundle: bytes) -> None:
         """Give the peer the audit bundle."""
-        self._call(calls.KEEP, run, bundle)
+        self._call(calls.KEEP, run, bundle, 10 * self._seconds)
 
     def withdraw(self, run: str, why: str) -> None:
         """Tell the peer that no further attempt will come."""
@@ -69,11 +73,11 @@ class Dialled:
         call = self._channel.stream_stream(calls.method(calls.RUN))(frames_of(end), metadata=metadata)
         return Stream(self.peer, call, end)
 
-    def _call(self, name: str, run: str, request: bytes) -> bytes:
+    def _call(self, name: str, run: str, request: bytes, seconds: float | None = None) -> bytes:
         metadata = ((calls.FROM, self._me), (calls.RUN_KEY, run))
         try:
             answer: bytes = self._channel.unary_unary(calls.method(name))(
-                request, metadata=metadata, timeout=calls.CALL_SECONDS
+                request, metadata=metadata, timeout=seconds or self._seconds
             )
         except grpc.RpcError as failed:
             raise calls.error_of(self.peer, failed) from None

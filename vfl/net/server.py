@@ -14,15 +14,16 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, NoReturn, Protocol
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import grpc
 
-from vfl.errors import AgreementError, UsageError, VflError
+from vfl.errors import AgreementError, TransportError, UsageError, VflError
 from vfl.net import calls
 from vfl.net.pump import frames_of, hang_up, pour
 from vfl.net.tls import Known, OwnTls, Shown, pin_of, require_1_3
 
+T = TypeVar("T")
 MOST_CALLS = 64  # at the same time, streams included
 MOST_OF_ONE = 16  # at the same time, of one peer: it can take no more from the others
 LONGEST_RUN = 30 * 86400.0  # seconds
@@ -62,6 +63,10 @@ class Gate(Protocol):
 
     def withdrawn(self, peer: str, run: str, why: str) -> None:
         """No further attempt will come."""
+        ...
+
+    def failed(self, error: Exception) -> None:
+        """Something went wrong here that no peer is to blame for."""
         ...
 
     def health(self, peer: str) -> bytes:
@@ -182,7 +187,7 @@ class PartyServer:
         def handle(request: bytes, context: grpc.ServicerContext) -> bytes:
             with self._call_of(self._caller(context), context) as peer:
                 try:
-                    return answer(peer, _asked(context, calls.RUN_KEY), request)
+                    return self._safely(lambda: answer(peer, _asked(context, calls.RUN_KEY), request))
                 except VflError as error:
                     _refuse(context, error)
 
@@ -197,7 +202,7 @@ class PartyServer:
         if not (attempt.isascii() and attempt.isdecimal()) or len(attempt) > 9:
             context.abort(grpc.StatusCode.INVALID_ARGUMENT, "a stream names its attempt by a number")
         try:
-            attending = self._gate.attend(peer, _asked(context, calls.RUN_KEY), int(attempt))
+            attending = self._safely(lambda: self._gate.attend(peer, _asked(context, calls.RUN_KEY), int(attempt)))
         except VflError as error:
             _refuse(context, error)
         context.add_callback(lambda: hang_up(attending.end))
@@ -205,10 +210,24 @@ class PartyServer:
         listening.start()
         try:
             yield from frames_of(attending.end)
-            if (why := attending.outcome()) is not None:
+            try:
+                why = self._safely(attending.outcome)
+            except VflError as error:
+                why = error
+            if why is not None:
                 _refuse(context, why)
         finally:
             attending.leave()
+
+    def _safely(self, act: Callable[[], T]) -> T:
+        """What nobody foresaw, such as a full disk, is for our own log, and no word of it for the peer."""
+        try:
+            return act()
+        except VflError:
+            raise
+        except Exception as error:
+            self._gate.failed(error)
+            raise TransportError("its service is out of order") from error
 
     @contextmanager
     def _call_of(self, peer: str, context: grpc.ServicerContext) -> Iterator[str]:

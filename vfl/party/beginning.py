@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from vfl import __version__
+from vfl.accusing import FOLDER as EVIDENCE
 from vfl.agreement import require_same
 from vfl.errors import AgreementError, UsageError
 from vfl.files import read_json, write_data, write_whole
@@ -27,6 +28,11 @@ def begin(who: Standing, run: str, admitted: Admitted, when: str) -> RunFolder:
         status = folder.status()
         if status.state in OVER:
             raise AgreementError(f"the run {run} is {status.state}: {status.reason}", remedy="start a new one")
+        if found := sorted((folder.path / who.name / EVIDENCE).glob("*.json")):
+            raise AgreementError(
+                f"the run {run} was ended because a party misbehaved",
+                remedy=f"{found[0]} is for whoever has to decide; start a new one",
+            )
         return folder
     member = agreement.member(who.name)
     begun = [RunFile.read(one.path, needs=()) for one in all_runs(who.runs)]

@@ -15,6 +15,7 @@ from ledger.canonical import Json
 from ledger.entry import slot_name
 from vfl.clock import Clock
 from vfl.errors import AgreementError, TransportError, VflError
+from vfl.files import alone
 from vfl.net.client import Dialled, Stream
 from vfl.notary import own_ledger
 from vfl.party.attempt import GRACE, Attempt
@@ -48,6 +49,10 @@ class Driving:
     def run(self, tell: Tell, progress: Progress | None = None) -> RunFolder:
         """To its end; `tell` hears why it waits, `progress` where it stands. Raises what ended it."""
         self._progress = progress or Silent()
+        with alone(self.folder.path / "drive.lock", f"the run {self.folder.run} is driven by another process"):
+            return self._to_the_end(tell)
+
+    def _to_the_end(self, tell: Tell) -> RunFolder:
         if self.folder.status().state == DONE:
             return self.folder
         require_unchanged(self._who, self.folder)
@@ -90,7 +95,7 @@ class Driving:
         known = self._who.trusted().get(peer)
         if known is None:
             raise AgreementError(f"{peer} is not trusted here", remedy="trust its card: tallystick party trust CARD")
-        return Dialled(self._who.name, self._who.tls(), known)
+        return Dialled(self._who.name, self._who.tls(), known, self._who.connect)
 
     def _wait(self, attempt: Attempt, streams: list[Stream]) -> None:
         """Until all sides are done. Raises what ended the attempt: of several errors the one nearest to the cause."""

@@ -54,6 +54,7 @@ def standing_of(file: PartyFile, keys: Keys, clock: Clock) -> Standing:
         seed=keys.seed,
         state=file.state,
         table=file.table,
+        connect=float(file.deadlines.connect),
         timeout=float(file.deadlines.silence),
         tls=_Cached(file.state / FILE, read_tls),
         trusted=lambda: {name: _known(card) for name, card in cards().items()},

@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import socket
 import threading
+import traceback
 from collections.abc import Callable, Sequence
 from datetime import UTC
+from pathlib import Path
 
 from ledger.errors import BadKey
 from ledger.keys import check_party
@@ -45,6 +47,11 @@ class Service:
 
     def health(self, peer: str) -> bytes:
         return json.dumps({"party": self._who.name, "software": __version__, "ready": True}).encode()
+
+    def failed(self, error: Exception) -> None:
+        # Words of the operating system may hold paths, and others anything: the kind and the place will do.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        self._log("out of order", error=type(error).__name__, place=f"{Path(place.filename).name}:{place.lineno}")
 
     def offer(self, peer: str, offer: bytes) -> None:
         asked = Offer.decode(offer)

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import signal
 import threading
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
+from contextlib import ExitStack
 from typing import TextIO
 
 from vfl.clock import Clock
-from vfl.errors import UsageError, VflError
+from vfl.errors import VflError
+from vfl.files import alone
 from vfl.net.server import Address, PartyServer
 from vfl.party.metrics import Metrics, metrics_text
 from vfl.party.service import Log, Service
@@ -36,7 +34,7 @@ def serve(who: Standing, listen: Address, metrics_port: int, clock: Clock, log: 
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
-    with ExitStack() as ends, _alone(who.state):
+    with ExitStack() as ends, alone(who.state / "serve.lock", f"another service runs with {who.state}"):
         service = Service(who, clock, log)
         server = PartyServer(listen, who.tls, service)
         server.start()
@@ -54,14 +52,3 @@ def serve(who: Standing, listen: Address, metrics_port: int, clock: Clock, log: 
                 # A file that is being written, or is wrong: what was admitted before goes on.
                 log("files cannot be read", error=type(error).__name__)
         log("ending", attempts=service.going_on())
-
-
-@contextmanager
-def _alone(state: Path) -> Iterator[None]:
-    """Raises UsageError if another service has this state folder."""
-    with (state / "serve.lock").open("wb") as lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise UsageError(f"another service runs with {state}", remedy="stop it first") from None
-        yield

@@ -56,13 +56,14 @@ class Standing:
     """A party. Functions are asked anew each time, for the files behind them may change.
 
     table: what the party brings, as a scenario file says it.   admit: raises AgreementError for what is not admitted.
-    timeout: seconds without any word after which an attempt is given up.
+    connect: seconds until a peer answers a call.   timeout: seconds without any word after which an attempt ends.
     """
 
     name: str
     seed: bytes
     state: Path
     table: PartyConfig
+    connect: float
     timeout: float
     tls: Callable[[], OwnTls]
     trusted: Callable[[], Mapping[str, Known]]

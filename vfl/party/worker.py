@@ -11,7 +11,6 @@ It knows no network: the descriptors are sockets to the supervisor, which moves 
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 import socket
@@ -19,19 +18,21 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from ledger.keys import Identity
 from vfl.clock import SystemClock
-from vfl.errors import VflError
-from vfl.files import refusals, write_whole
+from vfl.errors import UsageError, VflError
+from vfl.files import alone, refusals, write_whole
 from vfl.party.runs import PROGRESS
 from vfl.processes import told
 from vfl.seat import Seat
 from vfl.transport import SocketLink, drive
 
+_TRIES, _AGAIN = 100, 0.1  # seconds
 _EVERY = 0.5  # seconds between two writings of progress within a phase
 
 
@@ -84,9 +85,17 @@ def main(words: Sequence[str]) -> int:
 
 
 def _take_part(root: Path, identity: Identity, ends: dict[str, int], timeout: float) -> None:
-    # A process whose supervisor was killed ends itself, in a moment: until then the seat is taken.
-    with (root / identity.name / "lock").open("wb") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    lock, busy = root / identity.name / "lock", f"{root / identity.name} is played from by another process"
+    with ExitStack() as held:
+        for left in reversed(range(_TRIES)):
+            # A process whose supervisor was killed ends itself, in a moment: until then the seat is taken.
+            try:
+                held.enter_context(alone(lock, busy))
+                break
+            except UsageError:
+                if not left:
+                    raise
+                time.sleep(_AGAIN)
         _play(root, identity, ends, timeout)
 
 
