@@ -16,7 +16,6 @@ from ledger.keys import PublicIdentity
 from vfl.agreement import Agreement, differences
 from vfl.agreements.downgrades import downgrades
 from vfl.agreements.drafting import Wishes, draft
-from vfl.agreements.leakage import require_allowed
 from vfl.agreements.signed import SignedAgreement
 from vfl.agreements.telling import described, summary
 from vfl.clauses import BUDGETS, RULES
@@ -55,7 +54,7 @@ def make_draft(
     wishes = Wishes(purpose, legal_basis, expires, allow, _budgets(budgets), _revenue(revenue))
     _, load = loader(name, None)
     with tempfile.TemporaryDirectory() as folder:
-        signed = draft(load(Path(folder)), known, wishes)
+        signed = draft(load(Path(folder)), known, wishes, SystemClock().now())
     signed.write(out)
     digest = signed.agreement.digest
     lines = [
@@ -71,8 +70,7 @@ def sign(path: Path, folder: Path, yes: bool, less_privacy: bool, file: Path | N
     own, now = card_of(party), SystemClock().now()
     signed = SignedAgreement.read(path)
     text = summary(signed)
-    signed.require_current(now)
-    require_allowed(signed.agreement)
+    signed.require_acceptable(now)
     _require_known(party, own, signed)
     _require_own_columns(party, signed.agreement)
     weaker = downgrades(signed.agreement, _before(party, signed.agreement))

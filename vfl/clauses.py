@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import date
 from typing import Any
 
@@ -31,8 +31,12 @@ class Contract:
     revenue: Mapping[str, int | str]
 
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Contract:
+    def from_json(cls, body: Any) -> Contract:
         """What `asdict` gives, read back. Raises AgreementError, or what a value of another form raises."""
+        names = {each.name for each in fields(cls)}
+        if not isinstance(body, dict) or body.keys() != names:
+            given = set(map(str, body)) if isinstance(body, dict) else set()
+            raise AgreementError(f"contract lacks or should not have: {', '.join(sorted(given ^ names))[:200]}")
         parties = {name: (str(identity), str(witness)) for name, (identity, witness) in body["parties"].items()}
         found = cls(**{**body, "parties": parties, "leakage": tuple(body["leakage"])})
         found.check()

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from ledger.keys import PublicIdentity
 from vfl.agreement import Agreement, Member, Scalar
-from vfl.agreements.leakage import leaks_of, require_allowed
+from vfl.agreements.leakage import leaks_of
 from vfl.agreements.signed import SignedAgreement
 from vfl.clauses import Contract
 from vfl.config import PartyConfig, Scenario
@@ -29,7 +30,7 @@ class Wishes:
     revenue: Mapping[str, int | str]
 
 
-def draft(scenario: Scenario, parties: Mapping[str, PublicIdentity], wishes: Wishes) -> SignedAgreement:
+def draft(scenario: Scenario, parties: Mapping[str, PublicIdentity], wishes: Wishes, now: datetime) -> SignedAgreement:
     """The unsigned agreement. Raises UsageError for a member without a card, or AgreementError for a clause."""
     members = [party.name for party in scenario.parties]
     if missing := [name for name in members if name not in parties]:
@@ -50,8 +51,9 @@ def draft(scenario: Scenario, parties: Mapping[str, PublicIdentity], wishes: Wis
     )
     contract.check()
     agreement = Agreement(scenario.name, wishes.purpose, named, model, privacy, psi, holdout, contract)
-    require_allowed(agreement)
-    return SignedAgreement.decode(SignedAgreement(agreement).encode())
+    signed = SignedAgreement.decode(SignedAgreement(agreement).encode())
+    signed.require_acceptable(now)
+    return signed
 
 
 def _member(

@@ -24,6 +24,7 @@ from ledger.keys import KeyType, PublicIdentity, Signer, VerifyingKey, witness_n
 from ledger.note import SignatureLine, sign_note
 from vfl.agreement import Agreement
 from vfl.agreements.leakage import require_allowed
+from vfl.agreements.soundness import require_sound
 from vfl.clauses import Contract
 from vfl.errors import AgreementError
 from vfl.files import refusals, write_data
@@ -41,7 +42,7 @@ class SignedAgreement:
 
     @classmethod
     def decode(cls, data: bytes) -> SignedAgreement:
-        """Read a file. Raises AgreementError unless it is whole, in its one form, and has a contract."""
+        """Read a file. Raises AgreementError unless it is whole, in its one form, and a run can follow it."""
         try:
             body = json.loads(data) if len(data) <= MOST_BYTES else {}
             text = json.dumps(body["agreement"], sort_keys=True, separators=(",", ":"), ensure_ascii=False)
@@ -58,6 +59,7 @@ class SignedAgreement:
                 remedy="draft and sign with `tallystick agreement`, and pass the file on as it is",
             )
         found.contract.check()
+        require_sound(found.agreement)
         found._require_parties()
         return found
 
@@ -140,24 +142,24 @@ class SignedAgreement:
         return tuple(names)
 
     def verify(self, now: datetime) -> None:
-        """Raise AgreementError unless all have signed, it has not expired, and nothing leaks that it does not allow."""
+        """Raise AgreementError unless all have signed what they may sign."""
         signed = self.signed_by()
         if missing := [name for name in self.parties if name not in signed]:
             raise AgreementError(
                 f"{', '.join(missing)} {'has' if len(missing) == 1 else 'have'} not signed the agreement",
                 remedy="each party signs with `tallystick agreement sign FILE --party DIR`",
             )
-        self.require_current(now)
-        require_allowed(self.agreement)
+        self.require_acceptable(now)
 
-    def require_current(self, now: datetime) -> None:
-        """Raise AgreementError if the agreement has expired."""
+    def require_acceptable(self, now: datetime) -> None:
+        """Raise AgreementError if it expired, or a run would show what it does not allow."""
         today, last = now.astimezone(UTC).date(), date.fromisoformat(self.contract.expires)
         if today > last:
             raise AgreementError(
                 f"the agreement expired: contract.expires is {last}, and today is {today} (UTC)",
                 remedy="draft and sign a new one",
             )
+        require_allowed(self.agreement)
 
     def require_budget(self, begun: int) -> None:
         """Raise AgreementError if `begun` runs under this agreement are as many as it allows."""

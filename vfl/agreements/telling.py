@@ -10,6 +10,9 @@ from vfl.agreement import Agreement
 from vfl.agreements.leakage import LEAKS
 from vfl.agreements.signed import SignedAgreement
 from vfl.clauses import Contract
+from vfl.learn.parameters import GBDTParameters
+from vfl.learn.scorecard_parameters import ScorecardModel
+from vfl.terms import SCORECARD
 
 _RULES = {
     "none": "nobody is paid under this agreement",
@@ -32,7 +35,8 @@ def summary(signed: SignedAgreement) -> list[str]:
         lines.append(f"party       {name}{_role(agreement, name)}: {'signed' if name in by else 'NOT SIGNED'}")
     for member in agreement.members:
         lines.append(f"columns     {member.name}: {', '.join(member.features)}")
-    for title, clauses in (("model", agreement.model), ("privacy", agreement.privacy), ("psi", agreement.psi)):
+    lines.append(f"model       {_listed(_chosen(agreement.model))}; all else as by default, see --json")
+    for title, clauses in (("privacy", agreement.privacy), ("psi", agreement.psi)):
         lines.append(f"{title:<11} {_listed(clauses)}")
     lines.append(f"hold-out    {_listed(agreement.holdout)}")
     lines += [f"may leak    {code}: {LEAKS.get(code, 'not known to this version')}" for code in contract.leakage]
@@ -55,6 +59,13 @@ def described(signed: SignedAgreement, today: date) -> dict[str, Any]:
 def _role(agreement: Agreement, name: str) -> str:
     found = [member.role for member in agreement.members if member.name == name]
     return f" ({found[0]})" if found else " (brings no data)"
+
+
+def _chosen(model: Mapping[str, Any]) -> dict[str, Any]:
+    """The kind of model, and parameters that are not as by default."""
+    kind = ScorecardModel if model.get("kind") == SCORECARD else GBDTParameters
+    default = kind.from_mapping({}).as_dict()
+    return {"kind": model.get("kind"), **{name: value for name, value in model.items() if default.get(name) != value}}
 
 
 def _listed(clauses: Mapping[str, Any]) -> str:
