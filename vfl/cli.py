@@ -26,6 +26,17 @@ app = typer.Typer(
 EXIT_USAGE, EXIT_PROTOCOL, EXIT_TRANSPORT = 2, 3, 4
 
 
+_SCENARIO = typer.Argument(
+    metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file.", show_default=False
+)
+_OUT = typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
+_SUMMARY = typer.Option("--json", help="Print the summary as JSON on stdout, and nothing else.")
+_CHECK = typer.Option("--config-check", help="Check the scenario and its tables, then stop.")
+_PROCESSES = typer.Option("--processes", help="Run every party as its own process over loopback sockets.")
+_PARTIES = typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
+_MODEL = typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
+_SEED = typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
+_TIMEOUT = typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
 _ALIGNED = typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned.")
 _INIT_MODEL = typer.Option(metavar="DIR", help="Go on from the trees of the finished run in DIR.")
 _TIMESTAMP = typer.Option(metavar="URL", help="Have the final heads stamped by this RFC 3161 authority.")
@@ -41,37 +52,18 @@ _WITNESS = typer.Option(
 
 @app.command()
 def run(
-    scenario: Annotated[
-        str | None,
-        typer.Argument(metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file."),
-    ] = None,
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON on stdout, and nothing else.")
-    ] = False,
-    config_check: Annotated[
-        bool, typer.Option("--config-check", help="Check the scenario and its tables, then stop.")
-    ] = False,
-    processes: Annotated[
-        bool, typer.Option("--processes", help="Run every party as its own process over loopback sockets.")
-    ] = False,
-    parties: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
-    ] = None,
+    scenario: Annotated[str | None, _SCENARIO] = None,
+    out: Annotated[Path | None, _OUT] = None,
+    as_json: Annotated[bool, _SUMMARY] = False,
+    config_check: Annotated[bool, _CHECK] = False,
+    processes: Annotated[bool, _PROCESSES] = False,
+    parties: Annotated[str | None, _PARTIES] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of this --out.")] = False,
     aligned: Annotated[Path | None, _ALIGNED] = None,
     init_model: Annotated[Path | None, _INIT_MODEL] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
-    ] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
-    ] = None,
-    timeout: Annotated[
-        int, typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
-    ] = 600,
+    model: Annotated[str | None, _MODEL] = None,
+    seed: Annotated[str | None, _SEED] = None,
+    timeout: Annotated[int, _TIMEOUT] = 600,
     witness: Annotated[list[str] | None, _WITNESS] = None,
     timestamp: Annotated[str | None, _TIMESTAMP] = None,
     tsa: Annotated[list[Path] | None, _TSA] = None,
@@ -142,9 +134,7 @@ def tune(
         Path | None, typer.Option(metavar="DIR", help="Where trials are kept.  [default: runs/SCENARIO-tune]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in DIR.")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
-    ] = None,
+    model: Annotated[str | None, _MODEL] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Search for better parameters of a model.

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import secrets
 import sys
-import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,6 +25,7 @@ from vfl.party.serving import json_log, serve
 from vfl.party.standing import Standing
 from vfl.party.state import refusals_to_serve
 from vfl.progress import shown, tell
+from vfl.randomness import fresh_seed
 
 
 def serve_party(config: Path, passphrase_file: Path | None, metrics_port: int) -> None:
@@ -47,7 +46,7 @@ def run_agreement(
     """`tallystick run --agreement`."""
     file = read_party_file(config)
     who = _unlocked(file, passphrase_file)
-    name = run or f"{time.strftime('%Y%m%dT%H%M%S')}-{secrets.token_hex(4)}"
+    name = run or f"{SystemClock().now():%Y%m%dT%H%M%S}-{fresh_seed().hex()[:8]}"
     waits = float(file.deadlines.patience if patience is None else patience)
     driving = Driving(who, name, who.admit(_read(agreement)), SystemClock(), waits)
     tell(sys.stderr, f"run {name}; ended before its end it goes on with --run {name}\n")
