@@ -14,10 +14,11 @@ import party_kit
 import pytest
 from typer.testing import CliRunner
 
-from vfl import agreement_commands, party_commands
+from vfl import agreement_commands, model_commands, party_commands, purge_commands, purging
 from vfl.cli import app
 from vfl.clock import FixedClock
 from vfl.errors import AgreementError, UsageError, VflError
+from vfl.notary import PeerKeys
 from vfl.party import sealing
 from vfl.party.card import Card
 from vfl.party.config import read_party_file
@@ -25,6 +26,7 @@ from vfl.party.keystore import unlock
 from vfl.party.passphrase import VARIABLE
 from vfl.party.state import AGREEMENTS, own_card, trusted
 from vfl.party.status import status
+from vfl.seat import RunFile
 
 RUNNER = CliRunner()
 
@@ -406,3 +408,65 @@ def test_an_expired_agreement_is_not_signed(monkeypatch: pytest.MonkeyPatch) -> 
     later(monkeypatch, 7)
     with pytest.raises(AgreementError, match="expired"):
         sign("joint.agreement", "bank")
+
+
+# ---- what happens to a run -------------------------------------------------------------------------------------------
+
+
+def a_run(folder: Path) -> Path:
+    """A run of both, as far as its first file."""
+    keys = {name: PeerKeys(who.public.identity, who.public.witness) for name, who in party_kit.identities().items()}
+    folder.mkdir(parents=True)
+    RunFile("joint-1", party_kit.drafted().agreement, keys).write(folder)
+    return folder
+
+
+@pytest.fixture
+def done(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """What was released or destroyed."""
+    found: list[str] = []
+
+    def share(*_: object) -> bytes:
+        found.append("released")
+        return b"{}"
+
+    def purge(*_: object, **__: object) -> purging.Purged:
+        found.append("destroyed")
+        return purging.Purged("now", {})
+
+    monkeypatch.setattr(model_commands.exporting, "share", share)
+    monkeypatch.setattr(purge_commands.purging, "purge", purge)
+    return found
+
+
+def test_a_model_is_released_by_two(here: Path, done: list[str]) -> None:
+    run = str(a_run(here / "bank/state/runs/joint-1"))
+    with_approvers()
+    words = ("export", run, "--out", "share.json")
+    with pytest.raises(UsageError, match="the release of a model must be approved by 2 of anna, ben"):
+        tallystick(*words)
+    both_approve("purge", run)
+    with pytest.raises(UsageError, match="nobody did"):
+        tallystick(*words)
+    both_approve("release", run)
+    tallystick(*words)
+    assert done == ["released"]
+
+
+def test_keys_are_destroyed_by_two(here: Path, done: list[str]) -> None:
+    run = str(a_run(here / "bank/state/runs/joint-1"))
+    (Path(run) / "purged.bundle").touch()
+    with_approvers()
+    words = ("purge", run, "--party", "bank", "--yes")
+    with pytest.raises(UsageError, match="the destruction of keys and data must be approved"):
+        tallystick(*words)
+    assert done == []
+    both_approve("purge", run)
+    tallystick(*words)
+    assert done == ["destroyed"]
+
+
+def test_runs_of_one_desk_need_nobody(here: Path, done: list[str]) -> None:
+    with_approvers()
+    tallystick("export", str(a_run(here / "elsewhere/joint-1")), "--out", "share.json")
+    assert done == ["released"]
