@@ -12,6 +12,7 @@ from vfl.agreements.signed import SignedAgreement
 from vfl.config import scenario_from_mapping
 from vfl.errors import VflError
 from vfl.party import founding
+from vfl.party.approvers import make_key
 from vfl.party.config import read_party_file
 from vfl.party.state import admit, own_card
 
@@ -37,6 +38,8 @@ def make_parties(folder: Path) -> Path:
     settings = folder / "bank/party.toml"
     settings.write_text(settings.read_text().replace("# label =", "label ="))
     assert read_party_file(folder / "bank").table is not None
+    for person in ("anna", "ben", "cara"):
+        make_key(folder / f"{person}.key", person, PASSPHRASE)
     return folder
 
 

@@ -6,6 +6,8 @@ import json
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass
 from datetime import UTC
 from pathlib import Path
 from typing import Any
@@ -20,6 +22,7 @@ from vfl.agreements.signed import SignedAgreement
 from vfl.agreements.telling import described, summary
 from vfl.clauses import BUDGETS, RULES
 from vfl.clock import SystemClock
+from vfl.config import Scenario
 from vfl.errors import AgreementError, UsageError
 from vfl.loading import loader
 from vfl.party import keystore
@@ -31,8 +34,22 @@ from vfl.party.passphrase import passphrase
 from vfl.party.state import AGREEMENTS, card_of, trusted
 
 
+@dataclass(frozen=True)
+class Source:
+    """Where columns and parameters come from: a scenario by name or file, some of its parties, its kind of model."""
+
+    scenario: str
+    parties: str | None
+    model: str | None
+
+    def load(self, folder: Path) -> Scenario:
+        kept = [name.strip() for name in self.parties.split(",")] if self.parties is not None else None
+        _, load = loader(self.scenario, kept, self.model)
+        return load(folder)
+
+
 def make_draft(
-    name: str,
+    source: Source,
     cards: Sequence[Path],
     own: Path | None,
     purpose: str,
@@ -52,9 +69,8 @@ def make_draft(
         if known.setdefault(card.name, card.public) != card.public:
             raise UsageError(f"there are two cards of {card.name}, with different keys")
     wishes = Wishes(purpose, legal_basis, expires, allow, _budgets(budgets), _revenue(revenue))
-    _, load = loader(name, None)
     with tempfile.TemporaryDirectory() as folder:
-        signed = draft(load(Path(folder)), known, wishes, SystemClock().now())
+        signed = draft(source.load(Path(folder)), known, wishes, SystemClock().now())
     signed.write(out)
     digest = signed.agreement.digest
     lines = [
@@ -77,13 +93,13 @@ def sign(path: Path, folder: Path, yes: bool, less_privacy: bool, file: Path | N
     if not as_json:
         sys.stdout.write("\n".join([*text, *(f"LESS PRIVACY: {each}" for each in weaker)]) + "\n")
     _ask(path, yes, weaker, less_privacy)
-    keystore.read(party.state)
-    keys = unlock(party.state, passphrase(file))
-    if weaker:
-        with approved(party.state, Deed("agreement", signed.agreement.digest), now):
-            done = _signed(party, path, signed.sign(keys.identity.identity))
-    else:
-        done = _signed(party, path, signed.sign(keys.identity.identity))
+    rule = approved(party.state, Deed("agreement", signed.agreement.digest), now) if weaker else nullcontext()
+    with rule:
+        keystore.read(party.state)
+        signer = unlock(party.state, passphrase(file)).identity.identity
+        done = signed.sign(signer)
+        done.write(party.state / AGREEMENTS / f"{done.agreement.digest}.json")
+        done.write(path)
     missing = [name for name in done.parties if name not in done.signed_by()]
     lines = [f"{party.name} has signed {path}; {'all have' if not missing else 'missing: ' + ', '.join(missing)}"]
     _tell({"file": str(path), "digest": done.agreement.digest, "missing": missing}, lines, as_json)
@@ -166,12 +182,6 @@ def _before(party: PartyFile, agreement: Agreement) -> Agreement | None:
         and signed.agreement.digest != agreement.digest
     ]
     return max(found, key=lambda each: each[0])[1] if found else None
-
-
-def _signed(party: PartyFile, path: Path, done: SignedAgreement) -> SignedAgreement:
-    done.write(party.state / AGREEMENTS / f"{done.agreement.digest}.json")
-    done.write(path)
-    return done
 
 
 def _ask(path: Path, yes: bool, weaker: Sequence[str], less_privacy: bool) -> None:

@@ -38,6 +38,12 @@ def draft(
     revenue: Annotated[
         str, typer.Option(metavar="RULE", help="none, equal, contribution, or percents: bank=60,telecom=40.")
     ] = "none",
+    parties: Annotated[
+        str | None, typer.Option(metavar="A,B,...", help="Only these of the scenario, for instance bank,telecom.")
+    ] = None,
+    model: Annotated[
+        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a scenario that ships.  [default: gbdt]")
+    ] = None,
     as_json: AsJson = False,
 ) -> None:
     """Write an agreement that nobody has signed yet.
@@ -45,9 +51,20 @@ def draft(
     Columns are those that the scenario lists, or of tables that are here.
     """
     from vfl import agreement_commands
+    from vfl.agreement_commands import Source
 
     agreement_commands.make_draft(
-        scenario, cards, party, purpose, legal_basis, expires, allow or [], budget or [], revenue, out, as_json
+        Source(scenario, parties, model),
+        cards,
+        party,
+        purpose,
+        legal_basis,
+        expires,
+        allow or [],
+        budget or [],
+        revenue,
+        out,
+        as_json,
     )
 
 

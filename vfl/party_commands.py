@@ -163,9 +163,8 @@ def approver_change(folder: Path, name: str, key: Path | None, file: Path | None
             raise UsageError(f"{name}, or somebody with the same key, is an approver already")
         present[name] = vkey
     deed = Deed.listing(vkey, add=key is not None)
-    keys = _unlocked(party, file)
     with approved(party.state, deed, SystemClock().now()):
-        approvers.keep(party.state, keys.identity.identity, present)
+        approvers.keep(party.state, _unlocked(party, file).identity.identity, present)
     rule = f"{NEEDED} of them must approve sensitive actions" if len(present) >= NEEDED else "the rule of two is off"
     _tell({"approvers": sorted(present)}, [f"approvers: {', '.join(sorted(present)) or 'none'}; {rule}"], as_json)
 

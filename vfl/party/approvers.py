@@ -13,7 +13,6 @@ A person's key file {"format", "vkey", "sealed"} holds a seed under the person's
 from __future__ import annotations
 
 import json
-import secrets
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from vfl.errors import UsageError
 from vfl.files import refusals, write_data
 from vfl.party.keystore import require_private, write_secret
 from vfl.party.sealing import seal, unseal
+from vfl.randomness import fresh_bytes
 
 FILE, LABEL, KEY_FORMAT = "approvers.txt", "tallystick-approvers-v1", "tallystick-approver-key-v1"
 MOST = 20
@@ -35,7 +35,7 @@ def make_key(path: Path, name: str, passphrase: str) -> VerifyingKey:
     for one in (path, public):
         if one.exists():
             raise UsageError(f"{one} exists; a key is never overwritten", remedy="name another --out")
-    seed = secrets.token_bytes(KEY_BYTES)
+    seed = fresh_bytes(KEY_BYTES)
     vkey = _signer(name, seed).verifying
     body = {"format": KEY_FORMAT, "vkey": vkey.vkey, "sealed": seal(seed, passphrase, vkey.vkey.encode())}
     write_secret(path, (json.dumps(body, indent=2) + "\n").encode())

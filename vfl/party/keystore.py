@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import json
 import os
-import secrets
 import stat
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -24,7 +23,7 @@ from vfl.errors import UsageError
 from vfl.files import refusals
 from vfl.party.certificates import TlsKey
 from vfl.party.sealing import KEY_BYTES, seal, seal_with, unseal, unseal_with
-from vfl.randomness import SEED_BYTES
+from vfl.randomness import SEED_BYTES, fresh_bytes
 
 FORMAT = "tallystick-keys-v1"
 FILE = "keys.json"
@@ -68,7 +67,7 @@ def create(state: Path, name: str, seed: bytes, tls: Sequence[TlsKey], passphras
     """A new key file. Raises UsageError if there is one already."""
     if (state / FILE).exists():
         raise UsageError(f"{state / FILE} exists; a key is never overwritten", remedy="name another folder")
-    keys = Keys(name, seed, tuple(tls), secrets.token_bytes(KEY_BYTES))
+    keys = Keys(name, seed, tuple(tls), fresh_bytes(KEY_BYTES))
     _write(state, keys, seal(keys.own, passphrase, _bound(name)))
     return keys
 

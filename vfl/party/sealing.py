@@ -11,7 +11,6 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-import secrets
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +19,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from cryptography.hazmat.primitives.kdf.argon2 import Argon2id
 
 from vfl.errors import UsageError
+from vfl.randomness import fresh_bytes
 
 KEY_BYTES, SALT_BYTES, NONCE_BYTES = 32, 16, 12
 MEMORY_KIB, ITERATIONS, LANES = 65_536, 3, 4
@@ -35,7 +35,7 @@ def seal(content: bytes, passphrase: str, bound: bytes) -> dict[str, Any]:
         "memory_kib": MEMORY_KIB,
         "iterations": ITERATIONS,
         "lanes": LANES,
-        "salt": secrets.token_hex(SALT_BYTES),
+        "salt": fresh_bytes(SALT_BYTES).hex(),
     }
     return {**head, **seal_with(_stretched(passphrase, head), content, bound + _canonical(head))}
 
@@ -53,7 +53,7 @@ def unseal(body: Mapping[str, Any], passphrase: str, bound: bytes) -> bytes:
 
 def seal_with(key: bytes, content: bytes, bound: bytes) -> dict[str, Any]:
     """`content` sealed under a key of 32 bytes."""
-    nonce = secrets.token_bytes(NONCE_BYTES)
+    nonce = fresh_bytes(NONCE_BYTES)
     sealed = AESGCM(key).encrypt(nonce, content, bound)
     return {"nonce": nonce.hex(), "sealed": base64.b64encode(sealed).decode()}
 
