@@ -166,7 +166,8 @@ def test_a_purge_is_signed_with_the_long_term_keys(
     monkeypatch.setenv("TALLYSTICK_PASSPHRASE", "not the one of this party")
     ended = tallystick(capfd, *words)
     assert (ended.code, "passphrase" in ended.err) == (2, True)
-    assert (folder / "payroll" / "rows.npy").exists(), "nothing is begun that cannot be signed"
+    assert (folder / "payroll" / "rows.npy").exists()
+    assert not (folder / "payroll" / "purge.json").exists(), "nothing is begun that cannot be signed"
     monkeypatch.setenv("TALLYSTICK_PASSPHRASE", PASSPHRASE)
     ended = tallystick(capfd, *words)
     assert ended.code == 0, ended.err

@@ -27,7 +27,8 @@ from ledger.store import SQLiteStore
 from vfl.channel import lockstep
 from vfl.clock import SystemClock
 from vfl.desk import memory_links
-from vfl.errors import AgreementError, Malformed, ProtocolError, VflError
+from vfl.errors import AgreementError, Malformed, ProtocolError, UsageError, VflError
+from vfl.files import alone
 from vfl.net.client import Dialled
 from vfl.party import driving
 from vfl.party.concluding import BUNDLE, Gathering, attestation, log_of, own_log, read_log
@@ -283,6 +284,26 @@ def test_a_passive_party_starts_nothing(parties: Parties) -> None:
         Driving(parties.standing("telecom"), "mine", parties.admit(GOOD), SystemClock(), 1.0)
 
 
+def test_a_run_has_one_driver(tmp_path: Path) -> None:
+    parties = Parties(tmp_path)
+    drive = parties.driving("once")
+    with (
+        alone(drive.folder.path / "drive.lock", "held"),
+        pytest.raises(UsageError, match="the run once is driven by another process"),
+    ):
+        drive.run(lambda line: None)
+
+
+def test_a_run_that_misbehaviour_ended_does_not_go_on(tmp_path: Path) -> None:
+    parties = Parties(tmp_path)
+    seat = parties.driving("bad").folder.path / "bank"
+    parties.driving("bad")
+    (seat / "evidence").mkdir()
+    (seat / "evidence" / "fork-1.json").write_text("{}")
+    with pytest.raises(AgreementError, match="was ended because a party misbehaved"):
+        parties.driving("bad")
+
+
 def test_a_peer_that_never_comes_ends_the_run_with_a_signed_word(tmp_path: Path, monkeypatch: Any) -> None:
     parties = Parties(tmp_path)
     monkeypatch.setattr(driving, "FIRST_WAIT", 0.05)
@@ -333,6 +354,9 @@ def test_a_pin_taken_back_ends_what_goes_on(finished: Finished) -> None:
     error = stopped_while(parties, "revoked", lambda: parties.known.pop("bank") and None)
     parties.known["bank"] = known
     assert "no pin that counts" in str(error)
+    for name in ("telecom", "payroll"):
+        ended = parties.folder_of(name, "revoked").status()
+        assert (ended.state, "no pin that counts" in ended.reason) == (FAILED, True), "not only at the next call"
 
 
 @pytest.mark.parametrize("what", ["table", "version of tallystick"])

@@ -161,6 +161,33 @@ def test_a_writer_waits_for_a_slow_reader_and_goes_on_with_it(pair: Pair, monkey
     assert 0 < max(unread) < 3_000_000 + transport._CHUNK * 2
 
 
+def test_a_peer_that_nobody_listens_to_yet_has_to_wait(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a role waits for one peer, another cannot fill its memory."""
+    monkeypatch.setattr(transport, "_MOST_UNREAD", 1_000_000)
+    here, there = pair
+    other, its_end = linked("bureau")
+    unread = [0]
+
+    def idle() -> bool:
+        unread.append(sum(map(len, here._frames)))
+        time.sleep(0.001)
+        return True
+
+    def call_late() -> None:
+        time.sleep(0.5)
+        its_end.push(b"now")
+
+    with ThreadPoolExecutor(2) as pool:
+        flood = pool.submit(drive, say(there, [bytes(100_000)] * 200), [there], 5.0)
+        late = pool.submit(call_late)
+        assert drive(hear(other, 1), [here, other], 5.0, idle) == [b"now"]
+        late.result()
+        assert 1_000_000 < max(unread) < 1_000_000 + 2 * transport._CHUNK
+        assert len(drive(hear(here, 200), [here], 5.0)) == flood.result() == 200
+    for link in (other, its_end):
+        link.close()
+
+
 def test_a_full_link_whose_peer_has_gone_holds_nobody_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transport, "_MOST_PENDING", 1000)
     here, there = pair
