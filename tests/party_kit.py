@@ -38,7 +38,7 @@ def make_parties(folder: Path) -> Path:
     settings = folder / "bank/party.toml"
     settings.write_text(settings.read_text().replace("# label =", "label ="))
     assert read_party_file(folder / "bank").table is not None
-    for person in ("anna", "ben", "cara"):
+    for person in ("risk", "security", "legal"):
         make_key(folder / f"{person}.key", person, PASSPHRASE)
     return folder
 

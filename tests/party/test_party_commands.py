@@ -74,12 +74,12 @@ def later(monkeypatch: pytest.MonkeyPatch, days: float) -> None:
 
 
 def with_approvers(party: str = "bank") -> None:
-    for name in ("anna", "ben"):
+    for name in ("risk", "security"):
         tallystick("party", "approver", "add", name, f"{name}.key.pub", "--party", party)
 
 
 def both_approve(action: str, what: str, party: str = "bank") -> None:
-    for name in ("anna", "ben"):
+    for name in ("risk", "security"):
         tallystick("party", "approve", action, what, "--key", f"{name}.key", "--party", party)
 
 
@@ -167,7 +167,7 @@ def test_another_identity_is_refused_until_somebody_says_so(here: Path) -> None:
         tallystick("party", "trust", card, "--party", "bank", "--fingerprint", digits)
     assert trusted(here / "bank/state")["telecom"] == own_card(here / "telecom/state")
     with_approvers()
-    with pytest.raises(UsageError, match="must be approved by 2 of anna, ben"):
+    with pytest.raises(UsageError, match="must be approved by 2 of risk, security"):
         tallystick("party", "trust", card, "--party", "bank", "--fingerprint", digits, "--replace")
     both_approve("pins", card)
     tallystick("party", "trust", card, "--party", "bank", "--fingerprint", digits, "--replace")
@@ -261,27 +261,29 @@ def test_status_lists_runs_as_far_as_they_are(here: Path) -> None:
 
 def test_the_list_of_approvers_is_under_its_own_rule(here: Path) -> None:
     with_approvers()
-    for words in (("add", "cara", "cara.key.pub"), ("remove", "ben")):
+    for words in (("add", "legal", "legal.key.pub"), ("remove", "security")):
         with pytest.raises(UsageError, match="another list of approvers must be approved"):
             tallystick("party", "approver", *words, "--party", "bank")
-    both_approve("approver", "cara.key.pub")
-    assert "anna, ben, cara" in tallystick("party", "approver", "add", "cara", "cara.key.pub", "--party", "bank")
+    both_approve("approver", "legal.key.pub")
+    assert "legal, risk, security" in tallystick(
+        "party", "approver", "add", "legal", "legal.key.pub", "--party", "bank"
+    )
     with pytest.raises(UsageError, match="must be approved"):
-        tallystick("party", "approver", "remove", "ben", "--party", "bank")
-    both_approve("approver", "ben")
-    assert told("party", "approver", "remove", "ben", "--party", "bank") == {"approvers": ["anna", "cara"]}
+        tallystick("party", "approver", "remove", "security", "--party", "bank")
+    both_approve("approver", "security")
+    assert told("party", "approver", "remove", "security", "--party", "bank") == {"approvers": ["legal", "risk"]}
 
 
 def test_one_person_is_one_approver(here: Path) -> None:
-    words = tallystick("party", "approver", "key", "dora", "--out", "dora.key")
-    assert "dora.key.pub" in words
-    tallystick("party", "approver", "add", "anna", "anna.key.pub", "--party", "bank")
+    words = tallystick("party", "approver", "key", "audit", "--out", "audit.key")
+    assert "audit.key.pub" in words
+    tallystick("party", "approver", "add", "risk", "risk.key.pub", "--party", "bank")
     with pytest.raises(UsageError, match="is an approver already"):
-        tallystick("party", "approver", "add", "anna", "anna.key.pub", "--party", "bank")
-    with pytest.raises(UsageError, match="is the key of anna, not of ben"):
-        tallystick("party", "approver", "add", "ben", "anna.key.pub", "--party", "bank")
+        tallystick("party", "approver", "add", "risk", "risk.key.pub", "--party", "bank")
+    with pytest.raises(UsageError, match="is the key of risk, not of security"):
+        tallystick("party", "approver", "add", "security", "risk.key.pub", "--party", "bank")
     with pytest.raises(UsageError, match=r"no action 'pin'"):
-        tallystick("party", "approve", "pin", "x", "--key", "anna.key", "--party", "bank")
+        tallystick("party", "approve", "pin", "x", "--key", "risk.key", "--party", "bank")
 
 
 # ---- agreements ------------------------------------------------------------------------------------------------------
@@ -443,7 +445,7 @@ def test_a_model_is_released_by_two(here: Path, done: list[str]) -> None:
     run = str(a_run(here / "bank/state/runs/joint-1"))
     with_approvers()
     words = ("export", run, "--out", "share.json")
-    with pytest.raises(UsageError, match="the release of a model must be approved by 2 of anna, ben"):
+    with pytest.raises(UsageError, match="the release of a model must be approved by 2 of risk, security"):
         tallystick(*words)
     both_approve("purge", run)
     with pytest.raises(UsageError, match="nobody did"):

@@ -23,6 +23,11 @@ def parse_address(text: str, place: str) -> tuple[str, int]:
     return host, int(found[2])
 
 
+def written(host: str, port: int) -> str:
+    """The address as `parse_address` reads it."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def is_loopback(host: str) -> bool:
     """Whether nobody outside this machine can reach a listener at `host`."""
     if host == "localhost":

@@ -6,7 +6,7 @@
     subject <SHA-256 of what is approved, or the name of a run>
     time 2026-01-31T12:00:00.000000Z
 
-    — anna O9Ty9M5WzN+aVYu...
+    — risk O9Ty9M5WzN+aVYu...
 
 An approval is for one thing, once, within a week. A party that has named no approvers asks the person at the keyboard
 alone: a first trial has one person, and a rule that must be bypassed on the first day is none. Once it has named two,

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from vfl.errors import UsageError
 from vfl.files import refusals, write_data
+from vfl.party.addresses import written
 from vfl.party.card import Card
 from vfl.party.config import PartyFile
 from vfl.party.keystore import FILE, certificates, loose
@@ -67,8 +68,7 @@ def refusals_to_serve(config: PartyFile, state: Path) -> list[str]:
     """Why this party must not listen; empty if it may."""
     found = []
     if config.outside and not config.verify:
-        host, port = config.listen
-        found.append(f"[serve] verify is false, and others than this machine reach {host}:{port}")
+        found.append(f"[serve] verify is false, and others than this machine reach {written(*config.listen)}")
     found += [why for path in (state, state / FILE) if (why := loose(path))]
     try:
         certificates(state)

@@ -13,6 +13,7 @@ from typing import Any
 from vfl.errors import UsageError
 from vfl.party import keystore
 from vfl.party.actions import NEEDED
+from vfl.party.addresses import written
 from vfl.party.approvers import approvers
 from vfl.party.card import Card
 from vfl.party.certificates import Validity, pin_of
@@ -31,7 +32,7 @@ def status(party: PartyFile, now: datetime) -> dict[str, Any]:
     return {
         "party": party.name,
         "address": party.address,
-        "listen": "{}:{}".format(*party.listen),
+        "listen": written(*party.listen),
         "fingerprint": card.fingerprint,
         "certificates": _certificates(card, now),
         "peers": {

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vfl.party.addresses import parse_address
+from vfl.party.addresses import parse_address, written
 from vfl.party.config import Deadlines, PartyFile, Tls, default_host
 
 _TEXT = """\
@@ -50,12 +50,10 @@ id = "customer_id"    # or a list of columns
 def template(name: str, address: str, *, data: bool) -> str:
     """The file of a party; without `data` for one that brings no table."""
     host, port = parse_address(address, "--address")
-    bound = default_host(host)
-    listen = f"[{bound}]:{port}" if ":" in bound else f"{bound}:{port}"
     text = _TEXT.format(
         name=name,
         address=address,
-        listen=listen,
+        listen=written(default_host(host), port),
         disk_free=PartyFile.disk_free,
         deadlines=Deadlines(),
         tls=Tls(),
