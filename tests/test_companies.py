@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import signal
+import ssl
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from company_kit import HOSTS, PASSPHRASE, Companies, companies
+from company_kit import HOSTS, PASSPHRASE, Companies, await_, companies
 from run_kit import tallystick, verify
 
 from vfl.agreement import Agreement
@@ -226,7 +227,10 @@ def test_a_service_that_would_not_be_safe_does_not_start(
     assert "Traceback" not in ended.err
 
 
-def test_ctrl_c_leaves_a_run_that_goes_on(ran: tuple[Companies, dict[str, str]]) -> None:
+@pytest.mark.slow
+def test_ctrl_c_leaves_a_run_that_goes_on_also_with_the_next_key_of_a_peer(
+    ran: tuple[Companies, dict[str, str]],
+) -> None:
     made, _ = ran
     words = ("run", "--agreement", made.signed, "--config", made.party("bank"), "--run", "second", "--json")
     with made.start(*words) as process:
@@ -238,6 +242,11 @@ def test_ctrl_c_leaves_a_run_that_goes_on(ran: tuple[Companies, dict[str, str]])
     assert process.returncode == 130
     assert "--run second" in err
     assert "Traceback" not in err
+    at = (HOSTS["telecom"], made.port)
+    before = ssl.get_server_certificate(at)
+    rotated = made.done("party", "rotate", "--party", made.party("telecom"))
+    assert rotated.returncode == 0, rotated.stderr
+    await_(lambda: ssl.get_server_certificate(at) != before)
     ended = made.done(*words)
     assert ended.returncode == 0, ended.stderr
     assert json.loads(ended.stdout)["metrics"] == ran[1]["metrics"]
