@@ -13,6 +13,9 @@ from hypothesis import settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+import vfl.net  # noqa: F401  # before any test loads grpc
+
 for profile in ("quick", "thorough"):  # see tests/effort.py
     settings.register_profile(profile, deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("quick")

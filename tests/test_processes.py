@@ -209,7 +209,7 @@ def test_what_the_system_refuses_a_process_is_told_as_bad_input(
 
 def test_errors_keep_their_kind_on_the_way_to_the_parent() -> None:
     told = {"error": "AgreementError", "message": "no", "remedy": "yes"}
-    found = processes._error(told)
+    found = processes.told_error(told)
     assert (type(found), str(found), found.remedy) == (AgreementError, "no", "yes")
     ranked = sorted(
         [TransportError("bank closed"), processes._Died("killed"), UsageError("cause")], key=processes._distance

@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from vfl.clauses import Contract
 from vfl.errors import AgreementError
 
 VERSION = 1
@@ -36,7 +37,10 @@ class Member:
 
 @dataclass(frozen=True)
 class Agreement:
-    """Who, what for, with which columns, parameters and allowed leakage."""
+    """Who, what for, with which columns, parameters and allowed leakage.
+
+    contract: what companies sign besides; an agreement without it has the bytes that it always had.
+    """
 
     scenario: str
     purpose: str
@@ -45,11 +49,14 @@ class Agreement:
     privacy: Mapping[str, Scalar]
     psi: Mapping[str, Scalar]
     holdout: Mapping[str, Scalar]
+    contract: Contract | None = None
 
     def encode(self) -> bytes:
         """The canonical bytes that all parties must share."""
         members = [{key: value for key, value in asdict(member).items() if value != {}} for member in self.members]
         body = {"version": VERSION, **asdict(self), "members": members}
+        if self.contract is None:
+            del body["contract"]
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @classmethod
@@ -69,7 +76,8 @@ class Agreement:
             )
             if body.pop("version") != VERSION:
                 raise AgreementError(f"this program reads agreements of version {VERSION}")
-            found = cls(members=members, **body)
+            contract = Contract.from_json(body.pop("contract")) if "contract" in body else None
+            found = cls(members=members, contract=contract, **body)
             canonical = found.encode() == data
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AgreementError(f"not the text of an agreement: {error!r}") from None
@@ -103,7 +111,7 @@ def require_same(mine: bytes, theirs: bytes, peer: str) -> None:
     """Raise AgreementError naming each clause in which two encoded agreements differ, with both values."""
     if mine == theirs:
         return
-    clauses = _differences(json.loads(mine), _parsed(theirs, peer), "")
+    clauses = differences(json.loads(mine), _parsed(theirs, peer))
     listed = "; ".join(f"{path}: ours {ours}, theirs {other}" for path, ours, other in clauses[:5])
     raise AgreementError(
         f"the agreement of {peer} differs from ours in {listed or 'its encoding'}",
@@ -118,14 +126,15 @@ def _parsed(data: bytes, peer: str) -> Json:
         raise AgreementError(f"the agreement that {peer} sent is no JSON text") from None
 
 
-def _differences(mine: Json, theirs: Json, path: str) -> list[tuple[str, str, str]]:
+def differences(mine: Json, theirs: Json, path: str = "") -> list[tuple[str, str, str]]:
+    """The clauses in which two texts differ, with both values; `path` leads to them."""
     if isinstance(mine, dict) and isinstance(theirs, dict):
         keys = sorted({*mine, *theirs}, key=str)
         names = {key: f"{path}.{_short(key)[1:-1]}".lstrip(".") for key in keys}
-        return [d for key in keys for d in _differences(mine.get(key), theirs.get(key), names[key])]
+        return [d for key in keys for d in differences(mine.get(key), theirs.get(key), names[key])]
     if isinstance(mine, list) and isinstance(theirs, list) and len(mine) == len(theirs):
         pairs = enumerate(zip(mine, theirs, strict=True))
-        return [d for i, (a, b) in pairs for d in _differences(a, b, f"{path}[{_label(a, i)}]")]
+        return [d for i, (a, b) in pairs for d in differences(a, b, f"{path}[{_label(a, i)}]")]
     return [] if mine == theirs else [(path, _short(mine), _short(theirs))]
 
 

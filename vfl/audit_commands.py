@@ -19,7 +19,8 @@ from vfl.audit.sealing_to import AuditorKey, Purpose, SealedFile, seal_to
 from vfl.audit.sides import Answers, Labels, side_of
 from vfl.errors import BrokenPromise, UsageError
 from vfl.files import refusals, write_data
-from vfl.seat import RunFile, identity_of, read_seed
+from vfl.local_logs import own_identity
+from vfl.seat import RunFile
 from vfl.valid import read_valid
 
 
@@ -43,13 +44,13 @@ def make_key(out: Path, name: str, as_json: bool) -> None:
 def open_to(directory: Path, party: str, to: str, nonce: str, count: int, out: Path, as_json: bool) -> None:
     """`tallystick audit open`."""
     _require_new(out)
-    RunFile.read(directory)  # says so if it is no run directory
+    file = RunFile.read(directory)  # says so if it is no run directory
     folder, drawn_from = directory / party, read_nonce(nonce)
     side = side_of(directory, party)
     record, slots = side.record, side.slots(drawn_from, count)
     openings = side.open(folder, drawn_from, count)
     purpose = Purpose(record.terms.run, party, drawn_from, record.checkpoint.root)
-    signer = identity_of(party, read_seed(folder)).identity
+    signer = own_identity(directory, file, party).identity
     data = seal_to(to, openings, purpose, signer)
     with refusals(out, remedy="name another --out"):
         write_data(out, data)

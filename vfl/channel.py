@@ -145,6 +145,11 @@ class Link(Protocol):
 
     def push(self, frame: bytes) -> None: ...
 
+    @property
+    def full(self) -> bool:
+        """Whether so much waits to leave that whoever has more to say should wait."""
+        ...
+
     def pull(self) -> bytes | None:
         """The next frame that has arrived, or None."""
         ...

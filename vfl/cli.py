@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
+from vfl import cli_agreement, cli_party, cli_runs
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -25,10 +26,25 @@ app = typer.Typer(
 EXIT_USAGE, EXIT_PROTOCOL, EXIT_TRANSPORT = 2, 3, 4
 
 
+_SCENARIO = typer.Argument(
+    metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file.", show_default=False
+)
+_OUT = typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
+_SUMMARY = typer.Option("--json", help="Print the summary as JSON on stdout, and nothing else.")
+_CHECK = typer.Option("--config-check", help="Check the scenario and its tables, then stop.")
+_PROCESSES = typer.Option("--processes", help="Run every party as its own process over loopback sockets.")
+_PARTIES = typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
+_MODEL = typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
+_SEED = typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
+_TIMEOUT = typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
 _ALIGNED = typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned.")
 _INIT_MODEL = typer.Option(metavar="DIR", help="Go on from the trees of the finished run in DIR.")
 _TIMESTAMP = typer.Option(metavar="URL", help="Have the final heads stamped by this RFC 3161 authority.")
 _TSA = typer.Option(metavar="FILE", help="With --timestamp: the authority's certificates (PEM); may be repeated.")
+_AGREEMENT = typer.Option(metavar="FILE", help="Run with other companies under this agreement, which all signed.")
+_PATIENCE = typer.Option(
+    metavar="SECONDS", help="With --agreement: end it when it stands still so long.  [default: party.toml]", min=1
+)
 _WITNESS = typer.Option(
     metavar="URL#VKEY", help="A witness outside the run that countersigns the final heads; may be repeated."
 )
@@ -36,44 +52,39 @@ _WITNESS = typer.Option(
 
 @app.command()
 def run(
-    scenario: Annotated[
-        str, typer.Argument(metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON on stdout, and nothing else.")
-    ] = False,
-    config_check: Annotated[
-        bool, typer.Option("--config-check", help="Check the scenario and its tables, then stop.")
-    ] = False,
-    processes: Annotated[
-        bool, typer.Option("--processes", help="Run every party as its own process over loopback sockets.")
-    ] = False,
-    parties: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
-    ] = None,
+    scenario: Annotated[str | None, _SCENARIO] = None,
+    out: Annotated[Path | None, _OUT] = None,
+    as_json: Annotated[bool, _SUMMARY] = False,
+    config_check: Annotated[bool, _CHECK] = False,
+    processes: Annotated[bool, _PROCESSES] = False,
+    parties: Annotated[str | None, _PARTIES] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of this --out.")] = False,
     aligned: Annotated[Path | None, _ALIGNED] = None,
     init_model: Annotated[Path | None, _INIT_MODEL] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
-    ] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
-    ] = None,
-    timeout: Annotated[
-        int, typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
-    ] = 600,
+    model: Annotated[str | None, _MODEL] = None,
+    seed: Annotated[str | None, _SEED] = None,
+    timeout: Annotated[int, _TIMEOUT] = 600,
     witness: Annotated[list[str] | None, _WITNESS] = None,
     timestamp: Annotated[str | None, _TIMESTAMP] = None,
     tsa: Annotated[list[Path] | None, _TSA] = None,
+    agreement: Annotated[Path | None, _AGREEMENT] = None,
+    config: cli_runs.Folder = cli_party.HERE,
+    passphrase_file: cli_party.Passphrase = None,
+    name: Annotated[str | None, typer.Option("--run", metavar="RUN", help="With --agreement: go on with it.")] = None,
+    patience: Annotated[int | None, _PATIENCE] = None,
 ) -> None:
     """Align, train and score with all parties of a scenario.
 
-    Leaves the results, one folder a party, and an audit bundle that anybody can verify.
+    Leaves the results, one folder a party, and an audit bundle that anybody can verify. With --agreement the other
+    parties are companies of their own that serve it (`tallystick party serve`).
     """
+    if agreement is not None:
+        others = (scenario, out, parties, aligned, init_model, model, seed, witness, timestamp, tsa)
+        cli_runs.require_alone(any(others) or config_check or processes or resume)
+        cli_runs.run(agreement, config, name, passphrase_file, patience, as_json)
+        return
+    if scenario is None:
+        raise typer.BadParameter("name a scenario, or an --agreement between companies", param_hint="SCENARIO")
     from vfl import commands  # imported late: `--help` must not pay for numpy
     from vfl.outside_commands import Outsiders
 
@@ -123,9 +134,7 @@ def tune(
         Path | None, typer.Option(metavar="DIR", help="Where trials are kept.  [default: runs/SCENARIO-tune]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in DIR.")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
-    ] = None,
+    model: Annotated[str | None, _MODEL] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Search for better parameters of a model.
@@ -276,6 +285,7 @@ def evaluate(
     evaluation_commands.evaluate_run(directory, parameters, cutoffs or [], plots, as_json)
 
 
+app.add_typer(cli_runs.runs, name="runs")
 attack = typer.Typer(no_args_is_help=True, help="Attack a finished run as its partners could.")
 app.add_typer(attack, name="attack")
 
@@ -528,6 +538,10 @@ def report_template(
     from vfl import report_commands
 
     report_commands.template(lang, directory, as_json)
+
+
+app.add_typer(cli_party.party, name="party")
+app.add_typer(cli_agreement.agreement, name="agreement")
 
 
 def _version(wanted: bool) -> None:

@@ -96,6 +96,7 @@ class PartyConfig:
 
 
 _PARTY_KEYS = tuple(each.name for each in fields(PartyConfig) if each.name != "name")
+_TABLE_KEYS = tuple(key for key in _PARTY_KEYS if key != "role")
 
 
 @dataclass(frozen=True)
@@ -192,10 +193,15 @@ class Scenario:
 def load_scenario(path: str | Path) -> Scenario:
     """The scenario in a TOML file; raises UsageError for anything it must not hold."""
     path = Path(path)
+    return scenario_from_mapping(read_toml(path, "scenario"), path)
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """The parsed TOML in `path`, which is to be a `what` file; raises UsageError."""
     try:
-        raw = tomllib.loads(path.read_bytes().decode())
+        return tomllib.loads(path.read_bytes().decode())
     except FileNotFoundError:
-        raise UsageError(f"no scenario file {shown(path.name)}", remedy="Check the path.") from None
+        raise UsageError(f"no {what} file {shown(path.name)}", remedy="Check the path.") from None
     except OSError as error:
         raise UsageError(f"{path.name} cannot be read: {error.strerror}", remedy="Name a .toml file.") from None
     except UnicodeDecodeError:
@@ -205,8 +211,7 @@ def load_scenario(path: str | Path) -> Scenario:
             f"{path.name} is not valid TOML: {str(error)[:120]}", remedy="Quote texts; write one key = value a line."
         ) from None
     except (RecursionError, ValueError):  # nesting, or digits, beyond what Python reads
-        raise UsageError(f"{path.name} is not a scenario file", remedy="See the example in the guide.") from None
-    return scenario_from_mapping(raw, path)
+        raise UsageError(f"{path.name} is not a {what} file", remedy="See the example in the guide.") from None
 
 
 def scenario_from_mapping(raw: Mapping[str, Any], source: Path) -> Scenario:
@@ -243,6 +248,16 @@ def _ledger(table: TomlTable) -> str | None:
     return address
 
 
+def check_name(name: str, place: str) -> str:
+    """`name`, which may name a party; raises UsageError."""
+    if not _NAME.fullmatch(name) or name in RESERVED:
+        raise UsageError(
+            f"{place}: party name {shown(name)} is not allowed",
+            remedy=f"Use a small letter, then 30 more letters, digits or hyphens; not {', '.join(RESERVED)}.",
+        )
+    return name
+
+
 def _known_parties(parties: Collection[PartyConfig]) -> str:
     return f"Known parties: {', '.join(party.name for party in parties)}."
 
@@ -254,12 +269,10 @@ def _parties(table: TomlTable, folder: Path) -> tuple[PartyConfig, ...]:
     """The [party.NAME] tables: exactly one active, at least one passive."""
     parties = []
     for name in table.raw:
-        if not _NAME.fullmatch(name) or name in RESERVED:
-            raise UsageError(
-                f"{table.file}: party name {shown(name)} is not allowed",
-                remedy=f"Use a small letter, then 30 more letters, digits or hyphens; not {', '.join(RESERVED)}.",
-            )
-        parties.append(_party(name, table.table(name), folder))
+        check_name(name, table.file)
+        own = table.table(name)
+        own.only(*_PARTY_KEYS)
+        parties.append(_party(name, own, folder, own.choice("role", ROLES, required=True)))
     active = [party.name for party in parties if party.role == "active"]
     if len(active) != 1:
         found = f"{len(active)} active parties ({', '.join(active)})" if active else "no active party"
@@ -271,11 +284,16 @@ def _parties(table: TomlTable, folder: Path) -> tuple[PartyConfig, ...]:
     return tuple(parties)
 
 
-def _party(name: str, table: TomlTable, folder: Path) -> PartyConfig:
-    table.only(*_PARTY_KEYS)
+def read_own_table(name: str, table: TomlTable, folder: Path) -> PartyConfig:
+    """The table that a company describes for itself: whoever holds a label is the active party of its agreements."""
+    table.only(*_TABLE_KEYS)
+    return _party(name, table, folder, ROLES[0] if "label" in table.raw else ROLES[1])
+
+
+def _party(name: str, table: TomlTable, folder: Path, role: str) -> PartyConfig:
     party = PartyConfig(
         name=name,
-        role=table.choice("role", ROLES, required=True),
+        role=role,
         table=folder / _path(table),
         id=table.names("id", required=True),
         label=table.text("label"),

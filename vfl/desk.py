@@ -199,6 +199,8 @@ class LiveChannel:
     async def send(self, message: Message) -> None:
         await self._desk.settle()
         held = await self._held_by_peer()
+        while self._link.full:
+            await wait(self._desk.moves)
         step = Step(self._phase, self._round, type(message).__name__, self._desk.me, self.peer, self._sent)
         body = pack(message, self._desk.blind(step.slot))
         digest = digest_of(body)
@@ -355,6 +357,8 @@ class NoNotary:
 
 class MemoryLink:
     """One end of an in-process pair; see `memory_links`."""
+
+    full = False
 
     def __init__(self, inbox: list[bytes], outbox: list[bytes]) -> None:
         self._inbox = inbox

@@ -11,10 +11,12 @@ from typing import Any
 from rich.console import Console
 
 from vfl import exporting
+from vfl.clock import SystemClock
 from vfl.errors import UsageError
 from vfl.explaining import Explained, explain, reasons_table
 from vfl.explaining_card import card_body
 from vfl.files import refusals, write_data
+from vfl.party.approvals import approved_of_run
 from vfl.present_explanation import show_card, show_customer, show_importance
 from vfl.retention import ROWS, SHARES, require_kept
 from vfl.seat import RunFile
@@ -92,9 +94,10 @@ def export(directory: Path, form: str, out: Path, party: str | None, as_json: bo
         )
     if out.exists():
         raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
-    data = exporting.merged(directory) if form == "lightgbm" else exporting.share(directory, party)
-    with refusals(out, remedy="name another --out"):
-        out.parent.mkdir(parents=True, exist_ok=True)
-        write_data(out, data)
+    with approved_of_run(directory, "release", SystemClock().now()):
+        data = exporting.merged(directory) if form == "lightgbm" else exporting.share(directory, party)
+        with refusals(out, remedy="name another --out"):
+            out.parent.mkdir(parents=True, exist_ok=True)
+            write_data(out, data)
     told: Mapping[str, object] = {"format": form, "file": str(out), "bytes": len(data)}
     sys.stdout.write(json.dumps(told) + "\n" if as_json else f"{out}: {len(data):,} bytes, format {form}\n")

@@ -15,7 +15,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -120,7 +119,7 @@ def _port(child: _Child) -> int:
         for said in lines:
             if "port" in said:
                 return int(said["port"])
-            child.failure = _error(said)
+            child.failure = told_error(said)
     child.ended()
     raise child.failure or TransportError(f"the process of {child.party} ended before it listened")
 
@@ -140,7 +139,7 @@ def _watch(children: Mapping[str, _Child], active: str, progress: Progress) -> N
                     child.ended()
                 for said in lines or ():
                     if "error" in said:
-                        child.failure = _error(said)
+                        child.failure = told_error(said)
                     elif child.party == active and "phase" in said:
                         progress.enter(said["phase"], said["round"], said["rounds"])
                 if child.failure is not None:
@@ -155,19 +154,16 @@ def _distance(failure: VflError) -> int:
     return 0 if not isinstance(failure, TransportError) else 1 if isinstance(failure, _Died) else 2
 
 
-def _error(said: Mapping[str, Any]) -> VflError:
+def told(error: VflError) -> str:
+    """A party's last line, if it ended badly."""
+    return json.dumps({"error": type(error).__name__, "message": str(error), "remedy": error.remedy}) + "\n"
+
+
+def told_error(said: Mapping[str, Any]) -> VflError:
+    """What a party's last line says."""
     kind = getattr(errors, said["error"], VflError)
     found: VflError = kind(said["message"], remedy=said["remedy"])
     return found
-
-
-@dataclass
-class _Told:
-    """A party's last line: how it ended."""
-
-    error: str
-    message: str
-    remedy: str
 
 
 def main(words: Sequence[str]) -> int:
@@ -177,8 +173,7 @@ def main(words: Sequence[str]) -> int:
         with refusals(folder, remedy="free some space or name another --out"):
             _take_part(folder, party, timeout, port, *words[4:])
     except VflError as error:
-        told = _Told(type(error).__name__, str(error), error.remedy)
-        sys.stdout.write(json.dumps(vars(told)) + "\n")
+        sys.stdout.write(told(error))
         sys.stdout.flush()
         return 1
     return 0

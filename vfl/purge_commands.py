@@ -15,6 +15,7 @@ from vfl.clock import SystemClock
 from vfl.console import say, table
 from vfl.errors import UsageError
 from vfl.local_logs import BUNDLE, PART_BUNDLE
+from vfl.party.approvals import approved_of_run
 from vfl.retention import CATEGORIES, last_day, notes, purgeable, require_due, status
 from vfl.seat import RunFile
 
@@ -50,7 +51,8 @@ def purge(
         require_due(file.agreement, clock.now().date())
     if not yes:
         _ask(directory, parties, kinds)
-    done = purging.purge(directory, parties, kinds, reason or DUE, clock, force=force)
+    with approved_of_run(directory, "purge", clock.now()):
+        done = purging.purge(directory, parties, kinds, reason or DUE, clock, force=force)
     outside = outside_commands.again(directory) if not (directory / PART_BUNDLE).exists() else []
     if as_json:
         sys.stdout.write(json.dumps({"when": done.when, "parties": done.parties, "outside": outside}) + "\n")

@@ -100,4 +100,9 @@ class Randomness:
 
 def fresh_seed() -> bytes:
     """32 bytes from the operating system."""
-    return secrets.token_bytes(SEED_BYTES)
+    return fresh_bytes(SEED_BYTES)
+
+
+def fresh_bytes(count: int) -> bytes:
+    """Bytes from the operating system, for salts and nonces of files that are encrypted."""
+    return secrets.token_bytes(count)

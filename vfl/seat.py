@@ -45,7 +45,7 @@ from vfl.crypto import paillier
 from vfl.crypto.paillier_keys import PrivateKey
 from vfl.desk import Desk
 from vfl.errors import ProtocolError, TransportError, UsageError
-from vfl.files import read_json, write_private, write_whole
+from vfl.files import read_json, write_array, write_data, write_private, write_whole
 from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
 from vfl.labels import LabelKind
@@ -218,13 +218,24 @@ def policy_of(file: RunFile) -> Policy:
 class Seat:
     """One party taking part in a run from its folder."""
 
-    def __init__(self, root: Path, name: str, clock: Clock, around: Callable[[Channel], Channel] | None = None) -> None:
-        """`around`: what the party's channels are wrapped in, to show a cheat (`vfl.attacks.cheating`)."""
+    def __init__(
+        self,
+        root: Path,
+        name: str,
+        clock: Clock,
+        around: Callable[[Channel], Channel] | None = None,
+        identity: Identity | None = None,
+    ) -> None:
+        """`around`: what the party's channels are wrapped in, to show a cheat (`vfl.attacks.cheating`).
+
+        `identity`: the long-term keys of a party that has them for many runs; else they follow from the run's seed.
+        """
         self.name = name
         self._around = around
         self.folder = root / name
         self.file = RunFile.read(root)
         self.watch = Stopwatch()
+        self.customers = 0  # in the party's table, once that is read
         seed = read_seed(self.folder)
         self._rng = protocol_randomness(seed)
         self._transcript = FileTranscript(self.folder / "transcript.bin")
@@ -232,7 +243,7 @@ class Seat:
         keys, talking = self.file.keys, [member.name for member in peers_of(self.file.agreement, name)]
         peers = {peer: keys[peer] for peer in talking}
         others = {other: pair for other, pair in keys.items() if other not in (name, *talking)}
-        identity, digest = identity_of(name, seed), self.file.agreement.digest
+        identity, digest = identity or identity_of(name, seed), self.file.agreement.digest
         self.notary = LedgerNotary(
             self._store,
             identity,
@@ -307,6 +318,7 @@ class Seat:
 
     async def _whole(self, channels: Mapping[str, Channel]) -> Outcome:
         mine = read_own_holding(self.folder, self.file.agreement)
+        self.customers = len(mine.tokens)
         kept = read_kept(self.folder, active=self.file.agreement.active.name == self.name, keep=True)
         outcome = await role(mine, self.file.terms, channels, self._rng, self._commit, kept)
         await self.desk.settle()
@@ -319,17 +331,17 @@ class Seat:
 
     def _keep(self, mine: Holding, outcome: Outcome) -> None:
         """Write what the party keeps: its model share, its aligned rows, and at the active party the predictions."""
-        (self.folder / "share.json").write_bytes(outcome.share)
-        np.save(self.folder / "rows.npy", outcome.rows)
+        write_data(self.folder / "share.json", outcome.share)
+        write_array(self.folder / "rows.npy", outcome.rows)
         write_whole(self.folder / "customers.json", {"digest": mine.digest})
         for name, content in outcome.files.items():
-            (self.folder / name).write_bytes(content)
+            write_data(self.folder / name, content)
         if isinstance(outcome, ActiveOutcome):
             parts = np.where(outcome.holdout, 2, outcome.parts.validation.astype(np.int8)).astype(np.int8)
-            np.save(self.folder / "parts.npy", parts)
+            write_array(self.folder / "parts.npy", parts)
             if self.file.terms.psi.decoys:
-                np.save(self.folder / "places.npy", outcome.shown.places)
-            (self.folder / "predictions.csv").write_bytes(predictions(mine.ids, outcome))
+                write_array(self.folder / "places.npy", outcome.shown.places)
+            write_data(self.folder / "predictions.csv", predictions(mine.ids, outcome))
         report = {
             "party": self.name,
             "rows": len(mine.tokens),

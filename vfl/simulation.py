@@ -140,6 +140,18 @@ def agree(
 
     `added`: clauses about the intersection, `starting_from`: about the model, that the scenario does not have.
     """
+    privacy, psi, holdout = scenario_clauses(scenario)
+    model: dict[str, Scalar] = {**model_clauses(scenario), **(starting_from or {})}
+    members = []
+    for party in (scenario.active, *scenario.passive):
+        holding = read_holding(party, psi, holdout, LabelKind.of(model))
+        look(holding)
+        members.append(member_of(scenario, party, holding.names))
+    return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
+
+
+def scenario_clauses(scenario: Scenario) -> tuple[dict[str, Scalar], dict[str, Scalar], dict[str, Scalar]]:
+    """What is agreed about privacy, the intersection and the hold-out."""
     psi: dict[str, Scalar] = dict(vars(scenario.psi))
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
     options = ((psi, "decoys"), (privacy, "merge_models"), (privacy, "cell_noise"), (privacy, KEEP_UNTIL))
@@ -152,14 +164,13 @@ def agree(
     holdout: dict[str, Scalar] = (
         {"fraction": at.fraction, "seed": at.seed} if at.column is None else {"column": at.column}
     )
-    model: dict[str, Scalar] = {**model_clauses(scenario), **(starting_from or {})}
-    members = []
-    for party in (scenario.active, *scenario.passive):
-        holding = read_holding(party, psi, holdout, LabelKind.of(model))
-        look(holding)
-        _require_features(scenario, party, holding.names)
-        members.append(Member(party.name, party.role, holding.names, party.reasons, party.monotone))
-    return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
+    return privacy, psi, holdout
+
+
+def member_of(scenario: Scenario, party: PartyConfig, features: tuple[str, ...]) -> Member:
+    """A party of the agreement that may use these columns. Raises UsageError for words about a column it has not."""
+    _require_features(scenario, party, features)
+    return Member(party.name, party.role, features, party.reasons, party.monotone)
 
 
 def model_clauses(scenario: Scenario) -> dict[str, Scalar]:

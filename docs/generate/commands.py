@@ -59,7 +59,7 @@ def _command(title: str, about: str, rows: Sequence[Sequence[str]]) -> list[str]
 
 def _option(parameter: Any) -> Sequence[str]:
     """Name, default and meaning of an argument or option of `tallystick`."""
-    words, takes = ", ".join(parameter.opts), parameter.metavar or parameter.name.upper()
+    words, takes = "`, `".join(parameter.opts), parameter.metavar or parameter.name.upper()
     flag = words.startswith("-")
     name = takes if not flag else words if parameter.is_flag else f"{words} {takes}"
     about, _, shown = parameter.help.removesuffix("]").partition("  [default: ")
