@@ -81,6 +81,15 @@ def test_an_altered_line_is_named(old: str, new: str, words: str) -> None:
         ("bank/witness+", "other/witness+", "no card"),
         ("-----END CERTIFICATE-----\n", "-----END CERTIFICATE-----\nmore\n", "is not that of its certificate"),
     ],
+    ids=[
+        "one pin twice",
+        "another pin",
+        "no port",
+        "no address",
+        "no name",
+        "another witness",
+        "more than certificates",
+    ],
 )
 def test_a_signature_does_not_make_nonsense_a_card(old: str, new: str, words: str) -> None:
     text = CARD.note.rpartition("\n\n")[0] + "\n"
