@@ -25,7 +25,7 @@ from ledger.archive import MAX_ARCHIVE_BYTES, Contents, check_name, pack, unpack
 from ledger.canonical import encode
 from ledger.errors import BadBundle
 from ledger.keys import Identity
-from ledger.note import sign_note
+from ledger.note import Note, sign_note
 from ledger.policy import Policy
 from ledger.store import Head, Row
 
@@ -63,6 +63,13 @@ class LogFiles:
 
     entries: bytes = b""
     checkpoints: dict[int, bytes] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, log: LogSource) -> LogFiles:
+        """What a log has committed."""
+        log.commit()
+        heads = {head.size: head.note.encode() for head in log.checkpoints()}
+        return cls(b"".join(row.body + b"\n" for row in log.rows()), heads)
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,14 +125,34 @@ def write_bundle(
     The file appears under its name only when it is complete and on disk. Raises BadBundle when the logs are of another
     run or of different agreements, or an artefact's path is not plain.
     """
-    members = _log_members(logs)
-    members.update({check_name(f"artefacts/{name}"): data for name, data in artefacts.items()})
+    agreements = {log.agreement for log in logs}
+    if len(agreements) != 1 or any(log.run != run for log in logs):
+        found = ", ".join(f"{log.party}/{log.run} under {log.agreement:.16}.." for log in logs)
+        raise BadBundle(f"a bundle holds the logs of run {run} under one agreement, not: {found or 'nothing'}")
+    files = {log.party: LogFiles.of(log) for log in logs}
+    members = gather(files, run, agreements.pop(), artefacts=artefacts, policy=policy)
     members.update({check_name(stamp_member(*place)): data for place, data in (stamps or {}).items()})
+    return close(path, members, sign_note(sums_text(run, members[SUMS]), [who.identity for who in identities]))
+
+
+def gather(
+    logs: Mapping[str, LogFiles], run: str, agreement: str, *, artefacts: Mapping[str, bytes], policy: Policy
+) -> dict[str, bytes]:
+    """The members of a bundle but for the note under its sums, which is the parties' to sign; `logs` by party.
+
+    Where the parties are not in one place each sends its log, looks at the sums, and signs them if its log is there.
+    """
+    members = {name: data for party, files in logs.items() for name, data in log_members(party, files).items()}
+    members.update({check_name(f"artefacts/{name}"): data for name, data in artefacts.items()})
     members[POLICY] = str(policy).encode()
-    members[MANIFEST] = _manifest(logs, run, len(artefacts))
+    members[MANIFEST] = _manifest(logs, run, agreement, len(artefacts))
     members[SUMS] = sums(members)
-    members[SUMS_NOTE] = str(sign_note(sums_text(run, members[SUMS]), [who.identity for who in identities])).encode()
-    data = pack(members)
+    return members
+
+
+def close(path: str | Path, members: Mapping[str, bytes], note: Note) -> str:
+    """Write gathered members with the signed note under their sums; the SHA-256 of the file (hex)."""
+    data = pack({**members, SUMS_NOTE: str(note).encode()})
     write_file(Path(path), data)
     return sha256(data).hexdigest()
 
@@ -169,32 +196,24 @@ def sums_text(run: str, sums_file: bytes) -> str:
     return f"tallystick bundle v{FORMAT_VERSION}\n{run}\n{base64.b64encode(sha256(sums_file).digest()).decode()}\n"
 
 
-def _log_members(logs: Sequence[LogSource]) -> dict[str, bytes]:
-    members: dict[str, bytes] = {}
-    for log in logs:
-        log.commit()
-        folder = f"logs/{log.party}"
-        members[f"{folder}/entries.jsonl"] = b"".join(row.body + b"\n" for row in log.rows())
-        for head in log.checkpoints():
-            members[f"{folder}/checkpoints/{head.size}.note"] = head.note.encode()
-    return members
+def log_members(party: str, files: LogFiles) -> dict[str, bytes]:
+    """The members of a bundle that are the log of `party`."""
+    folder = f"logs/{party}"
+    heads = {f"{folder}/checkpoints/{size}.note": note for size, note in files.checkpoints.items()}
+    return {f"{folder}/entries.jsonl": files.entries, **heads}
 
 
-def _manifest(logs: Sequence[LogSource], run: str, artefacts: int) -> bytes:
-    agreements = {log.agreement for log in logs}
-    if len(agreements) != 1 or any(log.run != run for log in logs):
-        found = ", ".join(f"{log.party}/{log.run} under {log.agreement:.16}.." for log in logs)
-        raise BadBundle(f"a bundle holds the logs of run {run} under one agreement, not: {found or 'nothing'}")
+def _manifest(logs: Mapping[str, LogFiles], run: str, agreement: str, artefacts: int) -> bytes:
     parts = [
-        {"party": log.party, "entries": sum(1 for _ in log.rows()), "checkpoints": len(log.checkpoints())}
-        for log in sorted(logs, key=lambda log: log.party)
+        {"party": party, "entries": files.entries.count(b"\n"), "checkpoints": len(files.checkpoints)}
+        for party, files in sorted(logs.items())
     ]
     return encode(
         {
             "format": FORMAT,
             "v": FORMAT_VERSION,
             "run": run,
-            "agreement": agreements.pop(),
+            "agreement": agreement,
             "logs": parts,
             "artefacts": artefacts,
         }

@@ -11,6 +11,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
+from vfl import transport
 from vfl.channel import wait
 from vfl.desk import MAX_FRAME
 from vfl.errors import Malformed, TimedOut, Unreachable, UsageError
@@ -128,6 +129,77 @@ def test_what_a_peer_said_before_it_went_is_still_heard(pair: Pair) -> None:
     assert alone(answer_then_hear(), here) == [b"goodbye"]
     with pytest.raises(Unreachable, match="telecom"):
         alone(hear(here, 1), here)
+
+
+def test_a_writer_waits_for_a_slow_reader_and_goes_on_with_it(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is pushed without end stays in bounds at both ends, and all of it arrives."""
+    monkeypatch.setattr(transport, "_MOST_PENDING", 1_000_000)
+    monkeypatch.setattr(transport, "_MOST_UNREAD", 3_000_000)
+    here, there = pair
+    pending, unread = [0], [0]
+
+    async def flood() -> int:
+        for number in range(200):
+            while there.full:
+                await wait(number)
+            there.push(bytes(100_000))
+            pending.append(sum(map(len, there._out)))
+        return 200
+
+    async def sip() -> int:
+        await hear(here, 1)
+        time.sleep(0.3)  # an hour of computing
+        for _ in range(199):
+            await hear(here, 1)
+            unread.append(sum(map(len, here._frames)))
+        return 200
+
+    with ThreadPoolExecutor(1) as pool:
+        other = pool.submit(drive, flood(), [there], 5.0)
+        assert drive(sip(), [here], 5.0) == other.result() == 200
+    assert 1_000_000 < max(pending) < 1_200_000
+    assert 0 < max(unread) < 3_000_000 + transport._CHUNK * 2
+
+
+def test_a_peer_that_nobody_listens_to_yet_has_to_wait(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While a role waits for one peer, another cannot fill its memory."""
+    monkeypatch.setattr(transport, "_MOST_UNREAD", 1_000_000)
+    here, there = pair
+    other, its_end = linked("bureau")
+    unread = [0]
+
+    def idle() -> bool:
+        unread.append(sum(map(len, here._frames)))
+        time.sleep(0.001)
+        return True
+
+    def call_late() -> None:
+        time.sleep(0.5)
+        its_end.push(b"now")
+
+    with ThreadPoolExecutor(2) as pool:
+        flood = pool.submit(drive, say(there, [bytes(100_000)] * 200), [there], 5.0)
+        late = pool.submit(call_late)
+        assert drive(hear(other, 1), [here, other], 5.0, idle) == [b"now"]
+        late.result()
+        assert 1_000_000 < max(unread) < 1_000_000 + 2 * transport._CHUNK
+        assert len(drive(hear(here, 200), [here], 5.0)) == flood.result() == 200
+    for link in (other, its_end):
+        link.close()
+
+
+def test_a_full_link_whose_peer_has_gone_holds_nobody_up(pair: Pair, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transport, "_MOST_PENDING", 1000)
+    here, there = pair
+    there.close()
+
+    async def flood() -> None:
+        for number in range(100):
+            while here.full:
+                await wait(number)
+            here.push(bytes(100_000))
+
+    drive(flood(), [here], 5.0)
 
 
 def test_silence_ends_in_time_naming_the_peer(pair: Pair) -> None:

@@ -12,8 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vfl.cli_agreement import agreement
-from vfl.cli_party import party
+from vfl import cli_agreement, cli_party, cli_runs
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -27,10 +26,25 @@ app = typer.Typer(
 EXIT_USAGE, EXIT_PROTOCOL, EXIT_TRANSPORT = 2, 3, 4
 
 
+_SCENARIO = typer.Argument(
+    metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file.", show_default=False
+)
+_OUT = typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
+_SUMMARY = typer.Option("--json", help="Print the summary as JSON on stdout, and nothing else.")
+_CHECK = typer.Option("--config-check", help="Check the scenario and its tables, then stop.")
+_PROCESSES = typer.Option("--processes", help="Run every party as its own process over loopback sockets.")
+_PARTIES = typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
+_MODEL = typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
+_SEED = typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
+_TIMEOUT = typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
 _ALIGNED = typer.Option(metavar="DIR", help="Train again on the customers that the finished run in DIR aligned.")
 _INIT_MODEL = typer.Option(metavar="DIR", help="Go on from the trees of the finished run in DIR.")
 _TIMESTAMP = typer.Option(metavar="URL", help="Have the final heads stamped by this RFC 3161 authority.")
 _TSA = typer.Option(metavar="FILE", help="With --timestamp: the authority's certificates (PEM); may be repeated.")
+_AGREEMENT = typer.Option(metavar="FILE", help="Run with other companies under this agreement, which all signed.")
+_PATIENCE = typer.Option(
+    metavar="SECONDS", help="With --agreement: end it when it stands still so long.  [default: party.toml]", min=1
+)
 _WITNESS = typer.Option(
     metavar="URL#VKEY", help="A witness outside the run that countersigns the final heads; may be repeated."
 )
@@ -38,44 +52,39 @@ _WITNESS = typer.Option(
 
 @app.command()
 def run(
-    scenario: Annotated[
-        str, typer.Argument(metavar="SCENARIO", help="A shipped scenario (see `tallystick scenarios`) or a .toml file.")
-    ],
-    out: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Directory for the results.  [default: runs/NAME-TIME]")
-    ] = None,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print the summary as JSON on stdout, and nothing else.")
-    ] = False,
-    config_check: Annotated[
-        bool, typer.Option("--config-check", help="Check the scenario and its tables, then stop.")
-    ] = False,
-    processes: Annotated[
-        bool, typer.Option("--processes", help="Run every party as its own process over loopback sockets.")
-    ] = False,
-    parties: Annotated[
-        str | None, typer.Option(metavar="A,B,...", help="Only these parties, for instance bank,telecom.")
-    ] = None,
+    scenario: Annotated[str | None, _SCENARIO] = None,
+    out: Annotated[Path | None, _OUT] = None,
+    as_json: Annotated[bool, _SUMMARY] = False,
+    config_check: Annotated[bool, _CHECK] = False,
+    processes: Annotated[bool, _PROCESSES] = False,
+    parties: Annotated[str | None, _PARTIES] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the interrupted run of this --out.")] = False,
     aligned: Annotated[Path | None, _ALIGNED] = None,
     init_model: Annotated[Path | None, _INIT_MODEL] = None,
-    model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
-    ] = None,
-    seed: Annotated[
-        str | None, typer.Option(metavar="TEXT", help="Derive all randomness from this text: for tests only.")
-    ] = None,
-    timeout: Annotated[
-        int, typer.Option(metavar="SECONDS", help="With --processes: how long to wait for any word.", min=1, max=86400)
-    ] = 600,
+    model: Annotated[str | None, _MODEL] = None,
+    seed: Annotated[str | None, _SEED] = None,
+    timeout: Annotated[int, _TIMEOUT] = 600,
     witness: Annotated[list[str] | None, _WITNESS] = None,
     timestamp: Annotated[str | None, _TIMESTAMP] = None,
     tsa: Annotated[list[Path] | None, _TSA] = None,
+    agreement: Annotated[Path | None, _AGREEMENT] = None,
+    config: cli_runs.Folder = cli_party.HERE,
+    passphrase_file: cli_party.Passphrase = None,
+    name: Annotated[str | None, typer.Option("--run", metavar="RUN", help="With --agreement: go on with it.")] = None,
+    patience: Annotated[int | None, _PATIENCE] = None,
 ) -> None:
     """Align, train and score with all parties of a scenario.
 
-    Leaves the results, one folder a party, and an audit bundle that anybody can verify.
+    Leaves the results, one folder a party, and an audit bundle that anybody can verify. With --agreement the other
+    parties are companies of their own that serve it (`tallystick party serve`).
     """
+    if agreement is not None:
+        others = (scenario, out, parties, aligned, init_model, model, seed, witness, timestamp, tsa)
+        cli_runs.require_alone(any(others) or config_check or processes or resume)
+        cli_runs.run(agreement, config, name, passphrase_file, patience, as_json)
+        return
+    if scenario is None:
+        raise typer.BadParameter("name a scenario, or an --agreement between companies", param_hint="SCENARIO")
     from vfl import commands  # imported late: `--help` must not pay for numpy
     from vfl.outside_commands import Outsiders
 
@@ -125,9 +134,7 @@ def tune(
         Path | None, typer.Option(metavar="DIR", help="Where trials are kept.  [default: runs/SCENARIO-tune]")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the search in DIR.")] = False,
-    model: Annotated[
-        str | None, typer.Option(metavar="KIND", help="gbdt or scorecard, for a shipped scenario.  [default: gbdt]")
-    ] = None,
+    model: Annotated[str | None, _MODEL] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
     """Search for better parameters of a model.
@@ -278,6 +285,7 @@ def evaluate(
     evaluation_commands.evaluate_run(directory, parameters, cutoffs or [], plots, as_json)
 
 
+app.add_typer(cli_runs.runs, name="runs")
 attack = typer.Typer(no_args_is_help=True, help="Attack a finished run as its partners could.")
 app.add_typer(attack, name="attack")
 
@@ -314,7 +322,7 @@ def attack_all(
 audit = typer.Typer(no_args_is_help=True, help="Have a party's work computed again by a regulator.")
 app.add_typer(audit, name="audit")
 _NONCE = typer.Option(metavar="HEX", help="The regulator's nonce, drawn after the run: 16 bytes or more.")
-_CELLS = typer.Option(metavar="COUNT", help="How many answered queries are drawn.", min=1, max=100_000)
+_CELLS = typer.Option(metavar="COUNT", help="How many messages are drawn.", min=1, max=100_000)
 
 
 @audit.command("key")
@@ -332,16 +340,17 @@ def audit_key(
 @audit.command("open")
 def audit_open(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
-    party: Annotated[str, typer.Option(metavar="NAME", help="The partner whose answers are audited.")],
+    party: Annotated[str, typer.Option(metavar="NAME", help="Who is audited: a partner, or the active party.")],
     to: Annotated[str, typer.Option(metavar="HEX", help="The regulator's public key for openings.")],
     nonce: Annotated[str, _NONCE],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the openings go.")],
     cells: Annotated[int, _CELLS] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show a regulator what the drawn answers of a partner were computed from.
+    """Show a regulator what the drawn messages of a party were computed from.
 
-    It is encrypted to the regulator: feature columns without ids, the seeds of the drawn rounds, received messages.
+    It is encrypted to the regulator: of a partner feature columns, of the active party labels and its share of the
+    model; of both the seeds of the drawn rounds and received messages. No ids.
     """
     from vfl import audit_commands
 
@@ -364,13 +373,76 @@ def audit_check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Compute a partner's drawn answers again and compare them with the ledger.
+    """Compute a party's drawn messages again and compare them with the ledger.
 
     Prints each verdict and how likely a cheat would have shown. Exit code 3: a message came out otherwise.
     """
     from vfl import audit_commands
 
     audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json, out)
+
+
+challenge = typer.Typer(no_args_is_help=True, help="Ask again, with a deadline, where a peer fell silent.")
+app.add_typer(challenge, name="challenge")
+_STOPPED = typer.Argument(metavar="DIR", help="What --out was of the interrupted run.")
+_OWN = typer.Option("--party", metavar="NAME", help="Whose folder it is.")
+_URL = typer.Option("--witness", metavar="URL", help="An independent witness, such as a regulator's.")
+_KEY = typer.Option("--witness-key", metavar="VKEY", help="Its key, as its policy line has it.")
+
+
+@challenge.command("send")
+def challenge_send(
+    directory: Annotated[Path, _STOPPED],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the challenge goes, for the peer.")],
+    within: Annotated[int, typer.Option(metavar="MINUTES", help="How long the peer has.", max=100_000)] = 60,
+) -> None:
+    """Challenge the peer whose answer the run stopped waiting for; a witness sees it."""
+    from vfl import challenge_commands
+
+    challenge_commands.send_to(directory, party, within, witness, witness_key, out)
+
+
+@challenge.command("hear")
+def challenge_hear(
+    directory: Annotated[Path, _STOPPED],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The challenge.")],
+    party: Annotated[str, _OWN],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answer to it goes, for the asker.")],
+) -> None:
+    """Put on record that a challenge was heard. Then go on with the run before the deadline."""
+    from vfl import challenge_commands
+
+    challenge_commands.heard(directory, party, file, out)
+
+
+@challenge.command("show")
+def challenge_show(
+    directory: Annotated[Path, _STOPPED],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+) -> None:
+    """Show the witness that this party is there, where the asker does not let the run go on."""
+    from vfl import challenge_commands
+
+    challenge_commands.shown(directory, party, witness, witness_key)
+
+
+@challenge.command("accuse")
+def challenge_accuse(
+    directory: Annotated[Path, _STOPPED],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What the peer made when it heard the challenge.")],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+) -> None:
+    """Write evidence against a peer that heard a challenge and dropped out."""
+    from vfl import challenge_commands
+
+    challenge_commands.accused(directory, party, file, witness, witness_key)
 
 
 class _ReportGroup(TyperGroup):
@@ -468,8 +540,8 @@ def report_template(
     report_commands.template(lang, directory, as_json)
 
 
-app.add_typer(party, name="party")
-app.add_typer(agreement, name="agreement")
+app.add_typer(cli_party.party, name="party")
+app.add_typer(cli_agreement.agreement, name="agreement")
 
 
 def _version(wanted: bool) -> None:

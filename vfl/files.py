@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import fcntl
 import io
 import json
 import os
@@ -43,6 +44,24 @@ def write_data(path: Path, data: bytes) -> None:
         file.flush()
         os.fsync(file.fileno())
     temporary.replace(path)
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """`array` into `path`, as `write_data` does."""
+    data = io.BytesIO()
+    np.save(data, array)
+    write_data(path, data.getvalue())
+
+
+@contextmanager
+def alone(lock: Path, otherwise: str) -> Iterator[None]:
+    """Hold a lock file; raises UsageError, saying `otherwise`, if another process holds it."""
+    with lock.open("wb") as held:
+        try:
+            fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise UsageError(otherwise, remedy="wait until it has ended, or stop it") from None
+        yield
 
 
 def write_private(path: Path, text: str) -> None:

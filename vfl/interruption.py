@@ -18,7 +18,13 @@ def interrupted(kept: Path | None, words: Sequence[str]) -> NoReturn:
     if kept is None:
         tell(sys.stderr, "interrupted: nothing is kept\n")
     else:
-        again = shlex.join(["tallystick", *words, "--resume"])
-        tell(sys.stderr, f"interrupted: what was reached is in {kept}\n")
-        tell(sys.stderr, f"  to do: go on with `{again}`, or remove the directory\n")
+        going_on(kept, [*words, "--resume"])
+    sys.exit(INTERRUPTED)
+
+
+def going_on(kept: Path, words: Sequence[str]) -> NoReturn:
+    """End the process: say what stays in `kept`, and that the command of these `words` goes on from there."""
+    again = shlex.join(["tallystick", *words])
+    tell(sys.stderr, f"interrupted: what was reached is in {kept}\n")
+    tell(sys.stderr, f"  to do: go on with `{again}`, or remove the directory\n")
     sys.exit(INTERRUPTED)

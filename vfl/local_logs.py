@@ -8,13 +8,14 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ledger.bundle import POLICY, read_bundle, write_bundle
-from ledger.keys import Identity
+from ledger.keys import Identity, PublicIdentity
 from ledger.log import Log
 from ledger.policy import Policy
 from ledger.witness import Witness
 from vfl.clock import Clock
 from vfl.errors import UsageError
 from vfl.notary import LedgerNotary
+from vfl.party.signing import long_term_identity
 from vfl.retention import IDENTITY
 from vfl.seat import RunFile, identity_of, open_ledger, read_seed
 
@@ -32,8 +33,12 @@ class LocalLogs:
     def rebundle(self, directory: Path, file: RunFile, policy: Policy | None = None) -> None:
         """The bundle anew, with artefacts and time stamps of the one before; beside it if some logs are elsewhere.
 
+        Where the bundle itself is elsewhere, as with passive parties that are companies, there is none to renew.
+
         `policy`: another one than before.
         """
+        if not (directory / BUNDLE).exists():
+            return
         before = read_bundle(directory / BUNDLE)
         start = "artefacts/"
         artefacts = {name.removeprefix(start): data for name, data in before.members.items() if name.startswith(start)}
@@ -58,7 +63,7 @@ def local_logs(directory: Path, file: RunFile, clock: Clock) -> Iterator[LocalLo
     here = [name for name in file.keys if any((directory / name / key).exists() for key in (IDENTITY, "seed"))]
     stores = {name: open_ledger(directory / name, file.run) for name in here}
     try:
-        who = {name: _identity(directory / name, name) for name in here}
+        who = {name: own_identity(directory, file, name) for name in here}
         digest = file.agreement.digest
         logs = {name: LedgerNotary(stores[name], who[name], file.run, digest, {}, clock).log for name in here}
         yield LocalLogs(who, logs, {name: Witness(who[name], stores[name], clock) for name in here})
@@ -67,7 +72,15 @@ def local_logs(directory: Path, file: RunFile, clock: Clock) -> Iterator[LocalLo
             store.close()
 
 
-def _identity(folder: Path, name: str) -> Identity:
+def own_identity(directory: Path, file: RunFile, name: str) -> Identity:
+    """The keys under which the party `name` signs in the run in `directory`: of the run, or its long-term ones."""
+    found, keys = _of_run(directory / name, name), file.keys[name]
+    if found.public == PublicIdentity(name, keys.identity, keys.witness):
+        return found
+    return long_term_identity(directory, name, keys)
+
+
+def _of_run(folder: Path, name: str) -> Identity:
     if (folder / "seed").exists():
         return identity_of(name, read_seed(folder))
     try:

@@ -14,8 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +22,9 @@ from vfl import errors
 from vfl.attacks.cheating import CHEATS
 from vfl.clock import SystemClock
 from vfl.errors import TransportError, VflError
-from vfl.files import refusals
+from vfl.files import read_json, refusals
 from vfl.progress import Lines, Progress
-from vfl.seat import RunFile, Seat, peers_of
+from vfl.seat import WAITING, RunFile, Seat, peers_of
 from vfl.transport import LOOPBACK, SocketLink, accept, connect, drive, listen
 
 GRACE = 5.0  # seconds that the others have to end by themselves after one party failed
@@ -46,9 +45,24 @@ def run_processes(
             cheat = [cheats[member.name]] if cheats and member.name in cheats else []
             children[member.name] = _Child(folder, member.name, timeout, port, *cheat)
         _watch(children, active, progress)
+    except TransportError as error:
+        error.remedy = _owed(folder, children) or error.remedy
+        raise
     finally:
         for child in children.values():
             child.end()
+
+
+def _owed(folder: Path, parties: Iterable[str]) -> str:
+    """What the first party that stopped in silence waited for, and what can be done about it."""
+    for party in parties:
+        if (folder / party / WAITING).exists():
+            waiting = read_json(folder / party / WAITING, "a party's own note")
+            return (
+                f"{waiting['peer']} owes {party} {waiting['slot']}: go on with --resume, or challenge it: "
+                "tallystick challenge --help"
+            )
+    return ""
 
 
 class _Child:
@@ -105,7 +119,7 @@ def _port(child: _Child) -> int:
         for said in lines:
             if "port" in said:
                 return int(said["port"])
-            child.failure = _error(said)
+            child.failure = told_error(said)
     child.ended()
     raise child.failure or TransportError(f"the process of {child.party} ended before it listened")
 
@@ -125,7 +139,7 @@ def _watch(children: Mapping[str, _Child], active: str, progress: Progress) -> N
                     child.ended()
                 for said in lines or ():
                     if "error" in said:
-                        child.failure = _error(said)
+                        child.failure = told_error(said)
                     elif child.party == active and "phase" in said:
                         progress.enter(said["phase"], said["round"], said["rounds"])
                 if child.failure is not None:
@@ -140,19 +154,16 @@ def _distance(failure: VflError) -> int:
     return 0 if not isinstance(failure, TransportError) else 1 if isinstance(failure, _Died) else 2
 
 
-def _error(said: Mapping[str, Any]) -> VflError:
+def told(error: VflError) -> str:
+    """A party's last line, if it ended badly."""
+    return json.dumps({"error": type(error).__name__, "message": str(error), "remedy": error.remedy}) + "\n"
+
+
+def told_error(said: Mapping[str, Any]) -> VflError:
+    """What a party's last line says."""
     kind = getattr(errors, said["error"], VflError)
     found: VflError = kind(said["message"], remedy=said["remedy"])
     return found
-
-
-@dataclass
-class _Told:
-    """A party's last line: how it ended."""
-
-    error: str
-    message: str
-    remedy: str
 
 
 def main(words: Sequence[str]) -> int:
@@ -162,8 +173,7 @@ def main(words: Sequence[str]) -> int:
         with refusals(folder, remedy="free some space or name another --out"):
             _take_part(folder, party, timeout, port, *words[4:])
     except VflError as error:
-        told = _Told(type(error).__name__, str(error), error.remedy)
-        sys.stdout.write(json.dumps(vars(told)) + "\n")
+        sys.stdout.write(told(error))
         sys.stdout.flush()
         return 1
     return 0

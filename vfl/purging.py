@@ -28,7 +28,7 @@ from ledger.entry import slot_name
 from vfl.clock import Clock
 from vfl.errors import UsageError
 from vfl.files import refusals, write_private, write_whole
-from vfl.local_logs import local_logs
+from vfl.local_logs import local_logs, own_identity
 from vfl.notary import own_ledger
 from vfl.randomness import Randomness, fresh_seed
 from vfl.retention import IDENTITY, KEEP_UNTIL, NOTE, SALTS, notes, purgeable, require_due
@@ -60,6 +60,9 @@ def purge(
         done = _finish(directory, file, clock)
         if not force:
             require_due(file.agreement, clock.now().date())
+        for party in parties:
+            if (directory / party).is_dir():
+                own_identity(directory, file, party)  # what cannot be signed is not begun
         for party in parties:
             _begin(directory, file, party, what, reason, format_time(clock.now()), force)
         done |= _finish(directory, file, clock)

@@ -2,8 +2,8 @@
 
     frame = length (4 bytes, big-endian) || bytes
 
-The seam for real networks is here and nowhere else: whatever gives `Link`s (a TLS socket, a gRPC stream) can carry a
-run. Plain sockets authenticate nobody, so addresses outside loopback are refused.
+The seam for real networks is here and nowhere else: whatever ends in a socket can carry a run; `vfl.net` puts a gRPC
+stream behind one. Plain sockets authenticate nobody, so addresses outside loopback are refused.
 """
 
 from __future__ import annotations
@@ -25,6 +25,9 @@ from vfl.errors import Malformed, TimedOut, Unreachable, UsageError
 R = TypeVar("R")
 _CHUNK = 1 << 18  # bytes: larger frames get memory of their own
 _MOST_PARTS = 64  # of one write
+_MOST_PENDING = 2 * MAX_FRAME  # bytes that wait to leave before a sender waits too
+_MOST_UNREAD = 8 * MAX_FRAME  # bytes that wait for the role before no more are taken from the network
+_PER_FRAME = 128  # bytes that a frame costs beside its contents
 _NAME_LIMIT = 64  # bytes of the name in the first frame
 LOOPBACK = "127.0.0.1"
 
@@ -34,25 +37,39 @@ class SocketLink:
 
     def __init__(self, connection: socket.socket, peer: str) -> None:
         connection.setblocking(False)
-        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if connection.family != socket.AF_UNIX:
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.socket = connection
         self.peer = peer
         self._out: deque[memoryview] = deque()
         self._frames: deque[bytes] = deque()
+        self._waiting = self._unread = 0  # bytes that are to leave, and that arrived
         self._coming = _Coming(peer)
         self._closed = False
 
     def push(self, frame: bytes) -> None:
         self._out += (memoryview(len(frame).to_bytes(4, "big")), memoryview(frame))
+        self._waiting += len(frame) + 4
         self.flush()
 
     def pull(self) -> bytes | None:
         if self._frames:
-            return self._frames.popleft()
+            frame = self._frames.popleft()
+            self._unread -= len(frame) + _PER_FRAME
+            return frame
         self._coming.check()
         if self._closed:
             raise Unreachable(f"{self.peer} closed the connection", remedy="look at its own error, then resume the run")
         return None
+
+    @property
+    def full(self) -> bool:
+        return self._waiting > _MOST_PENDING and not self._closed
+
+    @property
+    def crowded(self) -> bool:
+        """Whether so much waits for the role that the network has to wait."""
+        return self._unread > _MOST_UNREAD
 
     @property
     def pending(self) -> bool:
@@ -73,6 +90,7 @@ class SocketLink:
         try:
             while self._out:
                 sent = self.socket.sendmsg([*islice(self._out, _MOST_PARTS)])
+                self._waiting -= sent
                 while self._out and sent >= len(self._out[0]):
                     sent -= len(self._out.popleft())
                 if sent:
@@ -82,6 +100,7 @@ class SocketLink:
         except OSError:
             # What the peer said before it went is still to be read: `fill` finds it, and the loss after that.
             self._out.clear()
+            self._waiting = 0
 
     def fill(self) -> None:
         """Take in what has arrived."""
@@ -91,7 +110,9 @@ class SocketLink:
             return
         except OSError:
             count = 0
-        self._frames += self._coming.take(count)
+        arrived = self._coming.take(count)
+        self._frames += arrived
+        self._unread += sum(map(len, arrived)) + _PER_FRAME * len(arrived)
         self._closed = self._closed or not count
 
 
@@ -169,15 +190,17 @@ def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: f
 
 
 def _await_bytes(links: Sequence[SocketLink], timeout: float, idle: Idle) -> None:
-    """Return when something was read; meanwhile send what is pending, and do what can be done without the peers."""
-    deadline, read, busy = time.monotonic() + timeout, False, True
-    while not read:
+    """Return when something was read, or a full link has room again.
+
+    Meanwhile send what is pending, and do what can be done without the peers.
+    """
+    deadline, moved, busy = time.monotonic() + timeout, False, True
+    while not moved:
         left = max(0.0, deadline - time.monotonic())
         with selectors.DefaultSelector() as selector:
             for link in links:
-                selector.register(
-                    link.socket, selectors.EVENT_READ | (selectors.EVENT_WRITE if link.pending else 0), link
-                )
+                if events := _awaited(link):
+                    selector.register(link.socket, events, link)
             ready = selector.select(0.0 if busy else left)
         if not ready and busy and left:
             busy = idle()
@@ -190,10 +213,16 @@ def _await_bytes(links: Sequence[SocketLink], timeout: float, idle: Idle) -> Non
             )
         for key, events in ready:
             if events & selectors.EVENT_WRITE:
+                full = key.data.full
                 key.data.flush()
+                moved |= full and not key.data.full
             if events & selectors.EVENT_READ:
                 key.data.fill()
-                read = True
+                moved = True
+
+
+def _awaited(link: SocketLink) -> int:
+    return (0 if link.crowded else selectors.EVENT_READ) | (selectors.EVENT_WRITE if link.pending else 0)
 
 
 def _drain(links: Sequence[SocketLink], timeout: float) -> None:

@@ -33,6 +33,8 @@ Place = tuple[str, int]  # peer and frame number
 class RecordingLink:
     """Keeps every frame it hands out."""
 
+    full = False
+
     def __init__(self, link: MemoryLink) -> None:
         self.link = link
         self.frames: list[bytes] = []

@@ -1,0 +1,132 @@
+"""Certificates and pins: a peer is whoever holds the key behind a certificate that was exchanged by hand.
+
+    pin = base64(SHA-256(subject public key info of the certificate))
+
+No authority is asked, none is trusted. gRPC is given the certificates of trusted peers as its only roots, each of them
+self-signed and thus its own root; the pin is compared once more by our own code on every call.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import socket
+import ssl
+from collections.abc import Sequence
+from dataclasses import dataclass
+from hashlib import sha256
+
+import grpc
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
+
+from vfl.errors import Unreachable, UsageError
+
+_HANDSHAKE = b"\x16"  # the type of the record in which a server agrees to a version
+
+
+@dataclass(frozen=True)
+class OwnTls:
+    """A party's TLS key and its certificate, both PEM."""
+
+    key: bytes
+    certificate: bytes
+
+    def __repr__(self) -> str:
+        return f"OwnTls({pin_of(self.certificate)})"
+
+
+@dataclass(frozen=True)
+class Known:
+    """A peer as it is known here: where it listens, its certificates (PEM), and the pins that count."""
+
+    name: str
+    address: str
+    certificates: tuple[bytes, ...]
+    pins: frozenset[str]
+
+    @property
+    def admitted(self) -> tuple[bytes, ...]:
+        """Those of its certificates whose pin counts."""
+        return tuple(each for each in self.certificates if pin_of(each) in self.pins)
+
+
+def pin_of(certificate: bytes) -> str:
+    """The pin of a certificate in PEM. Raises UsageError if it is none, or its key is not on an elliptic curve."""
+    key = _parse(certificate).public_key()
+    if not isinstance(key, ec.EllipticCurvePublicKey):
+        raise UsageError(
+            "the certificate has no elliptic-curve key", remedy="make one with `tallystick party init`, which does"
+        )
+    return base64.b64encode(sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
+
+
+def host_of(certificate: bytes) -> str:
+    """The name that a certificate in PEM is for."""
+    try:
+        names = _parse(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        return names.get_values_for_type(x509.DNSName)[0]
+    except (x509.ExtensionNotFound, ValueError, IndexError):
+        raise UsageError("the certificate names nobody", remedy="a TLS certificate needs a DNS name") from None
+
+
+def _parse(certificate: bytes) -> x509.Certificate:
+    try:
+        return x509.load_pem_x509_certificate(certificate)
+    except ValueError as error:
+        raise UsageError(f"not a certificate in PEM: {error}") from None
+
+
+def channel_credentials(own: OwnTls, peer: Known) -> tuple[grpc.ChannelCredentials, str]:
+    """For calls to `peer`, and the name that its certificate has: nothing but that certificate will do."""
+    if not (admitted := peer.admitted):
+        raise UsageError(
+            f"none of the certificates of {peer.name} has a pin that counts", remedy="trust its newest card"
+        )
+    return grpc.ssl_channel_credentials(b"".join(admitted), own.key, own.certificate), host_of(admitted[0])
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What a listener shows, and whom it lets in: fixed while it listens."""
+
+    own: OwnTls
+    roots: frozenset[bytes]
+
+    @classmethod
+    def to(cls, own: OwnTls, peers: Sequence[Known]) -> Shown:
+        """Our certificate for calls of `peers`."""
+        pin_of(own.certificate)
+        return cls(own, frozenset(each for peer in peers for each in peer.admitted))
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """For a listener that asks everybody for a certificate."""
+        # gRPC does not ask for one where there is no root: then only our own gets in, which is nobody's pin.
+        roots = b"".join(sorted(self.roots)) or self.own.certificate
+        return grpc.ssl_server_credentials([(self.own.key, self.own.certificate)], roots, require_client_auth=True)
+
+
+def require_1_3(host: str, port: int) -> None:
+    """Raise UsageError if the server at an address of our own speaks anything below TLS 1.3."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    # It is only asked which version it speaks; nothing is said to it.
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    context.minimum_version = context.maximum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["h2"])
+    arrived, hello = ssl.MemoryBIO(), ssl.MemoryBIO()
+    with contextlib.suppress(ssl.SSLWantReadError):
+        context.wrap_bio(arrived, hello).do_handshake()
+    try:
+        with socket.create_connection((host, port), timeout=5) as asked:
+            asked.sendall(hello.read())
+            answer = asked.recv(1)
+    except ConnectionResetError:
+        return
+    except OSError as error:
+        raise Unreachable(f"our own service does not answer at {host}:{port}: {error}") from None
+    if answer == _HANDSHAKE:  # else an alert, or nothing
+        raise UsageError(
+            f"the service at {host}:{port} would speak TLS 1.2",
+            remedy="use the version of grpcio in requirements.lock",
+        )

@@ -1,0 +1,228 @@
+"""A party that serves: it admits offered runs, takes part in their attempts, and looks after what goes on.
+
+offer     agreement fully signed, not expired, includes us, offered by its active party         -> a run's folder
+attend    a stream of that run: the attempt under way is ended, the next goes on from the transcript
+look      now and then: changed certificates, peers that are no longer trusted, runs that somebody here cancelled
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import threading
+import traceback
+from collections.abc import Callable, Sequence
+from datetime import UTC
+from pathlib import Path
+
+from ledger.errors import BadKey
+from ledger.keys import check_party
+from vfl import __version__
+from vfl.clock import Clock
+from vfl.errors import AgreementError, TransportError, VflError
+from vfl.net.tls import Known
+from vfl.party.attempt import Attempt
+from vfl.party.beginning import begin, require_unchanged
+from vfl.party.concluding import attestation, keep_bundle, keep_policy, log_of
+from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, OVER, RUNNING, WAITING, RunFolder, all_runs
+from vfl.party.standing import Offer, Standing
+
+MOST_RUNS = 8  # at the same time
+Log = Callable[..., None]
+"""Writes an event: its name, and words without identifiers of customers."""
+
+
+class Service:
+    """What a party does about its peers' calls (`vfl.net.server.Gate`)."""
+
+    def __init__(self, who: Standing, clock: Clock, log: Log) -> None:
+        self._who, self._clock, self._log = who, clock, log
+        self._lock = threading.Lock()
+        self._attending: dict[str, _Attending] = {}
+        self.refused = 0  # offers and attempts so far
+        self.begun = 0  # attempts so far
+
+    def peers(self) -> Sequence[Known]:
+        return tuple(self._who.trusted().values())
+
+    def health(self, peer: str) -> bytes:
+        return json.dumps({"party": self._who.name, "software": __version__, "ready": True}).encode()
+
+    def failed(self, error: Exception) -> None:
+        # Words of the operating system may hold paths, and others anything: the kind and the place will do.
+        place = traceback.extract_tb(error.__traceback__)[-1]
+        self._log("out of order", error=type(error).__name__, place=f"{Path(place.filename).name}:{place.lineno}")
+
+    def offer(self, peer: str, offer: bytes) -> None:
+        asked = Offer.decode(offer)
+        with self._refusing(peer, asked.run):
+            _require_name(asked.run)
+            admitted = self._who.admit(asked.agreement)
+            if admitted.agreement.active.name != peer:
+                raise AgreementError(f"only {admitted.agreement.active.name} may offer a run under this agreement")
+            with self._lock:
+                begin(self._who, asked.run, admitted, self._now())
+        self._log("offer accepted", run=asked.run, peer=peer)
+
+    def attend(self, peer: str, run: str, attempt: int) -> _Attending:
+        with self._refusing(peer, run), self._lock:
+            folder = self._folder(run, peer)
+            before = folder.status()
+            if before.state in OVER:
+                raise AgreementError(f"the run {run} is {before.state}: {before.reason}")
+            if attempt <= before.attempt:
+                raise AgreementError(f"attempt {attempt} of {run} is over; the last one was {before.attempt}")
+            if (present := self._attending.pop(run, None)) is not None:
+                present.stop(TransportError(f"attempt {attempt} began"))
+            elif len(self._attending) >= MOST_RUNS:
+                raise TransportError(f"{MOST_RUNS} runs go on already")
+            require_unchanged(self._who, folder)
+            folder.move(RUNNING, self._now(), attempt=attempt)
+            attending = _Attending(self, self._who, folder, peer, attempt)
+            self._attending[run] = attending
+            self.begun += 1
+        self._log("attempt begins", run=run, peer=peer, attempt=attempt)
+        return attending
+
+    def withdrawn(self, peer: str, run: str, why: str) -> None:
+        with self._refusing(peer, run), self._lock:
+            folder = self._folder(run, peer)
+            if folder.status().state not in (DONE, *OVER):
+                folder.move(ABORTED, self._now(), reason=f"{peer} ended it: {why}")
+            if (present := self._attending.pop(run, None)) is not None:
+                present.stop(TransportError("the run was ended"))
+        self._log("run ended by peer", run=run, peer=peer)
+
+    def log(self, peer: str, run: str) -> bytes:
+        with self._refusing(peer, run):
+            return log_of(self._who, self._done(run, peer), self._clock)
+
+    def attest(self, peer: str, run: str, sums: bytes) -> bytes:
+        with self._refusing(peer, run):
+            return attestation(self._who, self._done(run, peer), sums, self._clock)
+
+    def keep(self, peer: str, run: str, bundle: bytes) -> None:
+        with self._refusing(peer, run):
+            keep_bundle(self._who.name, self._done(run, peer), bundle)
+
+    def look(self) -> None:
+        """End attempts of peers that are no longer trusted, and of runs that somebody here cancelled."""
+        trusted = self._who.trusted()
+        with self._lock:
+            present = list(self._attending.values())
+        for one in present:
+            if one.folder.cancelled:
+                one.stop(AgreementError(f"{self._who.name} ended the run: {one.folder.cancelled}"))
+            elif one.peer not in trusted:
+                one.stop(AgreementError("the certificate of this connection has no pin that counts"))
+        with self._lock:
+            for folder in all_runs(self._who.runs):
+                status = folder.status()
+                if folder.cancelled and status.active != self._who.name and status.state not in (DONE, *OVER):
+                    self._cancel(folder)
+
+    def going_on(self) -> int:
+        """How many attempts are under way."""
+        return len(self._attending)
+
+    def stop(self) -> None:
+        """End what goes on; it can be gone on with later."""
+        with self._lock:
+            for one in self._attending.values():
+                one.stop(TransportError(f"the service of {self._who.name} stops"))
+
+    def ended(self, attending: _Attending, error: VflError | None) -> None:
+        """An attempt is over: write down how."""
+        folder, run = attending.folder, attending.folder.run
+        with self._lock:
+            if self._attending.get(run) is not attending:
+                return  # told already, or the next attempt has begun
+            del self._attending[run]
+            if folder.cancelled:
+                self._cancel(folder)
+            elif error is None:
+                keep_policy(folder)
+                folder.complete(self._now())
+            else:
+                state = WAITING if isinstance(error, TransportError) else FAILED
+                folder.move(state, self._now(), reason=str(error))
+        state = folder.status().state
+        self._log("attempt ends", run=run, peer=attending.peer, attempt=attending.number, state=state)
+
+    def _cancel(self, folder: RunFolder) -> None:
+        folder.move(CANCELLED, self._now(), reason=f"{self._who.name} ended it: {folder.cancelled}")
+
+    def _folder(self, run: str, peer: str) -> RunFolder:
+        _require_name(run)
+        folder = RunFolder(self._who.runs, run)
+        # Of a run that another peer offered it learns no more than of one that there is not.
+        if not folder.exists or folder.status().active != peer:
+            raise AgreementError(f"there is no run {run} with {peer} here")
+        return folder
+
+    def _done(self, run: str, peer: str) -> RunFolder:
+        folder = self._folder(run, peer)
+        if folder.status().state != DONE:
+            raise TransportError(f"the run {run} is not done here yet")
+        return folder
+
+    def _now(self) -> str:
+        return self._clock.now().astimezone(UTC).isoformat(timespec="seconds")
+
+    def _refusing(self, peer: str, run: str) -> _Refusing:
+        return _Refusing(self, peer, run)
+
+    def note_refusal(self, peer: str, run: str, error: VflError) -> None:
+        """Count and log a refused call."""
+        self.refused += 1
+        self._log("refused", run=run[:63], peer=peer, reason=str(error))
+
+
+def _require_name(run: str) -> None:
+    """Raise AgreementError for what a peer sent as the name of a run and is none."""
+    try:
+        check_party(run, "run")
+    except BadKey as error:
+        raise AgreementError(str(error)) from None
+
+
+class _Refusing:
+    """Notes what is refused."""
+
+    def __init__(self, service: Service, peer: str, run: str) -> None:
+        self._service, self._peer, self._run = service, peer, run
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, VflError):
+            self._service.note_refusal(self._peer, self._run, error)
+
+
+class _Attending:
+    """One attempt as the server sees it (`vfl.net.server.Attending`)."""
+
+    def __init__(self, service: Service, who: Standing, folder: RunFolder, peer: str, number: int) -> None:
+        self.folder, self.peer, self.number = folder, peer, number
+        self._service = service
+        self._attempt = Attempt(folder.path, who.name, who.seed, [peer], who.timeout)
+        self._why: VflError | None = None
+
+    @property
+    def end(self) -> socket.socket:
+        return self._attempt.ends[self.peer]
+
+    def outcome(self) -> VflError | None:
+        error = self._attempt.outcome()
+        why = self._why or error
+        self._service.ended(self, why)
+        return why
+
+    def stop(self, why: VflError) -> None:
+        """End it now; `why` is told to the peer."""
+        self._why = why
+        self._attempt.kill()
+
+    def leave(self) -> None:
+        self._attempt.end()
+        self._service.ended(self, self._why or TransportError(f"{self.peer} left"))
