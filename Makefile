@@ -5,7 +5,7 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
-ROUND  := $(BIN)/python -m pytest -n 2
+ROUND  := $(BIN)/python -m pytest -n 2 --dist worksteal
 
 .PHONY: demo test test-all check vectors bench docs install clean
 
@@ -30,7 +30,7 @@ test: $(VENV)/.tests check
 	$(ROUND) -m "not slow" --cov --cov-fail-under=97
 
 test-all: $(VENV)/.tests check
-	$(ROUND) --cov --cov-fail-under=97
+	$(ROUND) --hypothesis-profile thorough --cov --cov-fail-under=97
 
 check: $(VENV)/.tests
 	$(BIN)/ruff format --check --quiet .

@@ -10,6 +10,7 @@
       BrokenChain     entries that do not follow each other
       NotConsistent   two signed heads of one log that contradict each other (carries both)
       SlotTaken       a second, different statement for a protocol position
+      BadClock        this machine's clock shows a time that no entry may have
       BadPolicy       a policy file outside the syntax or our rules
       BadBundle       an archive that may not be read or written
       StoreError      the database cannot do what was asked
@@ -76,6 +77,10 @@ class NotConsistent(LedgerError):
 
 class SlotTaken(LedgerError):
     """The log already holds another statement for this protocol position and will not sign a second one."""
+
+
+class BadClock(LedgerError):
+    """The clock is outside the validity of the run's certificate: no verifier would take an entry of that time."""
 
 
 class BadPolicy(LedgerError):

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
 
 from ledger.chain import Said
 from ledger.checkpoint import Checkpoint, sign_checkpoint, verify_cosignature
@@ -20,7 +21,7 @@ from ledger.clock import Clock, format_time
 from ledger.cosignatures import Cosignatures
 from ledger.entry import Direction, Entry, Payload, content_of, mapping, slot_name
 from ledger.envelope import Env, Envelope, check_message, sign_envelope
-from ledger.errors import BadEntry, BadKey, BadSignature, SlotTaken, StoreDamaged, StoreError
+from ledger.errors import BadClock, BadEntry, BadKey, BadSignature, SlotTaken, StoreDamaged, StoreError
 from ledger.key_history import KeyHistory, issue_revocation
 from ledger.keys import Certificate, Identity, SigningKey, VerifyingKey
 from ledger.merkle import ZERO_HASH, Tree, leaf_hash
@@ -145,7 +146,7 @@ class Log:
 
         For `recv`, `env` is the sender's envelope, which the caller has verified; for `send` it is signed here, never
         twice for one slot, and found in the returned entry. `refs` are earlier positions or slots of this log.
-        Raises SlotTaken, BadEntry or NotCanonical; the log is then unchanged.
+        Raises SlotTaken, BadEntry, BadClock or NotCanonical; the log is then unchanged.
         """
         with self._lock:
             digest = content_of(payload, commit, params or {})
@@ -159,7 +160,7 @@ class Log:
                 log=self.origin,
                 seq=seq,
                 prev=(self._tree.leaf(seq - 1) if seq else ZERO_HASH).hex(),
-                ts=format_time(self._clock.now()),
+                ts=format_time(self._moment()),
                 mono=max(self._mono, self._clock.monotonic_ns() - self._mono_zero),
                 job=self.run,
                 agreement=self.agreement,
@@ -182,7 +183,7 @@ class Log:
         """Add a message that this party sends or received; its envelope's signature, if messages are signed.
 
         What `append` does, for the busiest path: entries are written out together when the log is next asked for
-        anything. A received `env` was verified by the caller. Raises SlotTaken or BadEntry; the log is then unchanged.
+        anything. The caller has verified a received `env`. Raises SlotTaken, BadEntry or BadClock, and changes nothing.
         """
         with self._lock:
             if message.run != self.run or self.party not in (message.sender, message.receiver):
@@ -193,10 +194,11 @@ class Log:
             if (held := self._slots.get(message.slot)) is not None:
                 return self._again(message.slot, held, said._replace(seq=held.seq)).env
             check_message(message, phase, round)
+            now = self._moment()
             if dir == "send" and self._sign_messages:
                 env = sign_envelope(self._key, message)
             self._mono = max(self._mono, self._clock.monotonic_ns() - self._mono_zero)
-            self._waiting.add(message, phase, round, self._clock.now(), self._mono, env)
+            self._waiting.add(message, phase, round, now, self._mono, env)
             self._slots[message.slot] = said
             return env
 
@@ -257,6 +259,15 @@ class Log:
                 seq = len(self._leaves)
                 for row in self._waiting.write_out(seq, self._leaves.leaf(seq - 1)):
                     self._enter(row)
+
+    def _moment(self) -> datetime:
+        now, valid = self._clock.now(), self.certificate
+        if not valid.covers(stamp := format_time(now)):
+            raise BadClock(
+                f"{self.origin}: the clock says {stamp}; its key is valid {valid.not_before} to {valid.not_after}",
+                remedy="Set the clock of this machine, then go on with the run; when its time is over, begin another.",
+            )
+        return now
 
     def _enter(self, row: Row) -> None:
         self._leaves.append(row.leaf)

@@ -14,6 +14,8 @@ from pathlib import Path
 from typing import NamedTuple, Protocol
 
 from ledger.errors import StoreDamaged, StoreError
+from ledger.tables import FORMAT, make_tables, tables, tables_due
+from ledger.wal import require_whole
 
 
 class Row(NamedTuple):
@@ -82,37 +84,14 @@ class Store(Protocol):
         ...
 
 
-_SCHEMA = """
-CREATE TABLE IF NOT EXISTS entry (
-    seq INTEGER PRIMARY KEY, body BLOB NOT NULL, leaf BLOB NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS checkpoint (size INTEGER PRIMARY KEY, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
-CREATE TABLE IF NOT EXISTS cosignature (
-    id INTEGER PRIMARY KEY, size INTEGER NOT NULL REFERENCES checkpoint(size), line TEXT NOT NULL,
-    UNIQUE (size, line)) STRICT;
-CREATE TABLE IF NOT EXISTS peer_head (
-    origin TEXT PRIMARY KEY, size INTEGER NOT NULL, root BLOB NOT NULL, note TEXT NOT NULL) STRICT;
-CREATE TRIGGER IF NOT EXISTS entry_next BEFORE INSERT ON entry
-    WHEN NEW.seq <> (SELECT coalesce(max(seq) + 1, 0) FROM entry)
-    BEGIN SELECT raise(ABORT, 'entries must continue the log'); END;
-CREATE TRIGGER IF NOT EXISTS peer_head_shrink BEFORE UPDATE ON peer_head
-    WHEN NEW.size < OLD.size OR NEW.origin <> OLD.origin OR (NEW.size = OLD.size AND NEW.root <> OLD.root)
-    BEGIN SELECT raise(ABORT, 'a head must not shrink or change'); END;
-CREATE TRIGGER IF NOT EXISTS peer_head_delete BEFORE DELETE ON peer_head
-    BEGIN SELECT raise(ABORT, 'heads must not be forgotten'); END;
-"""
-_APPEND_ONLY = """
-CREATE TRIGGER IF NOT EXISTS {table}_{verb} BEFORE {verb} ON {table}
-    BEGIN SELECT raise(ABORT, '{table} is append-only'); END;
-"""
-_FORMAT = 2
-
-
 class SQLiteStore:
     """One SQLite file. Appending is one transaction with one fsync; an error leaves nothing behind."""
 
     def __init__(self, path: str | Path) -> None:
+        """Raises StoreDamaged where SQLite would find its pages damaged, or pass over damage in silence."""
         self.path = Path(path)
         self._lock = threading.RLock()
+        require_whole(self.path)
         with self._speaking("open"):
             self._db = sqlite3.connect(self.path, isolation_level=None, check_same_thread=False, timeout=10.0)
             try:
@@ -120,30 +99,31 @@ class SQLiteStore:
                 self._db.execute("PRAGMA synchronous=FULL")
                 self._db.execute("PRAGMA foreign_keys=ON")
                 self._create()
+                self._check()
             except BaseException:
                 self._db.close()
                 raise
 
     def _create(self) -> None:
         (version,) = self._db.execute("PRAGMA user_version").fetchone()
-        if version not in (0, _FORMAT):
-            raise StoreError(f"{self.path} has store format {version}; this program reads format {_FORMAT}")
-        if version == _FORMAT:
-            return
-        triggers = [
-            _APPEND_ONLY.format(table=table, verb=verb)
-            for table in ("entry", "checkpoint", "cosignature")
-            for verb in ("UPDATE", "DELETE")
-        ]
-        self._db.executescript(f"BEGIN IMMEDIATE;{_SCHEMA}{''.join(triggers)}PRAGMA user_version={_FORMAT};COMMIT;")
+        if version not in (0, FORMAT):
+            raise StoreError(f"{self.path} has store format {version}; this program reads format {FORMAT}")
+        if not version:
+            make_tables(self._db)
+
+    def _check(self) -> None:
+        # A damaged index finds no row: the head that was cosigned of another log would be forgotten.
+        (found,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
+        if found != "ok" or tables(self._db) != tables_due():
+            raise StoreDamaged(f"{self.path} is damaged: {found if found != 'ok' else 'its tables'}", remedy=_RESTORE)
 
     @contextmanager
     def _speaking(self, verb: str) -> Iterator[None]:
         try:
             yield
-        except sqlite3.DatabaseError as error:
+        except (sqlite3.DatabaseError, UnicodeDecodeError) as error:
             text = str(error)
-            kind = StoreDamaged if "malformed" in text or "not a database" in text else StoreError
+            kind = StoreDamaged if _remedy(text) == _RESTORE else StoreError
             raise kind(f"could not {verb} {self.path}: {text}", remedy=_remedy(text)) from error
 
     def write(
@@ -227,13 +207,16 @@ class SQLiteStore:
         self._db.close()
 
 
+_RESTORE = "Restore the file from a backup; the peers' cosigned heads show what it must contain."
+
+
 def _remedy(text: str) -> str:
+    if any(word in text for word in ("malformed", "not a database", "utf-8", "UTF-8")):
+        return _RESTORE
     if "full" in text:
         return "Free disk space and commit again; nothing of this batch was kept."
     if "locked" in text or "busy" in text or "continue" in text or "UNIQUE" in text:
         return "Another process writes to this log; let only one do so."
-    if "malformed" in text or "not a database" in text:
-        return "Restore the file from a backup; the peers' cosigned heads show what it must contain."
     return ""
 
 

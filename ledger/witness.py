@@ -6,12 +6,14 @@ Source: c2sp.org/tlog-witness, add-checkpoint, as a call instead of a request. O
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 
-from ledger.checkpoint import SignedCheckpoint, cosign, open_checkpoint
+from ledger.checkpoint import Checkpoint, SignedCheckpoint, cosign, open_checkpoint
 from ledger.clock import Clock
-from ledger.errors import BadProof, BadSignature, NotConsistent, StoreError
+from ledger.errors import BadNote, BadProof, BadSignature, NotConsistent, StoreDamaged, StoreError
 from ledger.keys import Identity, VerifyingKey
 from ledger.merkle import EMPTY_ROOT, verify_consistency
+from ledger.note import Note
 from ledger.store import Head, PeerAdvance, Store
 from ledger.witness_key import WitnessKey
 
@@ -31,8 +33,19 @@ class Witness:
 
     def size(self, origin: str) -> int:
         """The size of the newest head cosigned for `origin`: where the next consistency proof must start."""
-        head = self._store.peer_head(origin)
+        head = self._remembered(origin)
         return head.size if head else 0
+
+    def _remembered(self, origin: str) -> Head | None:
+        # A log must not be accused because our own memory of it is damaged.
+        head = self._store.peer_head(origin)
+        with suppress(BadNote):
+            if head is None or Checkpoint.parse(Note.parse(head.note).text) == Checkpoint(origin, head.size, head.root):
+                return head
+        raise StoreDamaged(
+            f"{origin}: the head that was cosigned last was read back differently from how it was kept",
+            remedy="Restore the store from a backup, and ask the log for the note that was cosigned.",
+        )
 
     def cosign(self, note_text: str, proof: Sequence[bytes], log_key: VerifyingKey) -> str:
         """Check a signed head and return the cosignature line (with newline).
@@ -62,7 +75,7 @@ class Witness:
                 f"{head.origin}: a consistency proof has at most {MAX_PROOF_HASHES} hashes, not {len(proof)}"
             )
         moment = self._clock.now()
-        before = self._store.peer_head(head.origin)
+        before = self._remembered(head.origin)
         _check_continues(before, signed, proof)
         advance = PeerAdvance(head.origin, before, Head(head.size, head.root, str(signed)))
         return str(cosign(head, self._signer, moment)), advance

@@ -5,8 +5,33 @@ other processes of the suite. The command line and the benchmarks set the same.
 """
 
 import os
+from collections.abc import Callable
+from functools import cache
+
+import pytest
+from hypothesis import settings
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import vfl.net  # noqa: F401  # before any test loads grpc
+
+for profile in ("quick", "thorough"):  # see tests/effort.py
+    settings.register_profile(profile, deadline=None)  # a busy machine is slow, not wrong
+settings.load_profile("quick")
+
+
+@pytest.fixture(scope="session")
+def finished(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., object]:
+    """Runs on the usual tables: a `run_kit.Runs`. Each scenario with each further words is run once."""
+    from run_kit import Finished, here, scenario
+
+    @cache
+    def run(toml: str, *words: str) -> Finished:
+        folder = tmp_path_factory.mktemp("finished")
+        own = scenario(folder / "own", toml)
+        said = here("run", own, "--out", folder / "run", *words)
+        assert said.returncode == 0, said.stderr
+        return Finished(own, folder / "run", said)
+
+    return run

@@ -281,7 +281,9 @@ def test_a_party_whose_agreement_was_edited_stops_the_run(tmp_path: Path) -> Non
 # ---- the disk --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("limit", [200, 3_000, 30_000, 60_000])
+@pytest.mark.parametrize(
+    "limit", [3_000, *(pytest.param(limit, marks=pytest.mark.slow) for limit in (200, 30_000, 60_000))]
+)
 def test_a_disk_that_is_full_at_any_moment(tmp_path: Path, limit: int) -> None:
     path = scenario(tmp_path / "own")
     ended = apart(
@@ -312,7 +314,7 @@ def small_disk(folder: Path, size: str) -> Iterator[Path]:
         subprocess.run([umount, folder], check=True)
 
 
-@pytest.mark.parametrize("size", ["64k", "200k"])
+@pytest.mark.parametrize("size", ["200k", pytest.param("64k", marks=pytest.mark.slow)])
 def test_a_disk_that_is_really_full(tmp_path: Path, size: str) -> None:
     path = scenario(tmp_path / "own")
     with small_disk(tmp_path / "disk", size) as disk:

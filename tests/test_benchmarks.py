@@ -71,6 +71,7 @@ def test_bytes_are_those_of_all_passive_parties(trained: dict[str, Any]) -> None
     assert sum(trained["bytes"].values()) > trained["hint_bytes"] + 2 * trained["bytes_per_tree"]
 
 
+@pytest.mark.slow
 def test_train_disclosed_is_paillier() -> None:
     found = run("train", f"--rows 60 {TINY} --level disclosed --no-plaintext")
     assert found["options"]["scheme"] == "paillier"

@@ -8,7 +8,8 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 from memory_run import ACTIVE, Dying, Told, World, clear_schemes, play
 
@@ -403,11 +404,11 @@ def assert_same(whole: Told, resumed: Told, *before: Told) -> None:
 
 @pytest.mark.parametrize("name", ["bank", "telecom", "retailer"])
 @pytest.mark.parametrize("named", [True, False], ids=["named", "hidden"])
-def test_a_party_killed_after_any_message_goes_on(name: str, named: bool) -> None:
+@pytest.mark.parametrize("every", [5, pytest.param(1, marks=pytest.mark.slow)])
+def test_a_party_killed_after_any_message_goes_on(name: str, named: bool, every: int) -> None:
     with clear_schemes(named):
         whole = play(WORLD)
-        every = 5 if not named else 2 if name == ACTIVE else 1
-        for last in range(1, len(whole.records[name]) + 1, every):
+        for last in range(1, len(whole.records[name]) + 1, every if named else 3 * every):
             stopped = play(WORLD, lambda who, last=last: Dying([], last if who == name else 10**9))
             assert len(stopped.records[name]) == last
             assert stopped.outcomes == {}
@@ -430,7 +431,7 @@ def test_a_party_killed_after_every_single_message_still_ends(whole: Told) -> No
     assert_same(whole, attempts[-1], *attempts[:-1])
 
 
-@settings(deadline=None, max_examples=60)
+@examples(20, thorough=60)
 @given(st.tuples(*[st.floats(0, 1)] * 3))
 def test_parties_that_lost_different_amounts_go_on(whole: Told, shares: tuple[float, ...]) -> None:
     kept = {

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from rich.console import Console
-from run_kit import TOML, apart, command, inside, scenario, tallystick
+from run_kit import TOML, command, here, inside, scenario, tallystick
 
 from scenarios import scenario_names
 from vfl import __version__
@@ -212,7 +212,7 @@ def test_ctrl_c_ends_with_a_sentence_and_the_run_can_go_on(
     assert f"{out}.partial" in said
     assert "--resume" in said
     assert not out.exists()
-    again = apart("run", own, "--out", out, "--resume", *processes)
+    again = here("run", own, "--out", out, "--resume", *processes)
     assert again.returncode == 0, again.stderr
     assert out.exists()
 

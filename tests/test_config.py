@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -305,7 +306,7 @@ def slots(raw: dict[str, Any], found: list[tuple[dict[str, Any], str]]) -> list[
     return found
 
 
-@settings(max_examples=400, deadline=None)
+@examples(130, thorough=400)
 @given(st.data())
 def test_any_change_gives_a_scenario_or_a_usage_error(data: st.DataObject) -> None:
     raw = tomllib.loads(FULL)

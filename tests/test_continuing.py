@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_kit import TOML, TWO, apart, scenario, verify
+from run_kit import TOML, TWO, here, scenario, verify
 
 from vfl.replaying import replay
 
@@ -23,7 +23,7 @@ def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def first(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("first") / "run"
-    assert apart("run", own, "--out", out).returncode == 0
+    assert here("run", own, "--out", out).returncode == 0
     return out
 
 
@@ -39,7 +39,7 @@ def changed_file(own: Path, changes: dict[str, str]) -> Path:
 
 
 def again(own: Path, first: Path, out: Path, *words: str) -> dict[str, Any]:
-    ended = apart("run", own, "--out", out, "--aligned", first, *words)
+    ended = here("run", own, "--out", out, "--aligned", first, *words)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return found
@@ -83,7 +83,7 @@ REFUSED = {
 def test_other_terms_of_alignment_are_refused(own, first, tmp_path, old):
     new, sentence = REFUSED[old]
     edited = changed_file(own, {old: new})
-    ended = apart("run", edited, "--out", tmp_path / "run", "--aligned", first)
+    ended = here("run", edited, "--out", tmp_path / "run", "--aligned", first)
     assert ended.returncode == 2
     assert sentence in ended.stderr
     assert not list(tmp_path.glob("run*"))
@@ -91,12 +91,12 @@ def test_other_terms_of_alignment_are_refused(own, first, tmp_path, old):
 
 def test_other_parties_customers_and_directories_are_refused(own, first, tmp_path):
     two = scenario(tmp_path / "two", TWO)
-    ended = apart("run", two, "--out", tmp_path / "run", "--aligned", first)
+    ended = here("run", two, "--out", tmp_path / "run", "--aligned", first)
     assert (ended.returncode, "is a run of other parties" in ended.stderr) == (2, True)
-    ended = apart("run", own, "--out", tmp_path / "run", "--aligned", tmp_path / "nothing")
+    ended = here("run", own, "--out", tmp_path / "run", "--aligned", tmp_path / "nothing")
     assert ended.returncode == 2
     changed = tmp_path / "first"
     shutil.copytree(first, changed)
     (changed / "payroll" / "customers.json").write_text('{"digest": "00"}')
-    ended = apart("run", own, "--out", tmp_path / "run", "--aligned", changed)
+    ended = here("run", own, "--out", tmp_path / "run", "--aligned", changed)
     assert (ended.returncode, "the customers of payroll are not those" in ended.stderr) == (2, True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from memory_run import ACTIVE, Told, World, agreement, holding, play, replay
-from run_kit import TWO, apart, verify
+from run_kit import TWO, here, verify
 from run_kit import scenario as write_scenario
 
 from vfl import summary
@@ -192,8 +192,9 @@ def precision(seeds: int) -> float:
     return float(np.mean(right))
 
 
-def test_the_best_guess_of_membership_is_right_half_the_time() -> None:
-    assert precision(10) == pytest.approx(0.5, abs=0.02)
+@pytest.mark.parametrize("seeds", [6, pytest.param(10, marks=pytest.mark.slow)])
+def test_the_best_guess_of_membership_is_right_half_the_time(seeds: int) -> None:
+    assert precision(seeds) == pytest.approx(0.5, abs=0.02)
 
 
 def test_the_guesser_would_see_decoys_that_are_put_in_one_part(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -205,7 +206,7 @@ def test_the_guesser_would_see_decoys_that_are_put_in_one_part(monkeypatch: pyte
         return Shown(found.places, found.train | decoy, found.validation & ~decoy, found.holdout & ~decoy)
 
     monkeypatch.setattr(Shown, "of", classmethod(careless))
-    assert precision(4) > 0.55
+    assert precision(2) > 0.55
 
 
 @pytest.mark.parametrize("decoys", [7, 50, 130])
@@ -236,7 +237,7 @@ def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """More decoys are agreed on than the telecom has other customers."""
     folder = tmp_path_factory.mktemp("run")
     toml = TWO.replace("[psi]", "[psi]\ndecoys = 1")
-    ended = apart("run", write_scenario(folder / "own", toml), "--out", folder / "out", "--seed", "x")
+    ended = here("run", write_scenario(folder / "own", toml), "--out", folder / "out", "--seed", "x")
     assert ended.returncode == 0, ended.stderr
     assert "40" in next(line for line in ended.stdout.splitlines() if line.startswith("decoys"))
     assert "500 decoys fewer than agreed" in ended.stdout
@@ -270,7 +271,7 @@ def test_scores_of_trained_customers_leave_decoys_out(out: Path, monkeypatch: py
 
 @pytest.mark.parametrize("party", ["bank", "telecom"])
 def test_a_party_of_a_run_directory_is_replayed(out: Path, party: str) -> None:
-    ended = apart("replay", out, "--party", party)
+    ended = here("replay", out, "--party", party)
     assert ended.returncode == 0, ended.stderr
     assert verify(out).returncode == 0
 

@@ -51,7 +51,10 @@ def blocks(text: str, language: str) -> list[str]:
 @pytest.fixture(scope="module")
 def generate() -> ModuleType:
     """`docs.generate`, by path: the folder is no installed package."""
-    spec = importlib.util.spec_from_file_location("docs_generate", ROOT / "docs/generate.py")
+    place = ROOT / "docs/generate"
+    spec = importlib.util.spec_from_file_location(
+        "docs_generate", place / "__init__.py", submodule_search_locations=[str(place)]
+    )
     assert spec is not None
     assert spec.loader is not None
     module = sys.modules["docs_generate"] = importlib.util.module_from_spec(spec)
@@ -276,7 +279,9 @@ def test_links_lead_somewhere(page: Path) -> None:
             assert not anchor, "a link to a heading breaks when the heading is reworded"
 
 
-@pytest.mark.parametrize("page", [*PAGES, ROOT / "docs/generate.py", ROOT / "docs/images/demo.svg"], ids=ids)
+@pytest.mark.parametrize(
+    "page", [*PAGES, *sorted((ROOT / "docs/generate").glob("*.py")), ROOT / "docs/images/demo.svg"], ids=ids
+)
 def test_pages_are_for_readers(page: Path) -> None:
     found = [match[0] for match in NOT_FOR_READERS.finditer(page.read_text("utf-8"))]
     assert found == []

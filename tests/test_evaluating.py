@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 from rich.console import Console
-from run_kit import TOML, apart, scenario, tallystick
+from run_kit import VALIDATED, Runs, tallystick
 
 from vfl import evaluation_commands
 from vfl.errors import UsageError
@@ -25,17 +25,15 @@ from vfl.plots.draw import Drawing
 from vfl.present_evaluation import show_evaluation
 from vfl.scores import MODELS, Scores
 
-VALIDATED = TOML.replace("num_leaves = 4", "num_leaves = 4\nvalidation_fraction = 0.2\nearly_stopping_round = 2")
 QUICK = EvaluationParameters(resamples=100)
 PICTURES = ("bands", "calibration", "gain", "ks", "lift", "profit", "roc", "trade-off")
 
 
 @pytest.fixture(scope="module")
-def out(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    ended = apart("run", scenario(folder / "own", VALIDATED), "--out", folder / "out", "--seed", "x")
-    assert ended.returncode == 0, ended.stderr
-    return folder / "out"
+def out(finished: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy: pictures are drawn into it."""
+    run = finished(VALIDATED, "--seed", "x").out
+    return Path(shutil.copytree(run, tmp_path_factory.mktemp("evaluated") / "run"))
 
 
 @pytest.fixture(scope="module")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -354,9 +354,11 @@ def test_an_account_that_the_head_does_not_cover_is_refused(change: str) -> None
     assert caught.value.peer == "bank"
 
 
-def three() -> tuple[LedgerNotary, LedgerNotary, LedgerNotary]:
-    bank = notary(BANK, TELECOM, PAYROLL)
-    telecom, payroll = notary(TELECOM, BANK, others=(PAYROLL,)), notary(PAYROLL, BANK, others=(TELECOM,))
+def three(*stores: MemoryStore) -> tuple[LedgerNotary, LedgerNotary, LedgerNotary]:
+    first, second, third = stores or (None, None, None)
+    bank = notary(BANK, TELECOM, PAYROLL, store=first)
+    telecom = notary(TELECOM, BANK, others=(PAYROLL,), store=second)
+    payroll = notary(PAYROLL, BANK, others=(TELECOM,), store=third)
     for one in (telecom, payroll):
         one.introduce("bank", bank.credential())
         bank.introduce(one.log.party, one.credential())
@@ -370,6 +372,45 @@ def test_each_peer_sees_what_the_others_cosigned() -> None:
         meet(bank, telecom, payroll)
     gossip = json.loads(bank.head("payroll"))["gossip"]
     assert "telecom/witness" in gossip["telecom"]["note"]
+
+
+@pytest.mark.parametrize("days", [-2, 31])
+def test_a_clock_set_wrong_is_the_keepers_to_mend_and_not_the_peers_fault(days: int) -> None:
+    clock = FixedClock(datetime(2026, 1, 1, tzinfo=UTC))
+    bank = notary(BANK, TELECOM)
+    telecom = LedgerNotary(MemoryStore(), TELECOM, "run-1", AGREEMENT, keys_of(BANK), clock)
+    telecom.introduce("bank", bank.credential())
+    signature = bank.sending(step(), bytes(32), 9)
+    clock._start += timedelta(days=days)
+    with pytest.raises(UsageError, match=r"the ledger refuses: .* the clock says") as caught:
+        telecom.received(step(), bytes(32), 9, signature)
+    assert "Set the clock" in caught.value.remedy
+
+
+@pytest.mark.parametrize("met", [0, 1])
+def test_a_leader_that_starts_again_is_not_asked_for_what_others_have_not_yet_cosigned(met: int) -> None:
+    """It may have been stopped when one peer had countersigned two rounds, and the other none of them."""
+    stores = [MemoryStore() for _ in range(3)]
+    bank, telecom, payroll = three(*stores)
+    for number in range(met):
+        exchange(bank, telecom, number)
+        meet(bank, telecom, payroll)
+    for number in range(met, met + 2):
+        exchange(bank, telecom, number)
+        meet(bank, telecom)
+    bank, telecom, payroll = three(*stores)
+    for number in range(met):
+        exchange(bank, telecom, number)
+        meet(bank, telecom, payroll)
+    for number in range(met, met + 2):
+        exchange(bank, telecom, number)
+        meet(bank, telecom)
+    meet(bank, payroll)
+    for number in range(met + 2, met + 4):
+        exchange(bank, telecom, number)
+        meet(bank, telecom)
+    with pytest.raises(BrokenPromise, match="shows an old head"):
+        meet(bank, telecom)  # in the long run it is
 
 
 def test_a_log_split_between_two_peers_shows_in_the_next_round() -> None:

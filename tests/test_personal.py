@@ -39,7 +39,7 @@ def marked() -> dict[str, pd.DataFrame]:
 def run(request, tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("marks")
     path = run_kit.scenario(folder, KINDS[request.param], marked())
-    done = run_kit.apart("run", path, "--out", folder / "run")
+    done = run_kit.here("run", path, "--out", folder / "run")
     assert done.returncode == 0, done.stderr
     return folder / "run"
 

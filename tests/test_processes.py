@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_kit import TOML, apart, command, content, essence, parties, scenario, tallystick, verify
+from run_kit import TOML, Runs, apart, command, content, essence, parties, scenario, tallystick, verify
 
 from vfl import processes
 from vfl.clock import SystemClock
@@ -44,21 +44,19 @@ def children(parent: int) -> dict[str, int]:
     return found
 
 
-def test_processes_leave_the_same_bytes_as_lockstep(own: Path, tmp_path: Path) -> None:
-    for name, words in {"lockstep": (), "processes": ("--processes",)}.items():
-        ended = apart("run", own, "--out", tmp_path / name, "--seed", SEED, "--json", *words)
-        assert ended.returncode == 0, ended.stderr
-    lockstep, apart_ = (essence(tmp_path / name) for name in ("lockstep", "processes"))
+def test_processes_leave_the_same_bytes_as_lockstep(finished: Runs) -> None:
+    runs = [finished(TOML, "--seed", SEED, *words).out for words in ((), ("--processes",))]
+    lockstep, apart_ = (essence(run) for run in runs)
     assert len(lockstep) == 3 * 3 + 3
     assert lockstep == apart_
-    first, second = (json.loads((tmp_path / n / "summary.json").read_text()) for n in ("lockstep", "processes"))
+    first, second = (json.loads((run / "summary.json").read_text()) for run in runs)
     for same in ("rows", "metrics", "bytes", "privacy", "features", "run"):
         assert first[same] == second[same]
     assert first["seconds"].keys() == second["seconds"].keys()
     assert first["ledger"]["entries"] == second["ledger"]["entries"]
     assert all(second["seconds"][phase] > 0 for phase in ("psi", "train", "score"))
     assert all(seconds > 0 for seconds in second["cpu_seconds"].values())
-    assert verify(tmp_path / "processes").returncode == 0
+    assert verify(runs[1]).returncode == 0
 
 
 @pytest.mark.skipif(not Path("/proc").is_dir(), reason="finds the processes in /proc")
@@ -145,7 +143,7 @@ def test_a_silent_party_is_named_when_its_time_is_up(
     assert all(child.process.returncode is not None for child in born.values())
 
 
-@pytest.mark.parametrize("party", ["bank", "telecom"])
+@pytest.mark.parametrize("party", ["bank", pytest.param("telecom", marks=pytest.mark.slow)])
 def test_bad_input_inside_a_process_is_told_as_in_lockstep(own: Path, tmp_path: Path, party: str) -> None:
     moved = scenario(tmp_path / "own", TOML)
     file = prepared(moved, tmp_path / "run")
@@ -182,6 +180,7 @@ def test_too_few_customers_are_told_in_numbers_and_nothing_is_left(own: Path, tm
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 def test_a_full_disk_in_a_process_is_told_and_nothing_is_left(own: Path, tmp_path: Path) -> None:
     ended = apart(
         "run", own, "--out", tmp_path / "out", "--processes",
@@ -218,6 +217,7 @@ def test_errors_keep_their_kind_on_the_way_to_the_parent() -> None:
     assert [type(error) for error in ranked] == [UsageError, processes._Died, TransportError]
 
 
+@pytest.mark.slow
 def test_a_run_through_the_library_is_the_same(own: Path, tmp_path: Path) -> None:
     found = run_scenario(
         lambda folder: load_scenario(own), Options(tmp_path / "out", processes=True, seed=b"\7" * 32), Silent()

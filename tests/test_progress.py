@@ -109,7 +109,7 @@ def final_lines(drawn: str) -> list[str]:
     return [line for line in lines if line.strip()]
 
 
-@pytest.mark.parametrize("columns", [80, 120])
+@pytest.mark.parametrize("columns", [80, pytest.param(120, marks=pytest.mark.slow)])
 def test_a_terminal_shows_every_phase_on_a_line_and_all_of_them_done(tmp_path: Path, columns: int) -> None:
     code, drawn = on_a_terminal(command("run", scenario(tmp_path, TWO), "--out", tmp_path / "out"), columns)
     assert code == 0, drawn

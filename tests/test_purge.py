@@ -28,7 +28,7 @@ def finished(tmp_path_factory):
     folder = tmp_path_factory.mktemp("purge")
     toml = run_kit.TWO.replace("[privacy]", f'[privacy]\nkeep_until = "{AGREED}"')
     path = run_kit.scenario(folder, toml, tables=run_kit.frames(300))
-    done = run_kit.apart("run", path, "--out", folder / "run", "--seed", "purge")
+    done = run_kit.here("run", path, "--out", folder / "run", "--seed", "purge")
     assert done.returncode == 0, done.stderr
     return folder / "run"
 

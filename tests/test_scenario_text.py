@@ -41,6 +41,7 @@ min_intersection = 100
 cell_noise = 0.25
 merge_models = true
 receipts = "message"
+keep_until = "2036-12-31"
 [psi]
 protocol = "auto"
 id_rule = "exact@1"

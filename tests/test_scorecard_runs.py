@@ -15,7 +15,19 @@ import numpy as np
 import pandas as pd
 import pytest
 import statsmodels.api as sm
-from run_kit import TOML, apart, assert_committed_first, command, essence, frames, parties, scenario, tallystick, verify
+from run_kit import (
+    TOML,
+    Runs,
+    apart,
+    assert_committed_first,
+    command,
+    essence,
+    frames,
+    parties,
+    scenario,
+    tallystick,
+    verify,
+)
 
 from vfl.card_models import read_card
 from vfl.learn.logistic import Logistic
@@ -28,11 +40,8 @@ CARD = TOML[: MODEL[0]] + '[model]\nkind = "scorecard"\nmax_bins = 3\nmin_iv = 0
 
 
 @pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("card")
-    ended = apart("run", scenario(folder, CARD), "--out", folder / "run", "--seed", "card")
-    assert ended.returncode == 0, ended.stderr
-    return folder / "run"
+def run(finished: Runs) -> Path:
+    return finished(CARD, "--seed", "card").out
 
 
 def shares(run: Path) -> dict[str, dict[str, Any]]:

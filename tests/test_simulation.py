@@ -20,6 +20,7 @@ import pytest
 from run_kit import (
     TOML,
     TWO,
+    Runs,
     apart,
     assert_committed_first,
     command,
@@ -27,6 +28,7 @@ from run_kit import (
     edit,
     essence,
     frames,
+    here,
     inside,
     parties,
     scenario,
@@ -43,39 +45,31 @@ from vfl.replaying import replay
 from vfl.transcripts import read_transcript
 
 SEED = "a fixed seed"
+DISCLOSED = TOML.replace("[privacy]\n", '[privacy]\nscheme = "paillier"\n')
 
 
 @pytest.fixture(scope="module")
-def own(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own(finished: Runs) -> Path:
     """Three parties' files in a folder of their own."""
-    return scenario(tmp_path_factory.mktemp("own"), TOML)
+    return finished(TOML, "--seed", SEED).own
 
 
 @pytest.fixture(scope="module")
-def done(own: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done(finished: Runs) -> Path:
     """A finished run of them; not to be changed."""
-    out = tmp_path_factory.mktemp("done") / "run"
-    ended = apart("run", own, "--out", out, "--seed", SEED)
-    assert ended.returncode == 0, ended.stderr
-    (out.parent / "stdout").write_text(ended.stdout)
-    (out.parent / "stderr").write_text(ended.stderr)
-    return out
+    return finished(TOML, "--seed", SEED).out
 
 
 @pytest.fixture(scope="module")
-def own_disclosed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def own_disclosed(finished: Runs) -> Path:
     """The same files, to be run with Paillier encryption."""
-    toml = TOML.replace("[privacy]\n", '[privacy]\nscheme = "paillier"\n')
-    return scenario(tmp_path_factory.mktemp("disclosed"), toml)
+    return finished(DISCLOSED, "--seed", SEED).own
 
 
 @pytest.fixture(scope="module")
-def done_disclosed(own_disclosed: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def done_disclosed(finished: Runs) -> Path:
     """A finished run of them; not to be changed."""
-    out = tmp_path_factory.mktemp("done_disclosed") / "run"
-    ended = apart("run", own_disclosed, "--out", out, "--seed", SEED)
-    assert ended.returncode == 0, ended.stderr
-    return out
+    return finished(DISCLOSED, "--seed", SEED).out
 
 
 def summary(out: Path) -> dict[str, Any]:
@@ -121,7 +115,7 @@ def test_seeds_are_readable_by_their_owner_only(done: Path) -> None:
 
 def test_without_a_seed_two_runs_differ_and_with_one_they_are_the_same(own: Path, done: Path, tmp_path: Path) -> None:
     for name, words in {"same": ("--seed", SEED), "other": ()}.items():
-        ended = apart("run", own, "--out", tmp_path / name, *words)
+        ended = here("run", own, "--out", tmp_path / name, *words)
         assert ended.returncode == 0, ended.stderr
     assert essence(tmp_path / "same") == essence(done)
     other, first = essence(tmp_path / "other"), essence(done)
@@ -196,7 +190,7 @@ def test_the_level_is_in_the_messages(done: Path, done_disclosed: Path) -> None:
 # ---- secrets ---------------------------------------------------------------------------------------------------------
 
 
-def test_no_id_seed_or_key_is_in_what_others_see(done: Path, own: Path) -> None:
+def test_no_id_seed_or_key_is_in_what_others_see(done: Path, own: Path, finished: Runs) -> None:
     """The bundle goes to auditors, ledgers and terminal output to whoever keeps logs; transcripts came from peers."""
     raw = pd.read_csv(own.parent / "bank.csv", dtype=str)["customer_id"].tolist()
     tokens = [token for token in normalise(raw, "phone-es@1").tokens if token]
@@ -208,7 +202,8 @@ def test_no_id_seed_or_key_is_in_what_others_see(done: Path, own: Path) -> None:
     seen = dict(read_bundle(done / "audit.bundle").members)
     seen |= {f"{party}/ledger.sqlite": (done / party / "ledger.sqlite").read_bytes() for party in parties(done)}
     seen |= {f"{party}/transcript.bin": (done / party / "transcript.bin").read_bytes() for party in parties(done)}
-    seen |= {name: (done.parent / name).read_bytes() for name in ("stdout", "stderr")}
+    said = finished(TOML, "--seed", SEED).said
+    seen |= {"stdout": said.stdout.encode(), "stderr": said.stderr.encode()}
     seen["summary.json"] = (done / "summary.json").read_bytes()
     for place, data in seen.items():
         assert not [canary for canary in canaries if canary in data], place
@@ -253,7 +248,7 @@ def check_as_undisturbed(out: Path, done: Path) -> None:
 def test_a_killed_run_goes_on_to_the_same_model(own: Path, done: Path, tmp_path: Path, share: float) -> None:
     out = tmp_path / "run"
     killed_at(own, out, done, share)
-    again = apart("run", own, "--out", out)
+    again = here("run", own, "--out", out)
     assert again.returncode == 2
     assert "--resume" in again.stderr
     resumed = apart("run", own, "--out", out, "--resume")
@@ -261,7 +256,8 @@ def test_a_killed_run_goes_on_to_the_same_model(own: Path, done: Path, tmp_path:
     check_as_undisturbed(out, done)
 
 
-@pytest.mark.parametrize("share", [0.5, pytest.param(0.85, marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("share", [0.5, 0.85])
 def test_a_killed_run_with_rows_named_goes_on_to_the_same_model(
     own_disclosed: Path, done_disclosed: Path, tmp_path: Path, share: float
 ) -> None:
@@ -296,11 +292,11 @@ def test_a_run_begun_in_lockstep_may_go_on_in_processes(own: Path, done: Path, t
     check_as_undisturbed(tmp_path / "run", done)
 
 
-def test_a_half_written_last_record_is_said_again(own: Path, done: Path, tmp_path: Path) -> None:
-    killed_at(own, tmp_path / "run", done, 0.85)
+def test_a_half_written_last_record_is_said_again(own: Path, done: Path, broken_off: Path, tmp_path: Path) -> None:
+    shutil.copytree(broken_off, tmp_path, dirs_exist_ok=True)
     transcript = tmp_path / "run.partial" / "telecom" / "transcript.bin"
     transcript.write_bytes(transcript.read_bytes()[:-7])
-    resumed = apart("run", own, "--out", tmp_path / "run", "--resume")
+    resumed = here("run", own, "--out", tmp_path / "run", "--resume")
     assert resumed.returncode == 0, resumed.stderr
     check_as_undisturbed(tmp_path / "run", done)
 
@@ -377,7 +373,7 @@ def test_two_processes_do_not_write_the_same_run(own: Path, broken_off: Path, tm
     with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout is not None
         assert other.stdout.readline() == "held\n"
-        ended = apart("run", own, "--out", tmp_path / "run", "--resume")
+        ended = here("run", own, "--out", tmp_path / "run", "--resume")
         other.communicate("\n")
     assert ended.returncode == 2
     assert "another process" in ended.stderr

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_kit import TOML, apart, scenario, tallystick, verify
+from run_kit import TOML, here, scenario, tallystick, verify
 
 from vfl.replaying import replay
 
@@ -28,7 +28,7 @@ def run(own: Path, out: Path, *words: object, changes: dict[str, str] | None = N
         text = text.replace(old, new)
     path = own.with_name(f"{out.name}.toml")
     path.write_text(text)
-    ended = apart("run", path, "--out", out, *words)
+    ended = here("run", path, "--out", out, *words)
     assert ended.returncode == 0, ended.stderr
     found: dict[str, Any] = json.loads((out / "summary.json").read_text())
     return found
@@ -61,7 +61,7 @@ def test_three_rounds_and_two_more_are_five(own: Path, first: Path, tmp_path: Pa
     for party in PARTIES:
         replay(tmp_path / "more", party)
     assert verify(tmp_path / "more").returncode == 0
-    assert apart("explain", tmp_path / "more").returncode == 0
+    assert here("explain", tmp_path / "more").returncode == 0
 
 
 @pytest.mark.slow

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from run_kit import TOML, apart, parties, scenario
+from run_kit import VALIDATED, Runs, parties
 
 from ledger.bundle import read_bundle
 from vfl import summary as summaries
@@ -24,15 +24,10 @@ from vfl.seat import RunFile, read_own_holding
 from vfl.stopwatch import Stopwatch
 from vfl.summary import conclude
 
-VALIDATED = TOML.replace("num_leaves = 4", "num_leaves = 4\nvalidation_fraction = 0.2\nearly_stopping_round = 2")
-
 
 @pytest.fixture(scope="module", params=[(), ("--processes",)], ids=["lockstep", "processes"])
-def out(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("run")
-    ended = apart("run", scenario(folder / "own", VALIDATED), "--out", folder / "out", "--seed", "x", *request.param)
-    assert ended.returncode == 0, ended.stderr
-    return folder / "out"
+def out(request: pytest.FixtureRequest, finished: Runs) -> Path:
+    return finished(VALIDATED, "--seed", "x", *request.param).out
 
 
 def body(out: Path) -> dict[str, Any]:

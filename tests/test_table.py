@@ -11,6 +11,7 @@ import duckdb
 import numpy as np
 import pandas as pd
 import pytest
+from effort import examples
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -341,7 +342,7 @@ def test_a_control_character_cannot_forge_a_combined_id(tmp_path: Path) -> None:
     assert JOINT not in str(error)
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(50, thorough=150), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.binary(max_size=200), st.sampled_from(["t.csv", "t.csv.gz", "t.parquet"]), st.booleans())
 def test_any_bytes_give_a_table_or_a_usage_error(tmp_path: Path, data: bytes, name: str, packed: bool) -> None:
     data = gzip.compress(data) if packed else data
@@ -359,7 +360,7 @@ def test_words_of_messages() -> None:
     assert closest("zz", [f"c{n}" for n in range(30)]).endswith(", ....")
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(examples(20, thorough=60), suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(st.data())
 def test_a_damaged_parquet_file_gives_a_table_or_a_usage_error(tmp_path: Path, data: st.DataObject) -> None:
     good = bytearray(write_parquet(tmp_path / "good.parquet", parquet_frame()).read_bytes())

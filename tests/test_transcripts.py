@@ -73,6 +73,34 @@ def test_every_changed_byte_is_noticed(tmp_path: Path) -> None:
             list(read_transcript(path))
 
 
+def test_damage_does_not_pass_for_a_torn_record(tmp_path: Path) -> None:
+    """A damaged length may reach beyond the end of the file; what follows must not be cut off for that."""
+    path = tmp_path / "transcript.bin"
+    whole = written(path)
+    for place in range(len(whole) - len(msgspec.msgpack.encode(RECORDS[2])) - 12):
+        changed = bytearray(whole)
+        changed[place] ^= 0x41
+        path.write_bytes(changed)
+        with pytest.raises(UsageError, match=r"transcript\.bin: the record at byte \d+ is damaged") as caught:
+            FileTranscript(path)
+        assert "backup" in caught.value.remedy
+        assert path.read_bytes() == changed
+
+
+def test_a_message_that_holds_records_does_not_pass_for_damage(tmp_path: Path) -> None:
+    """Bytes that look like the start of a record are no record."""
+    path = tmp_path / "transcript.bin"
+    start = msgspec.msgpack.encode(RECORDS[0])[:6]
+    transcript = FileTranscript(path)
+    transcript.append(RECORDS[0])
+    transcript.append(Record(False, "telecom", "psi/0/Points/telecom>bank/1", bytes(32), (bytes(12) + start) * 500))
+    transcript.close()
+    path.write_bytes(path.read_bytes()[:-1])
+    repaired = FileTranscript(path)
+    assert list(repaired.records()) == RECORDS[:1]
+    repaired.close()
+
+
 def test_well_framed_bytes_that_are_no_record_are_refused(tmp_path: Path) -> None:
     import zlib
 

@@ -108,8 +108,8 @@ def test_interrupted_and_gone_on_with_while_nobody_watches(tmp_path: Path) -> No
     path, out = scenario(tmp_path, TOML), tmp_path / "tune"
     heeded = partial(signal.signal, signal.SIGINT, signal.SIG_DFL)
     pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True, "preexec_fn": heeded}
-    with subprocess.Popen(command("tune", path, "--out", out, "--trials", 6, "--metric", "ks"), **pipes) as running:
-        while "trial 2 of 6" not in (line := running.stderr.readline()):
+    with subprocess.Popen(command("tune", path, "--out", out, "--trials", 4, "--metric", "ks"), **pipes) as running:
+        while "trial 2 of 4" not in (line := running.stderr.readline()):
             assert line, running.wait(30)
         running.send_signal(signal.SIGINT)
         told, said = running.communicate(timeout=30)
@@ -117,12 +117,12 @@ def test_interrupted_and_gone_on_with_while_nobody_watches(tmp_path: Path) -> No
     assert "Traceback" not in said
     assert f"interrupted: what was reached is in {out}\n" in said
     again = shlex.split(said.split("`")[1])
-    assert again == ["tallystick", "tune", str(path), "--out", str(out), "--trials", "6", "--metric", "ks", "--resume"]
+    assert again == ["tallystick", "tune", str(path), "--out", str(out), "--trials", "4", "--metric", "ks", "--resume"]
     with subprocess.Popen(command(*again[1:]), **pipes) as running:
         running.stdout.close()
         running.stderr.close()
         assert running.wait(60) == 0
-    assert len(pd.read_csv(out / "trials.csv")) == 6
+    assert len(pd.read_csv(out / "trials.csv")) == 4
 
 
 def test_a_search_that_is_prepared_again_trains_and_judges_the_same_customers(tmp_path: Path) -> None:

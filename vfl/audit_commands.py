@@ -10,13 +10,13 @@ from typing import Any
 
 from ledger.errors import LedgerError
 from ledger.policy import Policy
-from vfl.audit.drawing import SHARES, detection, draw, needed, read_nonce
+from vfl.audit.drawing import SHARES, detection, needed, read_nonce
 from vfl.audit.finding import finding
-from vfl.audit.openings import Openings, open_cells
-from vfl.audit.record import BUNDLE, PartyRecord
-from vfl.audit.reexecute import Verdict, reexecute
+from vfl.audit.log_record import BUNDLE
+from vfl.audit.reexecute import Verdict
 from vfl.audit.result import AuditResult
 from vfl.audit.sealing_to import AuditorKey, Purpose, SealedFile, seal_to
+from vfl.audit.sides import Answers, Labels, side_of
 from vfl.errors import BrokenPromise, UsageError
 from vfl.files import refusals, write_data
 from vfl.local_logs import own_identity
@@ -46,17 +46,17 @@ def open_to(directory: Path, party: str, to: str, nonce: str, count: int, out: P
     _require_new(out)
     file = RunFile.read(directory)  # says so if it is no run directory
     folder, drawn_from = directory / party, read_nonce(nonce)
-    record = PartyRecord.read(directory, party)
-    cells = draw(record, drawn_from, count)
-    openings = open_cells(folder, record, cells)
+    side = side_of(directory, party)
+    record, slots = side.record, side.slots(drawn_from, count)
+    openings = side.open(folder, drawn_from, count)
     purpose = Purpose(record.terms.run, party, drawn_from, record.checkpoint.root)
     signer = own_identity(directory, file, party).identity
-    data = seal_to(to, openings.encode(), purpose, signer)
+    data = seal_to(to, openings, purpose, signer)
     with refusals(out, remedy="name another --out"):
         write_data(out, data)
-    told = {"file": str(out), "bytes": len(data), "party": party, "cells": [cell.slot for cell in cells]}
+    told = {"file": str(out), "bytes": len(data), "party": party, "cells": slots}
     lines = [
-        f"{out}: {len(cells)} of {len(record.cells)} answers of {party}, {len(data):,} bytes, for {to[:16]}.. only"
+        f"{out}: {len(slots)} of {len(record.cells)} {side.what} of {party}, {len(data):,} bytes, for {to[:16]}.. only"
     ]
     _tell(told, lines, as_json)
 
@@ -101,7 +101,8 @@ def _checked(
 ) -> dict[str, Any]:
     """One party's openings: what each message came out as."""
     sealed = SealedFile.read(file)
-    record = PartyRecord.read(path, sealed.purpose.party)
+    side = side_of(path, sealed.purpose.party)
+    record = side.record
     signer = rules.log_key(record.party)
     if signer is None:
         raise UsageError(f"the policy has no log key of {record.party}")
@@ -110,32 +111,32 @@ def _checked(
     if sealed.purpose != asked:
         differs = [name for name, value in asked.to_json().items() if sealed.purpose.to_json()[name] != value]
         raise UsageError(f"{file} is for another {' and '.join(differs)}", remedy="ask for openings to this nonce")
-    cells = draw(record, nonce, count)
-    content = auditor.open(sealed.sealed, asked)
-    verdicts = reexecute(record, Openings.decode(content, record.party), cells)
-    failed = [verdict for verdict in verdicts if not verdict.fits]
-    written = [] if evidence is None else _write(evidence, record, failed, sealed.digest, auditor)
+    found = side.compute(auditor.open(sealed.sealed, asked), nonce, count)
+    failed = [verdict for verdict in found.verdicts if not verdict.fits]
+    written = [] if evidence is None else _write(evidence, side, failed, sealed.digest, auditor)
     return {
         "run": record.terms.run,
         "party": record.party,
-        "cells": len(cells),
-        "answers": len(record.cells),
+        "what": side.what,
+        "cells": found.cells,
+        "answers": found.total,
+        "left_out": found.left_out,
         "openings": sealed.digest,
-        "verdicts": [_body(verdict) for verdict in verdicts],
+        "verdicts": [_body(verdict) for verdict in found.verdicts],
         "failed": [_body(verdict) for verdict in failed],
         "evidence": written,
     }
 
 
 def _write(
-    folder: Path, record: PartyRecord, failed: Sequence[Verdict], openings: str, auditor: AuditorKey
+    folder: Path, side: Answers | Labels, failed: Sequence[Verdict], openings: str, auditor: AuditorKey
 ) -> list[str]:
     written = []
     with refusals(folder, remedy="name another --evidence"):
         for number, verdict in enumerate(failed):
             folder.mkdir(parents=True, exist_ok=True)
-            path = folder / f"reexecution-{record.party}-{number}.json"
-            write_data(path, finding(record, verdict, openings, auditor.signer))
+            path = folder / f"{side.kind}-{side.record.party}-{number}.json"
+            write_data(path, finding(side.record, verdict, openings, auditor.signer, side.kind))
             written.append(str(path))
     return written
 
@@ -150,7 +151,15 @@ def _body(verdict: Verdict) -> dict[str, Any]:
 
 
 def _lines(one: dict[str, Any]) -> list[str]:
-    lines = [f"{one['party']}: its bins and {one['cells']} of {one['answers']} answers, computed again"]
+    bins = len(one["verdicts"]) - one["cells"]
+    lines = [
+        f"{one['party']}: {'its bins and ' if bins else ''}{one['cells']} of {one['answers']} {one['what']}, "
+        "computed again"
+    ]
+    if one["left_out"]:
+        lines.append(
+            f"  {one['left_out']} more were drawn, of trees that the model does not keep: they made nothing of it"
+        )
     for verdict in one["verdicts"]:
         word = "fits" if verdict["fits"] else f"DIFFERS: {verdict['claimed']} said, {verdict['recomputed']} computed"
         lines.append(f"  {verdict['slot']}  {word}")
@@ -159,7 +168,7 @@ def _lines(one: dict[str, Any]) -> list[str]:
 
 def _chances(chances: dict[str, float]) -> list[str]:
     found = [
-        f"{float(share):.0%} of its answers: {chance:.1%} (99 % takes {needed(float(share))} cells)"
+        f"{float(share):.0%} of its cells: {chance:.1%} (99 % takes {needed(float(share))} cells)"
         for share, chance in chances.items()
     ]
     return ["so many cells show a party that falsified", *(f"  {line}" for line in found)]

@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import types
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol, TypeVar
 
@@ -80,6 +80,13 @@ class Step:
     receiver: str
     number: int  # position in the whole run among the messages of this direction between these two parties
 
+    @classmethod
+    def read(cls, slot: str) -> Step:
+        """The position that `slot` names. Raises ValueError for other text."""
+        phase, round, kind, ends, number = slot.split("/")
+        sender, _, receiver = ends.partition(">")
+        return cls(phase, int(round), kind, sender, receiver, int(number))
+
     @property
     def slot(self) -> str:
         """For example `train/3/NodeQuery/bank>telecom/41`."""
@@ -103,6 +110,14 @@ class Notary(Protocol):
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
         """Check the peer's signature and record its message. Raises ProtocolError if the signature is false."""
+        ...
+
+    def heard(self, peer: str) -> Sequence[str]:
+        """Slots of the challenges of `peer` that we have heard; said when a link opens."""
+        ...
+
+    def was_heard(self, peer: str, slots: Sequence[str]) -> None:
+        """`peer` has heard these challenges of ours. Raises ProtocolError for others."""
         ...
 
     def head(self, peer: str) -> bytes:
@@ -149,6 +164,7 @@ class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     digest: bytes
     body: bytes = b""
     signature: bytes = b""
+    size: int = 0  # of a sent message
 
 
 class Transcript(Protocol):

@@ -322,7 +322,7 @@ def attack_all(
 audit = typer.Typer(no_args_is_help=True, help="Have a party's work computed again by a regulator.")
 app.add_typer(audit, name="audit")
 _NONCE = typer.Option(metavar="HEX", help="The regulator's nonce, drawn after the run: 16 bytes or more.")
-_CELLS = typer.Option(metavar="COUNT", help="How many answered queries are drawn.", min=1, max=100_000)
+_CELLS = typer.Option(metavar="COUNT", help="How many messages are drawn.", min=1, max=100_000)
 
 
 @audit.command("key")
@@ -340,16 +340,17 @@ def audit_key(
 @audit.command("open")
 def audit_open(
     directory: Annotated[Path, typer.Argument(metavar="DIR", help="The directory of a finished run.")],
-    party: Annotated[str, typer.Option(metavar="NAME", help="The partner whose answers are audited.")],
+    party: Annotated[str, typer.Option(metavar="NAME", help="Who is audited: a partner, or the active party.")],
     to: Annotated[str, typer.Option(metavar="HEX", help="The regulator's public key for openings.")],
     nonce: Annotated[str, _NONCE],
     out: Annotated[Path, typer.Option(metavar="FILE", help="Where the openings go.")],
     cells: Annotated[int, _CELLS] = 10,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Show a regulator what the drawn answers of a partner were computed from.
+    """Show a regulator what the drawn messages of a party were computed from.
 
-    It is encrypted to the regulator: feature columns without ids, the seeds of the drawn rounds, received messages.
+    It is encrypted to the regulator: of a partner feature columns, of the active party labels and its share of the
+    model; of both the seeds of the drawn rounds and received messages. No ids.
     """
     from vfl import audit_commands
 
@@ -372,13 +373,76 @@ def audit_check(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
 ) -> None:
-    """Compute a partner's drawn answers again and compare them with the ledger.
+    """Compute a party's drawn messages again and compare them with the ledger.
 
     Prints each verdict and how likely a cheat would have shown. Exit code 3: a message came out otherwise.
     """
     from vfl import audit_commands
 
     audit_commands.check(bundle, files, key, policy, nonce, cells, evidence, as_json, out)
+
+
+challenge = typer.Typer(no_args_is_help=True, help="Ask again, with a deadline, where a peer fell silent.")
+app.add_typer(challenge, name="challenge")
+_STOPPED = typer.Argument(metavar="DIR", help="What --out was of the interrupted run.")
+_OWN = typer.Option("--party", metavar="NAME", help="Whose folder it is.")
+_URL = typer.Option("--witness", metavar="URL", help="An independent witness, such as a regulator's.")
+_KEY = typer.Option("--witness-key", metavar="VKEY", help="Its key, as its policy line has it.")
+
+
+@challenge.command("send")
+def challenge_send(
+    directory: Annotated[Path, _STOPPED],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the challenge goes, for the peer.")],
+    within: Annotated[int, typer.Option(metavar="MINUTES", help="How long the peer has.", max=100_000)] = 60,
+) -> None:
+    """Challenge the peer whose answer the run stopped waiting for; a witness sees it."""
+    from vfl import challenge_commands
+
+    challenge_commands.send_to(directory, party, within, witness, witness_key, out)
+
+
+@challenge.command("hear")
+def challenge_hear(
+    directory: Annotated[Path, _STOPPED],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="The challenge.")],
+    party: Annotated[str, _OWN],
+    out: Annotated[Path, typer.Option(metavar="FILE", help="Where the answer to it goes, for the asker.")],
+) -> None:
+    """Put on record that a challenge was heard. Then go on with the run before the deadline."""
+    from vfl import challenge_commands
+
+    challenge_commands.heard(directory, party, file, out)
+
+
+@challenge.command("show")
+def challenge_show(
+    directory: Annotated[Path, _STOPPED],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+) -> None:
+    """Show the witness that this party is there, where the asker does not let the run go on."""
+    from vfl import challenge_commands
+
+    challenge_commands.shown(directory, party, witness, witness_key)
+
+
+@challenge.command("accuse")
+def challenge_accuse(
+    directory: Annotated[Path, _STOPPED],
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What the peer made when it heard the challenge.")],
+    party: Annotated[str, _OWN],
+    witness: Annotated[str, _URL],
+    witness_key: Annotated[str, _KEY],
+) -> None:
+    """Write evidence against a peer that heard a challenge and dropped out."""
+    from vfl import challenge_commands
+
+    challenge_commands.accused(directory, party, file, witness, witness_key)
 
 
 class _ReportGroup(TyperGroup):

@@ -79,7 +79,7 @@ def sign(
     passphrase_file: Passphrase = None,
     as_json: AsJson = False,
 ) -> None:
-    """Show an agreement in plain words, ask, and add the party's signature.
+    """Show an agreement, ask, and sign it for the party.
 
     Refused unless all keys in it are those of trusted cards. Less privacy than in the last agreement of that name, or
     than the defaults, needs two approvers, where the party has named them.
@@ -117,7 +117,10 @@ def check(
     ] = None,
     as_json: AsJson = False,
 ) -> None:
-    """Check that all have signed an agreement, that it is in force, and that it allows what a run shows."""
+    """Check that an agreement is fully signed and in force.
+
+    It must also allow everything that a run under it shows.
+    """
     from vfl import agreement_commands
 
     agreement_commands.check(file, party, as_json)

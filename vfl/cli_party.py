@@ -35,7 +35,7 @@ def init(
     passphrase_file: Passphrase = None,
     as_json: AsJson = False,
 ) -> None:
-    """Make a party: settings, keys encrypted under a passphrase, and the card that others are given."""
+    """Make a party: settings, encrypted keys and a card for others."""
     from vfl import party_commands
 
     party_commands.init(directory, name, address, role_less, passphrase_file, as_json)
@@ -49,7 +49,10 @@ def card(
     passphrase_file: Passphrase = None,
     as_json: AsJson = False,
 ) -> None:
-    """Print the own card, to be sent to others, and its fingerprint, to be read out to them."""
+    """Print the own card, and its fingerprint.
+
+    The card is sent to others, the fingerprint is read out to them.
+    """
     from vfl import party_commands
 
     party_commands.card(folder, renew, out, passphrase_file, as_json)
@@ -77,9 +80,10 @@ def trust(
 
 @party.command("rotate")
 def rotate(folder: Folder = HERE, passphrase_file: Passphrase = None, as_json: AsJson = False) -> None:
-    """Take up the next TLS key, and announce another one in a new card.
+    """Take up the next TLS key, and announce another.
 
-    Peers know the key already from the card they have; a running service takes it up by itself.
+    The announcement is a new card. Peers know the key that is taken up from the card they have already, and a running
+    service takes it up by itself.
     """
     from vfl import party_commands
 
@@ -103,7 +107,7 @@ def passphrase(
 
 @party.command("status")
 def status(folder: Folder = HERE, as_json: AsJson = False) -> None:
-    """Show certificates, peers, runs and space, and warn of what needs somebody."""
+    """Show certificates, peers, runs, space and warnings."""
     from vfl import party_commands
 
     party_commands.status(folder, as_json)

@@ -47,16 +47,14 @@ class Shown:
         Decoys get their parts as real rows have them, one by one in the same shares: the part a row is in says nothing
         of membership, and neither does the order, as both are drawn.
         """
-        real, decoys = np.flatnonzero(agreed != DECOY), np.flatnonzero(agreed == DECOY)
-        place = np.empty(agreed.max() + 1, np.int64)
-        place[agreed[real]] = real
+        decoys, places = np.flatnonzero(agreed == DECOY), places_of(rows, agreed)
         own = np.where(parts.train, 0, np.where(parts.validation, 1, 2)).astype(np.int8)
         part = np.empty(len(agreed), np.int8)
-        part[place[rows]] = own
+        part[places] = own
         drawn = np.resize(own[rng.child("share").permutation(len(own))], len(decoys))
         # Many decoys repeat the parts of the real rows; the order of the repeats must not show.
         part[decoys] = drawn[rng.child("order").permutation(len(decoys))]
-        return cls(place[rows], part == 0, part == 1, part == 2)
+        return cls(places, part == 0, part == 1, part == 2)
 
     @classmethod
     def plain(cls, parts: Parts) -> Shown:
@@ -93,6 +91,14 @@ class Shown:
         found = np.zeros((*answers.shape[:-1], len(asked)), np.bool_)
         found[..., asked] = answers
         return found if self.same else np.asarray(found[..., self.places], np.bool_)
+
+
+def places_of(rows: Rows, agreed: Rows) -> Rows:
+    """Where among the `agreed` rows ours stand, int64[n]; arguments as of `Shown.of`."""
+    real = np.flatnonzero(agreed != DECOY)
+    place = np.empty(agreed.max() + 1, np.int64)
+    place[agreed[real]] = real
+    return place[rows]
 
 
 def with_decoys(

@@ -7,7 +7,7 @@ messages whole and sent messages by digest: sent ones are said again from data a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Generator, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, TypeVar
 
@@ -21,11 +21,14 @@ R = TypeVar("R")
 MAX_FRAME = MAX_MESSAGE + 4096  # bytes: a message and its envelope
 
 
-class Opened(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
+class Opened(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True, omit_defaults=True):
     """First frame of a link: how many messages of yours I hold already (0 unless a run is resumed), and who I am."""
 
     received: Annotated[int, msgspec.Meta(ge=0)]
     credential: bytes
+    challenges: Annotated[
+        list[str], msgspec.Meta(max_length=64)
+    ] = []  # slots of yours that I heard while we were apart
 
 
 class Envelope(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
@@ -186,7 +189,8 @@ class LiveChannel:
         self._past_sent = [record for record in past if record.sent]
         self._past_received = [record for record in past if not record.sent]
         self._peer_has: int | None = None  # how many of our messages the peer holds; None until it said so
-        self._push(Opened(len(self._past_received), self._notary.credential()))
+        heard = list(self._notary.heard(peer))
+        self._push(Opened(len(self._past_received), self._notary.credential(), heard))
 
     def enter(self, phase: str, round: int = 0) -> None:
         self._phase, self._round = phase, round
@@ -203,7 +207,7 @@ class LiveChannel:
         if self._sent < len(self._past_sent):
             same_again(self._past_sent[self._sent], step, digest, self._desk.me)
         else:
-            self._transcript.append(Record(True, self.peer, step.slot, digest))
+            self._transcript.append(Record(True, self.peer, step.slot, digest, size=len(body)))
         if step.kind in self._desk.keeps:
             self._desk.keep(step, message)
         signature = self._notary.sending(step, digest, len(body))
@@ -280,6 +284,7 @@ class LiveChannel:
             self._desk.last_heard = (self.peer, "opening")
             opened = await self._frame(Opened)
             self._notary.introduce(self.peer, opened.credential)
+            self._notary.was_heard(self.peer, opened.challenges)
             self._peer_has = opened.received
         return self._peer_has
 
@@ -332,6 +337,11 @@ class NoNotary:
         return b""
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None: ...
+
+    def heard(self, peer: str) -> list[str]:
+        return []
+
+    def was_heard(self, peer: str, slots: Sequence[str]) -> None: ...
 
     def head(self, peer: str) -> bytes:
         return b""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -16,11 +16,11 @@ from pathlib import Path
 from ledger.account import STEP, Account, account_in, account_of
 from ledger.canonical import Json, decode, encode
 from ledger.checkpoint import Checkpoint, cosigners, open_checkpoint
-from ledger.entry import Entry, slot_name
+from ledger.entry import Entry, content_of, slot_name
 from ledger.envelope import Env, verify_envelope
 from ledger.envelope import Envelope as Statement
-from ledger.errors import BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
-from ledger.evidence import envelope_proof
+from ledger.errors import BadClock, BadProof, LedgerError, NotConsistent, SlotTaken, StoreError
+from ledger.evidence import entry_proof, envelope_proof
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
 from ledger.merkle import leaf_hash, proof_from_hex, verify_consistency, verify_inclusion
@@ -28,13 +28,15 @@ from ledger.note import Note
 from ledger.store import PeerAdvance, SQLiteStore, Store
 from ledger.told import Told, told_by
 from ledger.witness import Witness
-from vfl.channel import Step
+from vfl.challenges import Challenge, heard, issued
+from vfl.channel import Record, Step
 from vfl.clock import Clock
 from vfl.commitments import Commitment
 from vfl.errors import BrokenPromise, ProtocolError, UsageError
 
 COMMITMENTS = 100  # in one entry at most, which has 64 KiB at most
 CERTIFIED_FOR = timedelta(days=30)  # a run's key speaks for its party this long
+SET_BACK = timedelta(days=1)  # and so long before, for a clock may be set back during the run
 
 
 @dataclass(frozen=True)
@@ -82,10 +84,12 @@ class _Peer:
     latest: list[Statement] = field(default_factory=list)
     key: bytes = b""
     shown: int | None = None  # size of the head it saw last
-    seen: int = 0  # size of its head that we cosigned at the checkpoint before the last
+    cosigned: int = 0  # size of its head that we cosigned last
+    seen: int = 0  # the same before that; both since this process began, for with it the others begin anew too
     entered: Entry | None = None  # our latest account entry
     told: tuple[str, str, Sequence[bytes]] | None = None  # its latest head, account entry and inclusion path
     accounts: int = 0
+    challenges: list[tuple[Challenge, Env | None]] = field(default_factory=list)  # that the hearer has heard
 
     @property
     def account(self) -> Account:
@@ -124,13 +128,15 @@ class LedgerNotary:
         self._peers = {name: _Peer(Account(name)) for name in peers}
         with self._measured():
             now = clock.now()
-            certificate = identity.certify(run, now - timedelta(minutes=5), now + CERTIFIED_FOR)
+            certificate = identity.certify(run, now - SET_BACK, now + CERTIFIED_FOR)
             self.log = Log(
                 store, identity, identity.name, run, clock,
                 entry_key=identity.entry_key(run), certificate=certificate, agreement=agreement,
                 sign_messages=sign_messages,
             )  # fmt: skip
-            self._witness = Witness(identity, store, clock)
+            self._store, self._witness = store, Witness(identity, store, clock)
+            for challenge, env in heard(self.log):
+                self._peers[challenge.asker].challenges.append((challenge, env))
             if ended:
                 self._recall()
 
@@ -161,7 +167,9 @@ class LedgerNotary:
         with self._measured():
             said = Statement(self._run, step.slot, step.sender, step.receiver, step.kind, digest.hex(), size)
             env = self.log.message(said, step.phase, step.round)
-            self._peers[step.receiver].latest.append(said)
+            peer = self._peers[step.receiver]
+            peer.latest.append(said)
+            self._follow(peer, step.slot)
         return b"" if env is None else bytes.fromhex(env.sig)
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
@@ -177,6 +185,75 @@ class LedgerNotary:
                 raise BrokenPromise("signs a message, which was not agreed on", peer=step.sender, step=step.slot)
             self.log.message(said, step.phase, step.round, env)
             peer.latest.append(said)
+            self._follow(peer, step.slot)
+
+    def _follow(self, peer: _Peer, slot: str) -> None:
+        """Challenges stand in an account right after their question."""
+        for challenge, env in peer.challenges:
+            if challenge.question == slot:
+                challenge.enter_message(self.log, env)
+                peer.latest.append(challenge.statement(self._run))
+
+    def heard(self, peer: str) -> list[str]:
+        """Slots of the challenges of `peer` that we have heard."""
+        return [challenge.slot(local=False) for challenge, _ in self._peers[peer].challenges]
+
+    def hear(self, challenge: Challenge, env: Env | None) -> None:
+        """Put a challenge on record whose question was the last message heard. Raises LedgerError for a false one."""
+        peer = self._peers[challenge.asker]
+        if self._sign_messages:
+            if env is None:
+                raise BadProof(f"{challenge.asker} did not sign the challenge as a message")
+            verify_envelope(peer.key, challenge.statement(self._run), env)
+        if challenge.slot(local=False) not in self.heard(challenge.asker):
+            challenge.enter_message(self.log, env)
+            peer.challenges.append((challenge, env))
+            peer.latest.append(challenge.statement(self._run))
+
+    def cosigned_again(self, peer: str) -> tuple[int, str] | None:
+        """Size of the newest head of `peer` that we cosigned, and a new line: it may have lost ours in a crash."""
+        head = self._store.peer_head(f"{peer}/{self._run}")
+        if head is None:
+            return None
+        line, _ = self._witness.prepare(open_checkpoint(head.note, self._keys[peer].identity), ())
+        return head.size, line
+
+    def take_again(self, peer: str, size: int, line: str) -> None:
+        """Keep a line of `peer` under our head of that size, if a crash lost it. Raises LedgerError for a false one."""
+        held = self.log.last_cosigned_by(self._keys[peer].witness)
+        if held is None or held.size < size:
+            self.log.add_cosignatures(size, [line], [self._keys[peer].witness])
+
+    def catch_up(self, records: Iterable[Record]) -> None:
+        """Enter what a transcript has and the log has not, after a crash."""
+        introduced = {one.party: one for one in self._certificates()}
+        for name, certificate in introduced.items():
+            self._peers[name].key = certificate.key
+        for record in records:
+            step = Step.read(record.slot)
+            if record.sent:
+                self.sending(step, record.digest, record.size)
+            else:
+                self.received(step, record.digest, len(record.body), record.signature)
+
+    def account_proof(self, peer: str) -> tuple[dict[str, Json], Sequence[Entry]]:
+        """Our newest account with `peer` under a new head, and our log."""
+        with self._measured():
+            self._enter_accounts()
+            note, entered = self.log.checkpoint(), self._peers[peer].entered
+            if entered is None:
+                raise BadProof(f"nothing was said to {peer} or heard from it")
+            proof = entry_proof(entered.to_bytes(), note, self.log.inclusion_proof(entered.seq))
+            return proof, list(self.log.entries())
+
+    def was_heard(self, peer: str, slots: Sequence[str]) -> None:
+        """`peer` has heard these challenges of ours: they count as said. Raises BrokenPromise for others."""
+        with self._measured():
+            ours = {one.slot(local=False): one for one in issued(self.log) if one.peer == peer} if slots else {}
+            for slot in slots:
+                if slot not in ours:
+                    raise BrokenPromise(f"heard a challenge that we did not make, {slot[:120]}", peer=peer)
+                self._peers[peer].challenges.append((ours[slot], None))
 
     def commit(self, phase: str, step: str, commitments: Sequence[Commitment]) -> None:
         """Put salted digests on record, outside any message."""
@@ -219,6 +296,10 @@ class LedgerNotary:
         for name, peer in self._peers.items():
             if peer.entered is None or account_of(peer.entered) != peer.account:
                 slot = slot_name(STEP, peer.accounts, STEP, me, name)
+                mine = content_of(None, (), peer.account.to_json())
+                while self.log.slot_digest(slot) not in (None, mine):
+                    peer.accounts += 1  # past one that showed a challenge heard before the run went on
+                    slot = slot_name(STEP, peer.accounts, STEP, me, name)
                 peer.entered = self.log.append(
                     phase=STEP, round=peer.accounts, step=STEP, slot=slot, dir="local", params=peer.account.to_json()
                 )
@@ -255,9 +336,10 @@ class LedgerNotary:
             self._hear_others(peer, shown, signed.head, str(signed))
             before = self._witness.size(origin)
             found = self._witness.prepare(signed, shown.proofs.get(str(before), []))
-            self._peers[peer].seen = before
+            at = self._peers[peer]
+            at.seen, at.cosigned = at.cosigned, signed.head.size
             if shown.account:
-                self._peers[peer].told = (shown.note, shown.account, shown.path)
+                at.told = (shown.note, shown.account, shown.path)
             return found
 
     def _require_same_account(self, peer: str, shown: _Shown, head: Checkpoint) -> None:
@@ -317,14 +399,19 @@ class LedgerNotary:
         """
         with suppress(BadProof):
             return self.prove(peer, slot).to_json()
-        certificate: Certificate | None = None
+        certificate = next((one for one in self._certificates() if one.party == peer), None)
         for entry in self.log.entries():
-            if entry.step == "introduce" and "certificate" in entry.params:
-                shown = Certificate.from_json(entry.params["certificate"])
-                certificate = shown if shown.party == peer else certificate
             if (entry.slot, entry.dir, entry.peer) == (slot, "recv", peer) and entry.env and certificate:
                 return envelope_proof(entry.envelope(), entry.env, certificate)
         raise BadProof(f"{peer} has not put its name to {slot} yet")
+
+    def _certificates(self) -> list[Certificate]:
+        """What peers were introduced by."""
+        return [
+            Certificate.from_json(entry.params["certificate"])
+            for entry in self.log.entries()
+            if entry.step == "introduce" and "certificate" in entry.params
+        ]
 
     def finish(self) -> None:
         """Make everything durable."""
@@ -392,7 +479,7 @@ class _blame:  # noqa: N801  # reads as the statement it is; a class, for genera
     def __enter__(self) -> None: ...
 
     def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, _PEERS_FAULT) and not isinstance(error, StoreError):
+        if isinstance(error, _PEERS_FAULT) and not isinstance(error, StoreError | BadClock):
             raise BrokenPromise(str(error), peer=self._peer, step=self._step) from error
 
 

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +22,9 @@ from vfl import errors
 from vfl.attacks.cheating import CHEATS
 from vfl.clock import SystemClock
 from vfl.errors import TransportError, VflError
-from vfl.files import refusals
+from vfl.files import read_json, refusals
 from vfl.progress import Lines, Progress
-from vfl.seat import RunFile, Seat, peers_of
+from vfl.seat import WAITING, RunFile, Seat, peers_of
 from vfl.transport import LOOPBACK, SocketLink, accept, connect, drive, listen
 
 GRACE = 5.0  # seconds that the others have to end by themselves after one party failed
@@ -45,9 +45,24 @@ def run_processes(
             cheat = [cheats[member.name]] if cheats and member.name in cheats else []
             children[member.name] = _Child(folder, member.name, timeout, port, *cheat)
         _watch(children, active, progress)
+    except TransportError as error:
+        error.remedy = _owed(folder, children) or error.remedy
+        raise
     finally:
         for child in children.values():
             child.end()
+
+
+def _owed(folder: Path, parties: Iterable[str]) -> str:
+    """What the first party that stopped in silence waited for, and what can be done about it."""
+    for party in parties:
+        if (folder / party / WAITING).exists():
+            waiting = read_json(folder / party / WAITING, "a party's own note")
+            return (
+                f"{waiting['peer']} owes {party} {waiting['slot']}: go on with --resume, or challenge it: "
+                "tallystick challenge --help"
+            )
+    return ""
 
 
 class _Child:

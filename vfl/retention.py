@@ -5,7 +5,7 @@ DIR/<party>/identity    the party's signing keys, derived from the seed before t
 
     salts         seed: the salts of all commitments, and every key and random number of the run
     transcripts   transcript.bin: what peers said
-    shares        share.json, decisions.npy, scorecard.csv, features.csv, hints/, earlier/
+    shares        share.json, decisions.npy, asked.json, scorecard.csv, features.csv, hints/, earlier/
     rows          whatever else names or numbers customers: rows.npy, parts.npy, customers.json, predictions.csv, ...
 
 What stays names nobody: the ledger, run.json, summary.json, the policy and the audit bundle, party.json and counts.
@@ -28,7 +28,7 @@ SALTS, TRANSCRIPTS, SHARES, ROWS = CATEGORIES = ("salts", "transcripts", "shares
 _STAYS = {NOTE, IDENTITY, "party.json", "report.json", "times.json"}
 _LEDGER = "ledger.sqlite"  # and the files that SQLite keeps beside it
 _BY_NAME = {"seed": SALTS, "transcript.bin": TRANSCRIPTS} | dict.fromkeys(
-    ("share.json", "decisions.npy", "scorecard.csv", "features.csv", "hints", "earlier"), SHARES
+    ("share.json", "decisions.npy", "asked.json", "scorecard.csv", "features.csv", "hints", "earlier"), SHARES
 )
 _SHARED = ("predictions.csv", "scores.csv", "plots")
 """Files of the active party that stand at the top of a simulated run."""

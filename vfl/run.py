@@ -20,7 +20,7 @@ from vfl import __version__, run_gbdt, run_scorecard
 from vfl.bits import Mask
 from vfl.channel import Channel
 from vfl.commitments import Column, Commitment, commit_arrays, commit_columns, commit_seeds
-from vfl.decoys import Shown
+from vfl.decoys import Shown, places_of
 from vfl.errors import UsageError
 from vfl.holding import Holding
 from vfl.learn.objective import Labels, validation_rows
@@ -51,9 +51,11 @@ async def active(
         rows = agreed = kept.rows
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
     weights = {} if mine.weights is None else {"weights": mine.weights[rows]}
-    own = {"labels": labels, "holdout": holdout, **weights}
+    own: dict[str, Column] = {"labels": labels, "holdout": holdout, **weights}
+    if terms.psi.decoys:
+        own["places"] = places_of(rows, agreed)
     commit("aligned", _before_learning(mine, values, own, terms, rng, kept))
-    parts = _parts(labels, holdout, terms)
+    parts = parts_of(labels, holdout, terms)
     shown = Shown.of(rows, agreed, parts, rng.child("decoys"))
     task = ActiveTask(
         mine, terms, passives, rows, values, labels, holdout, parts, shown, rng, kept, weights.get("weights")
@@ -87,7 +89,7 @@ async def passive(
     return outcome
 
 
-def _parts(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
+def parts_of(labels: Labels, holdout: Mask, terms: Terms) -> Parts:
     """Training and validation rows among those not held out.
 
     Raises UsageError where a part is empty, or of two classes has one only.

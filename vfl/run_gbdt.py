@@ -7,6 +7,7 @@ score        the hold-out is scored jointly
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from vfl.bits import Mask
 from vfl.learn.columns import Columns, left_values
-from vfl.learn.ensemble import Ensemble
+from vfl.learn.ensemble import Ensemble, Place
 from vfl.learn.rounds import Target
 from vfl.learn.tree import SplitRecord
 from vfl.models import active_share, passive_share, read_ensemble, read_records
@@ -25,7 +26,7 @@ from vfl.randomness import Randomness
 from vfl.terms import ActiveOutcome, ActiveTask, Kept, PassiveOutcome, PassiveTask
 
 Reals = npt.NDArray[np.float64]
-DECISIONS = "decisions.npy"
+DECISIONS, ASKED = "decisions.npy", "asked.json"
 ROWS_A_BOUNDARY = 50_000
 TREES_A_BOUNDARY = 5
 
@@ -78,6 +79,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
     key = terms.scheme.key_holder(count, task.kept.rng.child("key"), task.kept.hints)
     init, scores = await _earlier(task)
     channels, features = list(task.passives.values()), [len(member.features) for member in terms.agreement.passives]
+    asked: list[list[list[Place]]] = []
     model = await boost.active(
         channels,
         features,
@@ -91,6 +93,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         monotone=terms.monotone,
         init=init,
         every=trees_a_boundary(len(shown.train), signed=terms.sign_messages),
+        asked=asked,
     )
     decisions = [columns.left_values(model.records)[:, holdout]]
     for channel, records in zip(channels, model.passive_records, strict=True):
@@ -106,7 +109,7 @@ async def active(task: ActiveTask) -> TreesOutcome:
         shown=shown,
         pd=model.predict(decisions),
         share=active_share(terms.agreement, columns, model),
-        files={DECISIONS: _as_file(decisions)},
+        files={DECISIONS: _as_file(decisions), ASKED: json.dumps(asked).encode() + b"\n"},
         columns=columns,
         model=model,
         decisions=decisions,

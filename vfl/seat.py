@@ -6,6 +6,7 @@ DIR/<party>/party.json  which table, which columns
 DIR/<party>/ledger.sqlite, transcript.bin      the former where the party keeps no ledger in PostgreSQL
 DIR/<party>/share.json  the party's share of the model
 DIR/<party>/rows.npy    which of its customers are aligned, in the agreed order; at a passive party with decoys
+DIR/<party>/waiting.json    in DIR.partial of a run that ended in silence: for which message of which peer it waited
 DIR/<party>/evidence/   in DIR.partial of a run that a peer's misbehaviour ended: see `vfl.accusing`
 DIR/<party>/hints/      what the `lattice` scheme computes of the bins once
 DIR/<party>/earlier/    of a run that goes on from another: that one's rows.npy, seed and hints, or share of its model
@@ -13,7 +14,8 @@ DIR/<party>/customers.json  digest of the identifiers that rows.npy counts
 DIR/<party>/report.json counts, times and bytes
 DIR/<party>/scorecard.csv   of a scorecard: its lines for people; at the active party also features.csv, the verdicts
 active party only: parts.npy (0 trains, 1 validates, 2 held out), predictions.csv; of boosted trees decisions.npy (what
-every split says of the hold-out: uint8[records of all parties, bits of the rows], own records first); and if decoys
+every split says of the hold-out: uint8[records of all parties, bits of the rows], own records first) and asked.json
+(which nodes each query of each tree was about); and if decoys
 were agreed on, places.npy (where each of its rows.npy stands in that of passive parties)
 """
 
@@ -42,7 +44,7 @@ from vfl.config import PartyConfig
 from vfl.crypto import paillier
 from vfl.crypto.paillier_keys import PrivateKey
 from vfl.desk import Desk
-from vfl.errors import ProtocolError, UsageError
+from vfl.errors import ProtocolError, TransportError, UsageError
 from vfl.files import read_json, write_array, write_data, write_private, write_whole
 from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
@@ -60,6 +62,7 @@ from vfl.wire import Blinds, blinds
 FORMAT = "tallystick-run-v1"
 EARLIER, HINTS = "earlier", "hints"
 INIT = "earlier/model.json"
+WAITING = "waiting.json"
 
 
 @dataclass(frozen=True)
@@ -206,6 +209,12 @@ def peers_of(agreement: Agreement, name: str) -> tuple[Member, ...]:
     return agreement.passives if agreement.active.name == name else (agreement.active,)
 
 
+def policy_of(file: RunFile) -> Policy:
+    """The keys of a run's parties, for evidence."""
+    keys = file.keys.items()
+    return Policy.of([PublicIdentity(name, pair.identity, pair.witness) for name, pair in keys], quorum="any")
+
+
 class Seat:
     """One party taking part in a run from its folder."""
 
@@ -272,13 +281,20 @@ class Seat:
 
     @contextmanager
     def accusing(self) -> Iterator[None]:
-        """Write evidence when a peer's misbehaviour ends the block."""
+        """Write evidence when a peer's misbehaviour ends the block, and what was waited for when silence does."""
+        (self.folder / WAITING).unlink(missing_ok=True)
         try:
             yield
+        except TransportError:
+            self.notary.finish()
+            peer, slot = self.desk.last_heard
+            if slot.count("/") == 4:
+                write_whole(self.folder / WAITING, {"peer": peer, "slot": slot})
+            raise
         except ProtocolError as error:
             agreement, key = self.file.agreement, self._private_key if self._opens_ciphertexts else None
             try:
-                accuse(Case(self.folder, agreement, self._policy(), self.notary, self.desk, key), error)
+                accuse(Case(self.folder, agreement, self.policy, self.notary, self.desk, key), error)
             except OSError as refused:
                 error.remedy = f"its evidence cannot be written: {refused}"
             raise
@@ -295,9 +311,10 @@ class Seat:
         rng = read_kept(self.folder, active=True, keep=False).rng.child("key")
         return paillier.own_key(rng, int(self.file.agreement.privacy["key_bits"]))
 
-    def _policy(self) -> Policy:
-        keys = self.file.keys.items()
-        return Policy.of([PublicIdentity(name, pair.identity, pair.witness) for name, pair in keys], quorum="any")
+    @property
+    def policy(self) -> Policy:
+        """The keys of the run's parties."""
+        return policy_of(self.file)
 
     async def _whole(self, channels: Mapping[str, Channel]) -> Outcome:
         mine = read_own_holding(self.folder, self.file.agreement)
@@ -350,5 +367,9 @@ class Seat:
         try:
             write_whole(self.folder / "times.json", times)
         finally:
-            self._store.close()
-            self._transcript.close()
+            self.release()
+
+    def release(self) -> None:
+        """Release the files."""
+        self._store.close()
+        self._transcript.close()

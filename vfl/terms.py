@@ -72,6 +72,11 @@ class Terms:
         return {k: v for k, v in self.agreement.model.items() if k not in ("kind", INIT_MODEL)}
 
     @property
+    def goes_on(self) -> bool:
+        """Whether trees are grown where those of an earlier run's model end."""
+        return INIT_MODEL in self.agreement.model
+
+    @property
     def monotone(self) -> list[Directions] | None:
         """Directions of each party's features, the active one's first; None where all are free."""
         members = (self.agreement.active, *self.agreement.passives)

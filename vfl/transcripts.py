@@ -4,17 +4,20 @@
     head   = MessagePack `Record` with an empty body
 
 Each record is handed to the operating system before the message is acted upon, so a killed process loses nothing.
-An incomplete last record is what such a kill can leave and is cut off; damage anywhere else is refused. One process
-at a time may hold a transcript open.
+An incomplete last record is what such a kill can leave and is cut off; damage anywhere else is refused, also where a
+damaged length reaches beyond the end of the file: then whole records follow. One process at a time may hold a
+transcript open.
 """
 
 from __future__ import annotations
 
 import fcntl
+import mmap
 import os
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
 import msgspec
 
@@ -23,6 +26,8 @@ from vfl.errors import UsageError
 
 _HEADER = 12
 _MAX_HEAD = 1 << 16  # bytes
+_HEAD_START = msgspec.msgpack.encode(Record(True, "", "", b""))[:6]  # so many fields, the first is `sent`
+_LOOKED_AT = 64  # places at most that look like the start of a record: a peer's message may be full of them
 
 
 class FileTranscript:
@@ -108,6 +113,8 @@ def _records(path: Path, kinds: Sequence[bytes] | None) -> Iterator[tuple[int, R
             head_size, body_size = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
             next_start = start + _HEADER + head_size + body_size
             if len(header) < _HEADER or next_start > end:
+                if _record_after(file, start):
+                    raise _damaged(path, start)
                 yield start, None
                 return
             head = file.read(min(head_size, _MAX_HEAD))
@@ -115,8 +122,7 @@ def _records(path: Path, kinds: Sequence[bytes] | None) -> Iterator[tuple[int, R
             if wanted:
                 body = file.read(body_size)
                 if _checksum(header[:8], head, body) != header[8:]:
-                    remedy = "restore the file from a backup"
-                    raise UsageError(f"{path}: the record at byte {start} is damaged", remedy=remedy)
+                    raise _damaged(path, start)
                 try:
                     record = msgspec.structs.replace(msgspec.msgpack.decode(head, type=Record), body=body)
                 except (msgspec.DecodeError, ValueError) as error:
@@ -124,6 +130,26 @@ def _records(path: Path, kinds: Sequence[bytes] | None) -> Iterator[tuple[int, R
                 yield start, record
             file.seek(next_start)
             start = next_start
+
+
+def _damaged(path: Path, start: int) -> UsageError:
+    return UsageError(f"{path}: the record at byte {start} is damaged", remedy="restore the file from a backup")
+
+
+def _record_after(file: BinaryIO, start: int) -> bool:
+    """Whether a whole record lies somewhere behind the beginning of the one at `start`."""
+    with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
+        at = start + _HEADER
+        for _ in range(_LOOKED_AT):
+            at = data.find(_HEAD_START, at + 1)
+            if at < 0:
+                return False
+            lengths, checksum = data[at - _HEADER : at - 4], data[at - 4 : at]
+            head, body = int.from_bytes(lengths[:4], "big"), int.from_bytes(lengths[4:], "big")
+            whole = at + head + body <= len(data) and head <= _MAX_HEAD
+            if whole and _checksum(lengths, data[at : at + head + body]) == checksum:
+                return True
+    return False
 
 
 def _checksum(*parts: bytes) -> bytes:

@@ -34,6 +34,6 @@ def read_valid(path: Path, policy: Path) -> tuple[Bundle, Policy]:
     bundle = read_bundle(path)
     if result.form != "full" or bundle.digest != result.digest:
         raise UsageError(
-            f"{path} is only a part of a run's bundle", remedy="name the whole bundle, which nobody writes"
+            f"{path} is only a part of a run's bundle", remedy="name the whole bundle, and let nobody write to it"
         )
     return bundle, rules

@@ -56,6 +56,7 @@ KINDS: Mapping[str, Callable[[dict[str, Json], Policy], Proven]] = {
     malformed.KIND: malformed.check,
     order.KIND: order.check,
     reexecution.KIND: reexecution.check,
+    reexecution.LABELS: reexecution.check,
     replay.KIND: replay.check,
     silence.ABORTED: silence.check_aborted,
     silence.DROPPED: silence.check_dropped,

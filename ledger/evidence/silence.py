@@ -92,7 +92,7 @@ def _unanswered(parts: dict[str, Json], policy: Policy) -> tuple[Held, Conversat
         raise BadProof("challenge and account are not of one conversation")
     if not any(moment + CLOCK_ERROR <= deadline for moment in seen(asked.signed, policy)):
         raise BadProof("no independent witness cosigned the challenge at least five minutes before the deadline")
-    if not _belongs(question, answer, entry.actor, here.actor):
+    if not belongs(question, answer, entry.actor, here.actor):
         raise BadProof(f"{answer} is no answer of {here.actor} to {question}")
     digest = sha256(encode(params)).hexdigest()
     heard = {one.slot for one in account.heard}
@@ -103,7 +103,8 @@ def _unanswered(parts: dict[str, Json], policy: Policy) -> tuple[Held, Conversat
     return asked, account, answer, deadline
 
 
-def _belongs(question: str, answer: str, asker: str, accused: str) -> bool:
+def belongs(question: str, answer: str, asker: str, accused: str) -> bool:
+    """Whether both slots are of one phase and round, and the one asks what the other answers."""
     match question.split("/"), answer.split("/"):
         case [phase, round_, _, asking, _], [phase_, round__, _, answering, _]:
             ends = (asking, answering) == (f"{asker}>{accused}", f"{accused}>{asker}")

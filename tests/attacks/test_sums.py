@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import cache
 from unittest import mock
 
 import numpy as np
@@ -24,7 +25,16 @@ DEFAULTS = GBDTParameters(num_iterations=20, min_data_in_bin=20)
 """LightGBM's defaults, as a run has them: 31 leaves, 255 bins of 20 rows or more."""
 
 
-def facts(case: Case) -> tuple[int, int, int]:
+@cache
+def facts(name: str, rows: int, trees: int, noise: float = 0.0) -> tuple[int, int, int]:
+    """Claims about customers from LightGBM's defaults; `off`: without a minimum population of bins and leaves."""
+    case = replace(card_case(EVEN, rows, parameters=replace(DEFAULTS, num_iterations=trees)), noise=noise)
+    if name == "off":
+        case = replace(case, parameters=replace(case.parameters, min_data_in_bin=1, min_data_in_leaf=1), least=1)
+    return claims_of(case)
+
+
+def claims_of(case: Case) -> tuple[int, int, int]:
     """Distinct (customer, feature, bin) claims at all nodes and siblings, how many are true, how many were possible."""
     claimed: set[tuple[int, int]] = set()
     mine = case.columns(1)
@@ -46,15 +56,18 @@ def facts(case: Case) -> tuple[int, int, int]:
 
 
 @pytest.mark.parametrize(
-    ("name", "rows"), [("defaults", 3000), pytest.param("defaults", 30_000, marks=pytest.mark.slow), ("off", 900)]
+    ("name", "rows", "trees"),
+    [
+        ("defaults", 3000, 4),
+        ("off", 900, 2),
+        pytest.param("defaults", 3000, 20, marks=pytest.mark.slow),
+        pytest.param("defaults", 30_000, 20, marks=pytest.mark.slow),
+        pytest.param("off", 900, 5, marks=pytest.mark.slow),
+    ],
 )
-def test_exact_sums_of_small_cells_give_customers_away(name: str, rows: int) -> None:
+def test_exact_sums_of_small_cells_give_customers_away(name: str, rows: int, trees: int) -> None:
     """A minimum population of bins counts all training rows: cells of deep nodes are smaller, and this is the price."""
-    case = card_case(EVEN, rows, parameters=DEFAULTS)
-    if name == "off":
-        loose = replace(DEFAULTS, min_data_in_bin=1, min_data_in_leaf=1, num_iterations=5)
-        case = replace(case, parameters=loose, least=1)
-    claimed, true, possible = facts(case)
+    claimed, true, possible = facts(name, rows, trees)
     print(f"\nexact sums, {name}, {rows * 2 // 3} training rows: {claimed} claims, {true} true, of {possible} possible")
     assert claimed > 0
     assert true > 0.5 * claimed
@@ -63,8 +76,7 @@ def test_exact_sums_of_small_cells_give_customers_away(name: str, rows: int) -> 
 @pytest.mark.parametrize(("noise", "share"), [(0.01, 1.0), (0.1, 0.1), (1.0, 0.0)])
 def test_noise_on_cells_hides_whose_the_sums_are(noise: float, share: float) -> None:
     """The attacker knows how wide the noise is. Noise of one customer's gradient leaves no claim."""
-    case = replace(card_case(EVEN, 3000, parameters=replace(DEFAULTS, num_iterations=4)), noise=noise)
-    exact, noisy = (facts(replace(case, noise=each)) for each in (0.0, noise))
+    exact, noisy = (facts("defaults", 3000, 4, each) for each in (0.0, noise))
     print(f"\ncell noise {noise:g}, 2,000 training rows, 4 trees: {noisy[1]} true claims, {exact[1]} without noise")
     assert noisy[1] <= share * exact[1]
 

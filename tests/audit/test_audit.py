@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -14,9 +14,10 @@ from unittest import mock
 import msgspec
 import numpy as np
 import pytest
+from audit_kit import NONCE, Ran
 from hypothesis import given
 from hypothesis import strategies as st
-from run_kit import TWO, frames, scenario, tallystick
+from run_kit import TWO, frames, scenario
 
 from ledger.errors import LedgerError
 from ledger.evidence import check_evidence
@@ -35,8 +36,6 @@ from vfl.learn.columns import Columns
 from vfl.protocols import boost
 from vfl.seat import protocol_randomness, read_seed
 
-NONCE = bytes(range(32))
-ALL = 100
 Fit = Callable[..., Columns]
 
 
@@ -45,36 +44,6 @@ def swapped(columns: Columns) -> Columns:
     codes = columns.codes.copy(order="F")
     codes[:, 0] = np.choose(np.minimum(codes[:, 0], 2), [1, 0, columns.codes[:, 0]])
     return replace(columns, codes=codes)
-
-
-@dataclass(frozen=True)
-class Ran:
-    """A finished run and a regulator's key."""
-
-    run: Path
-    key: Path
-    public: str
-
-    def opened(self, capfd: Any, out: Path, **options: object) -> Path:
-        """Openings of the telecom's answers."""
-        told = {"party": "telecom", "to": self.public, "nonce": NONCE.hex(), "cells": ALL, "out": out, **options}
-        ended = tallystick(capfd, "audit", "open", self.run, *words(told))
-        assert ended.code == 0, ended.err
-        return out
-
-    def checked(self, capfd: Any, file: Path, *more: object, **options: object) -> Any:
-        told = {"key": self.key, "policy": self.run / "policy.txt", "nonce": NONCE.hex(), "cells": ALL, **options}
-        return tallystick(capfd, "audit", "check", self.run, file, *words(told), *more)
-
-    @property
-    def record(self) -> PartyRecord:
-        return PartyRecord.read(self.run, "telecom")
-
-
-def words(options: dict[str, object]) -> Iterator[object]:
-    for name, value in options.items():
-        yield f"--{name}"
-        yield value
 
 
 @pytest.fixture(scope="module")
@@ -104,8 +73,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, str], Ran]:
             pytest.raises(SystemExit, match=r"^0$"),
         ):
             cli.main()
-        key = AuditorKey.make(folder / "regulator.key", "regulator")
-        return Ran(folder / "run", folder / "regulator.key", key.public)
+        return Ran.of(folder / "run")
 
     return ran
 

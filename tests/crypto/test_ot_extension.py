@@ -12,7 +12,8 @@ import pytest
 from cryptography.hazmat.primitives.ciphers import Cipher
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vfl.crypto import base_ot, cuckoo
@@ -259,7 +260,7 @@ def test_places_are_spread_evenly_and_independently() -> None:
         assert ((counts - 1000) ** 2 / 1000).sum() < 120
 
 
-@settings(max_examples=400, deadline=None)
+@examples(150, thorough=400)
 @given(st.lists(st.tuples(*[st.integers(0, 3)] * 3), max_size=13))
 def test_place_fails_only_if_nothing_fits(chosen: list[tuple[int, int, int]]) -> None:
     """Tables of 4 bins, so full that peeling stops and paths must be augmented; against a plain matching."""

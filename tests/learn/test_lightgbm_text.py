@@ -7,6 +7,7 @@ import re
 import lightgbm
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,7 +22,7 @@ def same_bits(a: np.ndarray, b: np.ndarray) -> bool:
     return np.asarray(a).tobytes() == np.asarray(b).tobytes()
 
 
-@settings(deadline=None, max_examples=150)
+@examples(50, thorough=150)
 @given(wholes(), st.randoms())
 def test_lightgbm_predicts_the_same_bits(whole: Whole, chance) -> None:
     booster = whole.booster()

@@ -7,7 +7,8 @@ from typing import Any
 import lightgbm
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vfl.learn.monotone import FREE, Bounds, directions
@@ -38,7 +39,7 @@ def test_lightgbm_trees(ways: tuple[int, ...], options: dict[str, Any]) -> None:
     assert np.abs(free.predict_raw(x) - model.predict_raw(x)).max() > 1e-3
 
 
-@settings(deadline=None, max_examples=40)
+@examples(10, thorough=40)
 @given(st.integers(0, 2**32 - 1), st.lists(st.sampled_from([-1, 0, 1]), min_size=6, max_size=6))
 def test_predictions_keep_the_direction(seed: int, ways: list[int]) -> None:
     """One feature is moved up, all others stay: no prediction goes the wrong way."""

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vfl.errors import UsageError
@@ -19,7 +20,7 @@ COLUMNS = st.lists(
 )
 
 
-@settings(deadline=None, max_examples=400)
+@examples(150, thorough=400)
 @given(COLUMNS, st.sampled_from([2, 3, 5, 24, 256]), st.integers(0, 12), st.booleans())
 def test_every_bin_has_the_minimum_and_every_value_a_code(
     values: list[float], most: int, least: int, coded: bool

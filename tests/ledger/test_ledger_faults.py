@@ -2,6 +2,7 @@
 
 import sqlite3
 from datetime import timedelta
+from unittest import mock
 
 import postgres_kit
 import pytest
@@ -10,6 +11,8 @@ from postgres_kit import data_folder
 
 from ledger import Code, MemoryStore, Payload, SQLiteStore, StoreError, Witness, slot_name, verify_bytes
 from ledger.checkpoint import open_checkpoint
+from ledger.envelope import Envelope
+from ledger.errors import BadClock
 
 BEFORE, AFTER = "before", "after"
 WHOLE = [(0, 0, 0), (1, 0, 0), (3, 0, 0), (3, 1, 0), (5, 2, 1), (5, 2, 2)]  # what a store holds after each write
@@ -190,6 +193,26 @@ def test_clocks_may_jump_back(tmp_path):
     assert result.code is Code.VALID, result.as_text()
     for store in stores.values():
         store.close()
+
+
+@pytest.mark.parametrize("years", [-10, 10])
+def test_a_clock_that_no_verifier_would_believe_writes_nothing(years):
+    """A date outside the certificate's validity would spoil the log for ever; set right, the clock goes on."""
+    store, clock = MemoryStore(), TickClock()
+    log = open_log("bank", store, clock)
+    slot = slot_name("train", 0, "note", "bank", "bank")
+    place = {"phase": "train", "round": 0, "step": "note", "slot": slot, "dir": "local"}
+    said = Envelope("run-7", "train/0/Hist/bank>telecom/0", "bank", "telecom", "Hist", "ab" * 32, 9)
+    with mock.patch.object(clock, "now", return_value=START + timedelta(days=365 * years)):
+        for write in (lambda: log.append(**place), lambda: log.message(said, "train", 0)):
+            with pytest.raises(BadClock, match=r"the clock says 20[1-3]6-.* its key is valid") as caught:
+                write()
+            assert "Set the clock" in caught.value.remedy
+        assert len(log) == 1
+        log.checkpoint()  # what is there may be signed: a head has no date
+    log.append(**place)
+    log.message(said, "train", 0)
+    assert len(log) == 3
 
 
 @pytest.mark.slow

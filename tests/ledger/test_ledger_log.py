@@ -301,19 +301,33 @@ def test_triggers_refuse_changes(file, table):
 )
 def test_damage_is_refused_on_opening(file, damage, says):
     db = sqlite3.connect(file)
-    for table in ("entry", "checkpoint"):
-        for verb in ("UPDATE", "DELETE"):
-            db.execute(f"DROP TRIGGER {table}_{verb}")
+    names = [f"{table}_{verb}" for table in ("entry", "checkpoint") for verb in ("UPDATE", "DELETE")]
+    query = "SELECT sql FROM sqlite_master WHERE name = ?"
+    triggers = [db.execute(query, (name,)).fetchone()[0] for name in names]
+    for name in names:
+        db.execute(f"DROP TRIGGER {name}")
     damage = damage.replace(
         "replace(body, 'Hist', 'Mist')", "cast(replace(cast(body AS TEXT), 'Hist', 'Mist') AS BLOB)"
     )
     db.execute(damage)
+    for trigger in triggers:
+        db.execute(trigger)
     db.commit()
     db.close()
     store = SQLiteStore(file)
     with pytest.raises(StoreDamaged, match=says):
         open_log("bank", store)
     store.close()
+
+
+@pytest.mark.parametrize("change", ["DROP TRIGGER entry_UPDATE", "ALTER TABLE entry RENAME COLUMN leaf TO hash"])
+def test_a_store_whose_tables_were_changed_is_refused(file, change):
+    db = sqlite3.connect(file)
+    db.execute(change)
+    db.commit()
+    db.close()
+    with pytest.raises(StoreDamaged, match="its tables"):
+        SQLiteStore(file)
 
 
 def test_a_file_that_is_no_database_is_refused(tmp_path):

@@ -17,6 +17,7 @@ from ledger.__main__ import main
 from ledger.archive import pack
 from ledger.authority import Authority
 from ledger.errors import BadStamp, StampError
+from ledger.log import Log
 from ledger.note import Note
 from ledger.posting import MAX_ANSWER_BYTES
 from ledger.stamping import stamp_bundle, stamped_bytes
@@ -171,6 +172,7 @@ def test_a_log_without_a_stamp_does_not_meet_what_was_asked(stamped, local, memb
 def test_an_entry_dated_after_the_stamp_that_covers_it(local, tmp_path, monkeypatch):
     world = World()
     monkeypatch.setattr(ledger_kit, "START", START + timedelta(days=30 * 365))
+    monkeypatch.setattr(Log, "_moment", lambda log: log._clock.now())  # an honest log refuses such a clock
     world.say("bank", "telecom", "late", b"x")
     world.end_round()
     with answering(local.answer) as url:

@@ -93,7 +93,7 @@ def test_no_party(tmp_path: Path, text: str) -> None:
 
 
 def test_a_folder_without_one_says_so(tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match=r"no party file 'party.toml'"):
+    with pytest.raises(UsageError, match=r"there is no party.toml in"):
         read_party_file(tmp_path)
 
 

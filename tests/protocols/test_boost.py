@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clear_scheme import NONCE, QUERY_BLOCKS
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -54,14 +55,14 @@ FLAVOURS = pytest.mark.parametrize("named", [True, False], ids=["named", "hidden
 # The trees of the pooled columns
 
 
-@settings(deadline=None, max_examples=300)
+@examples(50, thorough=300)
 @given(cases(), st.booleans())
 def test_trees_of_the_pooled_columns(case: Case, named: bool) -> None:
     tapes = train(case, clear(named))
     assert_same_model(case, tapes["bank"].result, share_of(tapes, case), reference(case))
 
 
-@settings(deadline=None, max_examples=150)
+@examples(50, thorough=150)
 @given(cases(watched=True), st.booleans())
 def test_early_stopping_where_the_pooled_columns_stop(case: Case, named: bool) -> None:
     tapes = train(case, clear(named))

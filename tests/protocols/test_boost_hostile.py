@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from clear_scheme import change_sums, read_sums
 from derivatives import fixed_gradients
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -389,7 +390,7 @@ def test_silence_disorder_and_typed_lies_end_in_known_errors(tapes: dict[str, An
 def test_damaged_frames_end_in_known_errors(tapes: dict[str, Any], victim: str) -> None:
     role = cast(SMALL, clear(tapes["named"]))[victim]
 
-    @settings(deadline=None, max_examples=250)
+    @examples(80, thorough=250)
     @given(damage(tapes[victim]))
     def attack(damaged: Tape) -> None:
         play(damaged, role)
@@ -404,7 +405,7 @@ def test_damaged_ciphertexts_end_in_known_errors(victim: str, hidden: bool) -> N
     case, scheme = lattice(plain) if hidden else (plain, paillier(512))
     tape, role = train(case, scheme)[victim], cast(case, scheme)[victim]
 
-    @settings(deadline=None, max_examples=60)
+    @examples(20, thorough=60)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         play(damaged, role)

@@ -8,7 +8,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 
 from vfl.channel import Channel, lockstep
 from vfl.crypto.group import POINT, Mask, domain, hash_to_curve, split
@@ -121,8 +122,10 @@ def alone(customers: Sequence[str | None], rows: Sequence[str], run_of_rows: str
     )
 
 
-def test_rows_in_several_blocks() -> None:
-    ids = [f"id-{i}" for i in range(4_200)]
+@pytest.mark.parametrize("block", [64, pytest.param(confirm_rows.BLOCK, marks=pytest.mark.slow)])
+def test_rows_in_several_blocks(monkeypatch: pytest.MonkeyPatch, block: int) -> None:
+    monkeypatch.setattr(confirm_rows, "BLOCK", block)
+    ids = [f"id-{i}" for i in range(block + 104)]
     customers = [None if i % 3 == 0 else token for i, token in enumerate(ids)]
     alone(customers, ids)
     with pytest.raises(BrokenPromise, match="same customer"):
@@ -274,7 +277,7 @@ def test_silence_disorder_and_typed_lies_end_in_known_errors(
 def test_damaged_frames_end_in_known_errors(tapes: dict[str, Tape], terms: PsiTerms, victim: str) -> None:
     tape, role = tapes[victim], bank(terms=terms) if victim == "bank" else partner(terms=terms)
 
-    @settings(deadline=None, max_examples=200)
+    @examples(60, thorough=200)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)

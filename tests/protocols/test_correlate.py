@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 from clear_scheme import change_sums, read_sums
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -286,7 +287,7 @@ def test_any_peer_at_all_ends_in_known_errors(victim: str, named: bool) -> None:
     tape, role = compare(SMALL, clear(named))[victim], role_of(victim, named)
     assert_harmless(tape, role)
 
-    @settings(deadline=None, max_examples=100)
+    @examples(40, thorough=100)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)

@@ -8,7 +8,8 @@ import msgspec
 import numpy as np
 import pytest
 from clear_scheme import change_sums, read_sums
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 
 from vfl.errors import BrokenPromise, VflError
 from vfl.protocols import correlate_partners
@@ -166,7 +167,7 @@ def test_any_peer_at_all_ends_in_known_errors(victim: str, named: bool) -> None:
     tape, role = compare(case, clear(named))[victim], role_of(victim, named, case)
     assert_harmless(tape, role)
 
-    @settings(deadline=None, max_examples=60)
+    @examples(20, thorough=60)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)

@@ -6,7 +6,8 @@ import dataclasses
 import json
 
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from vfl.agreement import Agreement, Member
@@ -98,7 +99,7 @@ def test_silence_disorder_and_typed_lies_end_in_known_errors(tapes: dict[str, Ta
 
 @pytest.mark.parametrize("victim", ["bank", "telecom"])
 def test_damaged_frames_end_in_known_errors(tapes: dict[str, Tape], victim: str) -> None:
-    @settings(deadline=None, max_examples=300)
+    @examples(100, thorough=300)
     @given(damage(tapes[victim]))
     def attack(damaged: Tape) -> None:
         play(damaged, bank() if victim == "bank" else telecom())
@@ -106,7 +107,7 @@ def test_damaged_frames_end_in_known_errors(tapes: dict[str, Tape], victim: str)
     attack()
 
 
-@settings(deadline=None, max_examples=300)
+@examples(100, thorough=300)
 @given(
     st.one_of(
         st.binary(max_size=60),
@@ -117,7 +118,7 @@ def test_damaged_frames_end_in_known_errors(tapes: dict[str, Tape], victim: str)
         ).map(lambda value: json.dumps({"model": value, "members": value}).encode()),
     )
 )
-def test_any_other_text_is_another_agreement(text: bytes) -> None:
-    tape = record({"bank": bank(), "telecom": telecom()}, [("bank", "telecom")])["bank"]
+def test_any_other_text_is_another_agreement(tapes: dict[str, Tape], text: bytes) -> None:
+    tape = tapes["bank"]
     fate = play(tape.replace(tape.place("Hello"), pack(Hello("run-1", text, WIRE_VERSION, "1.0"))), bank())
     assert isinstance(fate, VflError)

@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -534,7 +535,7 @@ def test_damaged_frames_end_in_known_errors(tapes: dict[str, Tape], victim: str)
     tape, role = tapes[victim], bank() if victim == "bank" else partner()
     honest = tape.result[0].tolist()
 
-    @settings(deadline=None, max_examples=400)
+    @examples(120, thorough=400)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)

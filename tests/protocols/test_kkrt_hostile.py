@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 
 from vfl.crypto.cuckoo import bins_for
 from vfl.errors import BrokenPromise, VflError
@@ -125,7 +126,7 @@ def test_silence_disorder_and_typed_lies_end_in_known_errors(tapes: dict[str, Ta
 def test_damaged_frames_end_in_known_errors(tapes: dict[str, Tape], victim: str) -> None:
     role = bank() if victim == "bank" else telecom()
 
-    @settings(deadline=None, max_examples=40)
+    @examples(15, thorough=40)
     @given(damage(tapes[victim]))
     def attack(damaged: Tape) -> None:
         assert isinstance(play(damaged, role), VflError | Hits | np.ndarray)

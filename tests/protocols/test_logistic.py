@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import pytest
 from clear_shares import ClearShares
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from vfl.decoys import Shown
@@ -56,6 +56,7 @@ def assert_as_pooled(case: Regression, tapes: dict[str, Tape]) -> None:
     st.lists(st.integers(1, 4), min_size=2, max_size=4).map(tuple), st.integers(0, 10**6), st.sampled_from(AGREED),
     st.booleans(),
 )  # fmt: skip
+@example(owned=(2, 3, 3), number=233, agreed={"signs": "positive"}, named=True)  # a direction earlier ones nearly make
 def test_the_solution_of_the_pooled_columns(owned: tuple[int, ...], number: int, agreed: Any, named: bool) -> None:
     case = regression(400, owned, number, **agreed, iterations=40)
     assert_as_pooled(case, fit(case, ClearShares(named)))

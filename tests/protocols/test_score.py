@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from effort import examples
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -126,7 +127,7 @@ def test_false_counts_are_refused(tapes: dict[str, Tape], victim: str, said: Any
 def test_any_peer_at_all_ends_in_known_errors(tapes: dict[str, Tape], victim: str) -> None:
     assert_harmless(tapes[victim], ROLES[victim])
 
-    @settings(deadline=None, max_examples=250)
+    @examples(80, thorough=250)
     @given(damage(tapes[victim]))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, ROLES[victim])

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 from clear_scheme import change_sums, read_sums
-from hypothesis import given, settings
+from effort import examples
+from hypothesis import given
 
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise, UsageError, VflError
@@ -46,7 +47,7 @@ def assert_as_pooled(case: Features, tapes: dict[str, Tape]) -> None:
                 assert found.woe is None
 
 
-@settings(deadline=None, max_examples=150)
+@examples(50, thorough=150)
 @given(cases())
 def test_bins_of_the_pooled_columns(case: Features) -> None:
     for named in (True, False):
@@ -267,7 +268,7 @@ def test_any_peer_at_all_ends_in_known_errors(victim: str, named: bool) -> None:
     tape, role = weigh(SMALL, clear(named))[victim], role_of(victim, named)
     assert_harmless(tape, role)
 
-    @settings(deadline=None, max_examples=150)
+    @examples(50, thorough=150)
     @given(damage(tape))
     def attack(damaged: Tape) -> None:
         fate = play(damaged, role)

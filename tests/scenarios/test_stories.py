@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from run_kit import apart, tallystick
+from run_kit import here, tallystick
 
 from scenarios import cheats, readme, scenario_names
 
@@ -44,7 +44,7 @@ def test_a_name_that_there_is_not(capfd: Any) -> None:
 
 
 def require_true(name: str, kind: str, folder: Path) -> None:
-    ended = apart("run", name, "--model", kind, "--out", folder / "run")
+    ended = here("run", name, "--model", kind, "--out", folder / "run")
     assert ended.returncode == 0, ended.stderr
     body = json.loads((folder / "run" / "summary.json").read_text())
     found, pooled = body["metrics"], "pooled_lightgbm" if kind == "gbdt" else "pooled_scorecard"

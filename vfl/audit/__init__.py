@@ -1,12 +1,15 @@
-"""Re-execution audit: a party opens a few of its answers to a regulator, who computes them again.
+"""Re-execution audit: a party opens a little of what it said to a regulator, who computes it again.
 
 regulator                                              party
 nonce, number of cells          -->
                                                        drawing    which cells: from its cosigned head and the nonce
-                                                       openings   columns, seeds and received messages of these
+                                                       openings, label_openings   what these were computed from
                                 <--                    sealing_to encrypted to the regulator, signed by the party
 drawing      the same cells
-openings     against the roots that the ledger has since before training
-reexecute    the answers again, against the digests in the ledger
+reexecute, labels_again    openings against the roots that the ledger has since before training, then the messages again
+                           against the digests in the ledger
 finding      signed where one differs: evidence for third parties
+
+A partner opens answers to queries (`record`, `openings`, `reexecute`); the active party opens the encrypted rows
+that it sent (`label_record`, `label_openings`, `labels_again`). `sides` joins both.
 """

@@ -2,7 +2,8 @@
 
     seed  = SHA-256("tallystick-audit-v1" || run || 0x00 || party || 0x00 || root of the party's last cosigned head
                     || nonce)
-    cells = the first n of a permutation of all answered queries, drawn from the seed
+    cells = the first n of a permutation of all cells, drawn from the seed: of a partner its answers to queries, of the
+            active party the blocks of encrypted rows that it sent
 
 The head was cosigned before the nonce was known, so the party cannot have answered truly just where it will be asked;
 and the regulator cannot pick the cells either.
@@ -12,15 +13,39 @@ from __future__ import annotations
 
 import hashlib
 import math
+from collections.abc import Sequence
+from typing import Protocol, TypeVar
 
-from vfl.audit.record import Cell, PartyRecord
+from ledger.checkpoint import Checkpoint
 from vfl.errors import UsageError
 from vfl.randomness import Randomness
+from vfl.terms import Terms
 
+C_co = TypeVar("C_co", covariant=True)
 _DOMAIN = b"tallystick-audit-v1"
 LEAST_NONCE = 16  # bytes
 SHARES = (0.01, 0.05, 0.10)
-"""Shares of false answers that the probability of detection is told for."""
+"""Shares of false cells that the probability of detection is told for."""
+
+
+class Drawn(Protocol[C_co]):
+    """The record of a party that cells are drawn from."""
+
+    @property
+    def terms(self) -> Terms: ...
+
+    @property
+    def party(self) -> str: ...
+
+    @property
+    def checkpoint(self) -> Checkpoint:
+        """Its last cosigned head."""
+        ...
+
+    @property
+    def cells(self) -> Sequence[C_co]:
+        """All that can be drawn, in order."""
+        ...
 
 
 def read_nonce(text: str) -> bytes:
@@ -34,10 +59,10 @@ def read_nonce(text: str) -> bytes:
     return nonce
 
 
-def draw(record: PartyRecord, nonce: bytes, count: int) -> list[Cell]:
+def draw(record: Drawn[C_co], nonce: bytes, count: int) -> list[C_co]:
     """`count` cells, or all where there are fewer, in the order of the run."""
     if not record.cells:
-        raise UsageError(f"{record.party} answered no query in this run")
+        raise UsageError(f"{record.party} sent nothing in this run that can be computed again")
     head = record.checkpoint.root
     words = b"\0".join([record.terms.run.encode(), record.party.encode(), head + nonce])
     seed = hashlib.sha256(_DOMAIN + words).digest()

@@ -11,17 +11,21 @@ from __future__ import annotations
 
 from ledger.canonical import Json, encode
 from ledger.evidence import entry_proof, reexecution_evidence
+from ledger.evidence.reexecution import KIND, LABELS
 from ledger.keys import Signer
 from ledger.merkle import Tree
 from ledger.note import sign_note
-from vfl.audit.record import PartyRecord
+from vfl.audit.log_record import LogRecord
 from vfl.audit.reexecute import Verdict
 
-REASON = "computed again from what the party committed to before training, this message is another one"
+BY_KIND = {
+    KIND: "computed again from what the party committed to before training, this message is another one",
+    LABELS: f"{LABELS}: these are not the encrypted gradients of the labels committed to, at the scores so far",
+}
 
 
-def finding(record: PartyRecord, verdict: Verdict, openings: str, auditor: Signer) -> bytes:
-    """The evidence file. `openings`: digest of the signed file of openings, hex."""
+def finding(record: LogRecord, verdict: Verdict, openings: str, auditor: Signer, kind: str = KIND) -> bytes:
+    """The evidence file, of either kind. `openings`: digest of the signed file of openings, hex."""
     line = {
         "party": record.party,
         "run": record.terms.run,
@@ -29,13 +33,13 @@ def finding(record: PartyRecord, verdict: Verdict, openings: str, auditor: Signe
         "claimed_digest": verdict.claimed,
         "recomputed_digest": verdict.recomputed,
         "openings_digest": openings,
-        "reason": REASON,
+        "reason": BY_KIND[kind],
     }
     note = sign_note(encode(line).decode() + "\n", [auditor])
-    return reexecution_evidence(str(note), statement(record, verdict.slot))
+    return reexecution_evidence(str(note), statement(record, verdict.slot), kind)
 
 
-def statement(record: PartyRecord, slot: str) -> dict[str, Json]:
+def statement(record: LogRecord, slot: str) -> dict[str, Json]:
     """That the party said what its log has at `slot`: the entry, under the head that it signed."""
     entry = next(one for one in record.entries if one.slot == slot)
     path = Tree(one.leaf() for one in record.entries).inclusion_proof(entry.seq)

@@ -17,11 +17,13 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
+from vfl.audit.log_record import LogRecord
 from vfl.audit.record import Cell, PartyRecord
 from vfl.channel import Record
-from vfl.commitments import OpenedColumn, OpenedSeed, commit_column, open_column, open_seed
+from vfl.commitments import Column, OpenedColumn, OpenedSeed, commit_column, open_column, open_seed
 from vfl.errors import Malformed, UsageError
 from vfl.protocols.boost import NodeQuery
+from vfl.randomness import Randomness
 from vfl.run_gbdt import hint_seed, round_seed
 from vfl.seat import blinds_of, protocol_randomness, read_kept, read_own_holding, read_seed
 from vfl.transcripts import pick_received
@@ -63,13 +65,8 @@ def open_cells(folder: Path, record: PartyRecord, cells: Sequence[Cell]) -> Open
     rng, blind, kept = protocol_randomness(seed), blinds_of(seed), read_kept(folder, active=False, keep=False)
     columns = {}
     for name, column in zip(holding.names, values.T, strict=True):
-        salts = rng.child("commit").child(f"column/{name}")
-        if commit_column(f"column/{name}", column, salts) != record.commitment(f"column/{name}"):
-            raise UsageError(
-                f"column {name} of {holding.name} is not what was committed to",
-                remedy="restore table and seed as they were at the run",
-            )
-        columns[name] = open_column(column, salts)
+        kind = f"column/{name}"
+        columns[name] = opened_column(record, kind, column, rng.child("commit").child(kind))
     seeds = [round_seed(rng, number) for number in range(record.commitment("seeds/rounds").count)]
     messages, before = _received(folder, record, cells)
     return Openings(
@@ -81,6 +78,16 @@ def open_cells(folder: Path, record: PartyRecord, cells: Sequence[Cell]) -> Open
         before=before,
         blinds={slot: blind(slot) for slot in (record.bins.slot, *(cell.slot for cell in cells))},
     )
+
+
+def opened_column(record: LogRecord, kind: str, values: Column, salts: Randomness) -> OpenedColumn:
+    """All of a column. Raises UsageError where it is not what the party of `record` committed to as `kind`."""
+    if commit_column(kind, values, salts) != record.commitment(kind):
+        raise UsageError(
+            f"{kind} of {record.party} is not what was committed to",
+            remedy="restore table and seed as they were at the run",
+        )
+    return open_column(values, salts)
 
 
 def _received(folder: Path, record: PartyRecord, cells: Sequence[Cell]) -> tuple[dict[str, bytes], dict[str, int]]:

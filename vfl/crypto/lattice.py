@@ -43,6 +43,7 @@ import numpy.typing as npt
 import scipy.sparse
 
 from vfl.crypto import ring
+from vfl.crypto.bin_matrix import indicators, matrices
 from vfl.crypto.cell_noise import cell_noise
 from vfl.crypto.scheme import MAX_NODES, Bools, CellLayout, Codes, HintStore, Int64s, Lanes, NoHints, Sealed
 from vfl.errors import BrokenPromise, UsageError
@@ -167,7 +168,19 @@ class LatticeKeyHolder:
         self, parameters: LatticeParameters, context: bytes, rng: Randomness, hints: HintStore | None = None
     ) -> None:
         """`context`: equal at both parties (run id). `hints`: where those of earlier trainings are."""
-        self._parameters, self._seed = parameters, rng.child("lattice/seed").bytes(SEED_BYTES)
+        self._start(parameters, context, rng.child("lattice/seed").bytes(SEED_BYTES), hints)
+
+    @classmethod
+    def again(cls, parameters: LatticeParameters, context: bytes, public: bytes) -> LatticeKeyHolder:
+        """One that encrypts as the holder whose `public` bytes these are. Raises BrokenPromise for other bytes."""
+        if len(public) != SEED_BYTES:
+            raise BrokenPromise(f"the seed of the public elements has {len(public)} bytes; {SEED_BYTES} are due")
+        holder = cls.__new__(cls)
+        holder._start(parameters, context, public, None)
+        return holder
+
+    def _start(self, parameters: LatticeParameters, context: bytes, seed: bytes, hints: HintStore | None) -> None:
+        self._parameters, self._seed = parameters, seed
         self._rows = parameters.lanes.rows
         count = blocks_of(self._rows) + 1
         self._spectra = np.stack([ring.spectrum(a) for a in _public_elements(self._seed, context, count)])
@@ -196,6 +209,10 @@ class LatticeKeyHolder:
     def public(self) -> bytes:
         """The seed of the public elements, 32 bytes."""
         return self._seed
+
+    def expose_base(self) -> bytes:
+        """Nothing: all secrets come of the tree's seed."""
+        return b""
 
     def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
         """How many blocks the hint of `peer` has; none if it is kept under `name`."""
@@ -394,7 +411,7 @@ class LatticeEvaluator:
         """
         layout.check_codes(codes, self._rows)
         self._layout = layout
-        self._matrices = _matrices(codes, layout)
+        self._matrices = matrices(codes, layout)
         bound = hashlib.sha256(self._seed + self._context + repr((layout.n_bins, codes.dtype.str)).encode())
         bound.update(np.ascontiguousarray(codes).tobytes())
         rng = rng.child(f"bins/{bound.hexdigest()}")
@@ -423,7 +440,7 @@ class LatticeEvaluator:
         waiting = np.zeros((len(cells), ring.LIMBS, ring.N // 2), dtype=np.complex128)
         last = len(spectra) - 1
         for t, element in enumerate(spectra):
-            picks = self._masks[cells.start : cells.stop] if t == last else _indicators(cells, codes, layout, t)
+            picks = self._masks[cells.start : cells.stop] if t == last else indicators(cells, codes, layout, t)
             waiting += ring.spectrum(picks).conj()[:, None, :] * element
             if (t + 1) % ring.MAX_SUM == 0 or t == last:
                 limbs += ring.coefficients(waiting)
@@ -558,28 +575,3 @@ def _thirds(low: ring.Words, high: ring.Words) -> Int64s:
     np.bitwise_and((low >> np.uint64(36)) | (high << np.uint64(28)), mask, out=thirds[:, 1])
     np.right_shift(high, np.uint64(8), out=thirds[:, 2])
     return thirds.view(np.int64)
-
-
-def _indicators(cells: range, codes: Codes, layout: CellLayout, t: int) -> npt.NDArray[np.int8]:
-    """d_jt for some cells: int8[cells, 4096]."""
-    picks = np.zeros((len(cells), ring.N), dtype=np.int8)
-    rows = codes[t * ring.N : (t + 1) * ring.N]
-    for feature, offset in enumerate(layout.offsets):
-        place = rows[:, feature].astype(np.int64) + offset - cells.start
-        inside = np.flatnonzero((place >= 0) & (place < len(cells)))
-        picks[place[inside], inside] = 1
-    return picks
-
-
-def _matrices(codes: Codes, layout: CellLayout) -> list[scipy.sparse.csr_array]:
-    """The 0/1 matrix D, cut by ring block: int64, cells x rows of the block."""
-    ones = np.ones(ring.N * layout.features, dtype=np.int64)  # one array for all blocks
-    return [_matrix(codes[start : start + ring.N], layout, ones) for start in range(0, len(codes), ring.N)]
-
-
-def _matrix(codes: Codes, layout: CellLayout, ones: Int64s) -> scipy.sparse.csr_array:
-    order = np.argsort(codes, axis=0, kind="stable").T.astype(np.int32)  # rows by feature, then bin
-    counts = [np.bincount(column, minlength=bins) for column, bins in zip(codes.T, layout.n_bins, strict=True)]
-    ends = np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int32)
-    shape = (layout.cells, len(codes))
-    return scipy.sparse.csr_array((ones[: order.size], order.reshape(-1), ends), shape=shape)

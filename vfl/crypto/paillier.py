@@ -25,6 +25,7 @@ from vfl.crypto.packing import pack_rows, slots, unpack_cells
 from vfl.crypto.paillier_cells import Marginals, Pass, finish, multiply, pack_cells, plan
 from vfl.crypto.paillier_keys import PrivateKey, PublicKey, generate_key, parse_public
 from vfl.crypto.paillier_random import (
+    CHUNK_ROWS,
     TABLE_MEMORY,
     Material,
     Randomisers,
@@ -42,8 +43,6 @@ from vfl.secret import Secret
 
 NAME = "paillier"
 
-_CHUNK_ROWS = 256
-"""Rows whose randomness comes from one stream: the unit in which row encryption is dealt out or done ahead."""
 _IDLE_SEALS = 8
 """Randomisers that one call of `idle` makes, in 15 ms at 2048 bits; the first 64 take 0.1 s, their table 0.5 to 1 s."""
 _MOST_SEALS_AHEAD = 4096
@@ -207,6 +206,10 @@ class PaillierKeyHolder:
         """Key and proofs; layout in `paillier_keys`."""
         return self._public
 
+    def expose_base(self) -> bytes:
+        """What the randomness of all rows is a power of: for an auditor's eyes (`paillier_again`)."""
+        return self._encryptor.expose_unit()
+
     def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
         """Notes the peer's layout; this scheme has no hint."""
         if peer in self._layouts:
@@ -230,7 +233,7 @@ class PaillierKeyHolder:
         rows, values = pack_rows(g, h, self._lanes), hashlib.sha256(g.tobytes() + h.tobytes()).digest()
         stream = self._following or rng.child(f"rows/{values.hex()}")
         ready = self._ready.expose()
-        chunks = [rows[start : start + _CHUNK_ROWS] for start in range(0, len(rows), _CHUNK_ROWS)]
+        chunks = [rows[start : start + CHUNK_ROWS] for start in range(0, len(rows), CHUNK_ROWS)]
         found = [self._encryptor.encrypt(own, powers) for own, powers in zip(chunks, ready, strict=False)]
         rest = [(chunks[index], self._material(index, stream)) for index in range(len(ready), len(chunks))]
         found += self._crew.map("encrypt", rest)
@@ -238,7 +241,7 @@ class PaillierKeyHolder:
         self._opened, self._past = self._opened + 1, hashlib.sha256(self._past + values).digest()
         if self._ahead:
             self._following = self._rng.child(f"rows/{self._opened}/{self._past.hex()}")
-        width, per = self._key.public.cipher_bytes, BLOCK_ROWS // _CHUNK_ROWS
+        width, per = self._key.public.cipher_bytes, BLOCK_ROWS // CHUNK_ROWS
         return [
             b"".join(to_bytes(c, width) for chunk in found[start : start + per] for c in chunk)
             for start in range(0, len(found), per)
@@ -246,7 +249,7 @@ class PaillierKeyHolder:
 
     def idle(self) -> bool:
         """Does a little of the next tree's work; for a driver that has nothing else to do. Whether some is left."""
-        ready, chunks = self._ready.expose(), -(-self._lanes.rows // _CHUNK_ROWS)
+        ready, chunks = self._ready.expose(), -(-self._lanes.rows // CHUNK_ROWS)
         if self._following is None or self._opened >= self._trees:
             return False
         numbers = range(len(ready), min(chunks, len(ready) + self._crew.size))
@@ -258,7 +261,7 @@ class PaillierKeyHolder:
         self._crew.close()
 
     def _material(self, chunk: int, stream: Randomness) -> Material:
-        count = min(_CHUNK_ROWS, self._lanes.rows - chunk * _CHUNK_ROWS)
+        count = min(CHUNK_ROWS, self._lanes.rows - chunk * CHUNK_ROWS)
         return self._encryptor.material(count, stream.child(str(chunk)))
 
     def query(self, members: Bools, rng: Randomness) -> Iterator[bytes]:

@@ -27,7 +27,9 @@ _SEAL_BASES = 64
 _SEAL_SURPLUS_BITS = 512
 _SEAL_LEAST_EXPONENT_BITS = 40
 _BOUND_BITS = 256
-_SHORT_EXPONENT_BITS = {512: 256, 1024: 256, 2048: 256, 3072: 256, 4096: 320}
+CHUNK_ROWS = 256
+"""Rows whose randomness comes from one stream: the unit in which row encryption is dealt out or done ahead."""
+SHORT_EXPONENT_BITS = {512: 256, 1024: 256, 2048: 256, 3072: 256, 4096: 320}
 """Twice the key's strength, as square-root attacks on a short exponent take 2**(bits/2) steps."""
 
 Material = bytes | list[int]
@@ -57,11 +59,16 @@ class RowEncryptor:
         self._unit = Secret(unit)
         self._tables: Secret[list[PowerTable]] = Secret([])
 
+    def expose_unit(self) -> bytes:
+        """x, big-endian; empty for textbook encryption."""
+        x = self._unit.expose()
+        return b"" if x is None else to_bytes(x, self._key.public.bits // 8)
+
     def material(self, count: int, rng: Randomness) -> Material:
         """What `powers` makes the randomness of `count` rows from."""
         if self._unit.expose() is None:
             return [draw_unit(big(self._key.public.n), rng) for _ in range(count)]
-        return rng.bytes(count * _SHORT_EXPONENT_BITS[self._key.public.bits] // 8)
+        return rng.bytes(count * SHORT_EXPONENT_BITS[self._key.public.bits] // 8)
 
     def powers(self, material: Material) -> list[int]:
         """r**n mod n**2 for each row."""
@@ -83,7 +90,7 @@ class RowEncryptor:
     def _ready_tables(self) -> list[PowerTable]:
         tables, x, n = self._tables.expose(), self._unit.expose(), self._key.public.n
         if not tables and x is not None:
-            bits = _SHORT_EXPONENT_BITS[self._key.public.bits]
+            bits = SHORT_EXPONENT_BITS[self._key.public.bits]
             entry = self._key.public.bits // 8 + _OBJECT_BYTES
             window = choose_window(bits, self._uses, 2 * entry, self._memory)
             base = -x * x % n

@@ -204,6 +204,10 @@ class KeyHolder(Protocol):
         """Parameters, public key and proofs; sent once per run to each passive party."""
         ...
 
+    def expose_base(self) -> bytes:
+        """What an auditor is told, beside the public bytes and a tree's seed, to encrypt its rows again."""
+        ...
+
     def expect_hint(self, peer: str, layout: CellLayout, name: bytes = b"") -> int:
         """Takes the layout that `peer` declared and the name of its hint; how many blocks of it are to be sent.
 

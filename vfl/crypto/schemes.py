@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from vfl.crypto import lattice, paillier
 from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParameters
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
+from vfl.crypto.paillier_again import RowsAgain
 from vfl.crypto.scheme import Evaluator, HintStore, KeyHolder, Lanes
 from vfl.errors import BrokenPromise
 from vfl.randomness import Randomness
@@ -33,6 +34,11 @@ class SchemeTerms:
     fixed_bits: int
     cell_noise: float = 0.0
 
+    @property
+    def names_rows(self) -> bool:
+        """Whether the rows of a node are named in the clear, and encrypted once a tree."""
+        return LEVELS[self.scheme] == "disclosed"
+
     def bits(self, rows: int) -> int:
         """Fixed-point bits of gradients over `rows` training rows. Raises UsageError where too few are left."""
         if self.scheme == lattice.NAME:
@@ -50,6 +56,15 @@ class SchemeTerms:
         if self.scheme == lattice.NAME:
             return LatticeKeyHolder(self._lattice(rows), self.run.encode(), rng, hints)
         return PaillierKeyHolder(self.lanes(rows), self.run.encode(), rng, bits=self.key_bits, trees=self.trees)
+
+    def rows_again(self, public: bytes, rows: int, base: bytes) -> RowsAgain | LatticeKeyHolder:
+        """What encrypts rows as the key holder did whose public bytes and `base` these are, for an auditor.
+
+        Raises BrokenPromise for bytes that are none.
+        """
+        if self.scheme == lattice.NAME:
+            return LatticeKeyHolder.again(self._lattice(rows), self.run.encode(), public)
+        return RowsAgain(public, self.lanes(rows), self.run.encode(), base)
 
     def evaluator(self, scheme: str, public: bytes, rows: int, hints: HintStore | None = None) -> Evaluator:
         """The passive side for a key just received. Raises BrokenPromise if it is not of the scheme and size agreed."""

@@ -8,6 +8,8 @@ owner's next direction is a Newton step in its own block, from its gradient and 
 
     d = -(v X_k' X_k + l2)^-1 gradient          columns centred, v: the average p (1 - p)
 
+less what earlier directions of the block combine to, so that no combination takes one many times.
+
 As every solution is the best over all directions so far, this is no slower than conjugate gradients with blocks as
 preconditioner, and ends with the maximum-likelihood solution at the latest when directions span the block. How many
 steps are needed depends on how much blocks repeat each other, which selection bounds.
@@ -249,17 +251,21 @@ class OwnBlock:
         if self._parameters.bounded:
             slope = self._choose_signs(slope)
         direction = self._newton(slope, curvature)
-        largest = float(np.abs(direction).max(initial=0.0))
-        if largest == 0.0 or self._known(direction / largest):
+        new = self._news(direction)
+        if not new.any():
             return 0.0, None
-        return largest, self._tell(direction / largest)
+        return float(np.abs(direction).max()), self._tell(new / np.abs(new).max())
 
-    def _known(self, direction: Reals) -> bool:
-        """Whether earlier directions combine to this one: then the best along it is found, but for rounding."""
-        scale = np.sqrt(np.diag(self._gram))
-        before, new = np.array(self._directions).T * scale[:, None], direction * scale
-        left = new - before @ np.linalg.lstsq(before, new, rcond=1e-9)[0]
-        return bool(left @ left < _NEW**2 * (new @ new))
+    def _news(self, direction: Reals) -> Reals:
+        """What earlier directions do not combine to; zeros where that is rounding, as the best along them is found.
+
+        Told whole, a direction that they nearly combine to is taken many times, and as often what its numbers a row
+        were rounded by: the gradient that is left is more than `tolerance`, and nobody can say so.
+        """
+        scale, before = np.sqrt(np.diag(self._gram)), np.array(self._directions).T
+        known = before @ np.linalg.lstsq(before * scale[:, None], direction * scale, rcond=1e-9)[0]
+        new, size = (direction - known) * scale, direction * scale
+        return direction - known if new @ new > _NEW**2 * (size @ size) else np.zeros_like(direction)
 
     def _choose_signs(self, slope: Reals) -> Reals:
         """Which side of 0 each coefficient is on or wants to; the gradient there, with the L1 penalty."""

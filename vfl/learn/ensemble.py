@@ -107,6 +107,16 @@ class Leaf:
         return None if winner is None else offers[winner]
 
 
+Place = tuple[int, int, int]
+"""A node by the split that made it: its owner, its number among the owner's records, 1 on the right. ROOT: of none."""
+ROOT: Place = (0, -1, 0)
+
+
+def place(leaf: Leaf, parent: Leaf | None) -> Place:
+    """Where `leaf` stands in its tree."""
+    return ROOT if parent is None else (parent.owner, parent.record, int(parent.children[1] is leaf))
+
+
 def next_splits(leaves: Sequence[Leaf], parameters: GBDTParameters) -> list[Leaf]:
     """Leaves to split now: all that can be if none can crowd another out, else the one with the greatest gain."""
     if len(leaves) >= parameters.num_leaves:

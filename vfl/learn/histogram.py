@@ -108,6 +108,13 @@ def build(
     return sums
 
 
+def first_unequal(cells: Integers, layout: FeatureLayout, g: int, h: int) -> int | None:
+    """The first feature whose bins, int64[cells, 2], do not add up to the node's `g` and `h`; None where all do."""
+    sums = np.add.reduceat(cells, layout.offsets[:-1], axis=0)
+    wrong = np.flatnonzero((sums != (g, h)).any(axis=1))
+    return int(wrong[0]) if len(wrong) else None
+
+
 def _adds_exactly(values: Integers) -> bool:
     """Whether no sum of these values can pass 2**53, so that float64 adds them exactly."""
     return not len(values) or max(abs(int(values.max())), abs(int(values.min()))) * len(values) < _EXACT

@@ -72,7 +72,12 @@ class PartyFile:
 
 def read_party_file(path: Path) -> PartyFile:
     """The party whose file, or whose folder, this is. Raises UsageError for anything it must not hold."""
-    path = path / NAME if path.is_dir() else path
+    folder, path = path, path / NAME if path.is_dir() else path
+    if not path.exists():
+        raise UsageError(
+            f"there is no {NAME} in {folder.absolute()}",
+            remedy="name the party's folder with --party DIR, or make one: tallystick party init DIR",
+        )
     top = TomlTable(read_toml(path, "party"), path.name)
     top.only("party", "serve", "deadlines", "tls", "data")
     head, serve = top.table("party", required=True), top.table("serve")

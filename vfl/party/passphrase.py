@@ -46,4 +46,5 @@ def _typed(asks: str, twice: bool, env: bool) -> str:
             f"there is nobody to ask for: {asks}",
             remedy=f"name a file with --passphrase-file, or set {VARIABLE}" if env else "name a file with --new-file",
         )
+    asks += f" ({LEAST} characters or more)" if twice else ""
     return str(typer.prompt(asks, hide_input=True, confirmation_prompt=twice, err=True))

@@ -70,13 +70,13 @@ from vfl.crypto.scheme import BLOCK_ROWS, MAX_CELLS, MAX_NODES, CellLayout, Eval
 from vfl.decoys import Shown
 from vfl.errors import BrokenPromise
 from vfl.learn.columns import Columns
-from vfl.learn.ensemble import Booster, Ensemble, Leaf, next_splits, numbered, splittable
-from vfl.learn.histogram import FeatureLayout, build
+from vfl.learn.ensemble import Booster, Ensemble, Leaf, Place, next_splits, numbered, place, splittable
+from vfl.learn.histogram import FeatureLayout, build, first_unequal
 from vfl.learn.monotone import Directions
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts, Target
 from vfl.learn.sampling import FeatureSampler
-from vfl.learn.split import NodeSum, search
+from vfl.learn.split import search
 from vfl.learn.tree import SplitRecord, TreeShape
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
@@ -185,6 +185,7 @@ async def active(
     shown: Shown | None = None,
     monotone: Sequence[Directions] | None = None,
     init: Ensemble | None = None,
+    asked: list[list[list[Place]]] | None = None,
     every: int = 1,
 ) -> Ensemble:
     """Train with all passive parties, who have agreed to bring so many `features` each.
@@ -192,11 +193,12 @@ async def active(
     `mine`: the active party's columns, `target`: labels and weights, both over our rows, as `parts`. `shown`: the
     agreed rows, where there are decoys among them. `monotone`: agreed directions of each party's features, own first.
     `init`: the model to go on from; `target` has its raw scores. `every`: how many trees a round boundary covers.
+    `asked`: is told the nodes of each query by tree.
     """
     shown = shown or Shown.plain(parts)
     layouts = [mine.layout, *await _introduce(passives, features, shown, parameters, key)]
     booster = Booster(target, parts, parameters, monotone, init)
-    grower = _Grower(passives, mine, booster, key, layouts, shown)
+    grower = _Grower(passives, mine, booster, key, layouts, shown, [] if asked is None else asked)
     trees, uncovered = parameters.num_iterations * parameters.outputs, 0
     for number in range(trees):
         for passive in passives:
@@ -204,7 +206,7 @@ async def active(
         shape, leaves = await grower.grow(rng.child(f"tree/{number}"))
         last = booster.add(shape, leaves) or number + 1 == trees
         uncovered += 1
-        boundary = last or uncovered == every or grower.suspects_anyone
+        boundary = last or uncovered == every or bool(grower.suspects)
         for passive in passives:
             await passive.send(TreeClosed(last, boundary))
         if boundary:
@@ -216,11 +218,16 @@ async def active(
     return booster.result(grower.records, grower.features[1:])
 
 
+def training_rows(shown: Shown, key: KeyHolder) -> TrainingRows:
+    """What the active party says first."""
+    return TrainingRows(len(shown.train), pack_bits(shown.train), pack_bits(shown.validation), key.name, key.public())
+
+
 async def _introduce(
     passives: Sequence[Channel], features: Sequence[int], shown: Shown, parameters: GBDTParameters, key: KeyHolder
 ) -> list[FeatureLayout]:
     """Name the rows and the key; learn the layout of everybody's histograms."""
-    rows = TrainingRows(len(shown.train), pack_bits(shown.train), pack_bits(shown.validation), key.name, key.public())
+    rows = training_rows(shown, key)
     for passive in passives:
         passive.enter("bins")
         await passive.send(rows)
@@ -258,7 +265,9 @@ class _Grower:
         key: KeyHolder,
         layouts: Sequence[FeatureLayout],
         shown: Shown,
+        asked: list[list[list[Place]]],
     ) -> None:
+        self.asked = asked
         self.passives, self.mine, self.booster, self.key, self.layouts = passives, mine, booster, key, layouts
         self.parameters, self.parts, self.shown = booster.parameters, booster.parts, shown
         # The training rows alone, in their order: what our own histograms are built from.
@@ -271,17 +280,13 @@ class _Grower:
             self.records = list(booster.init.records)
             self.features = [[one.feature for one in self.records], *map(list, booster.init.passive_features)]
         self._asked = 0  # nodes of the tree whose sums were asked for
-        self._suspects: set[int] = set()  # owners whose sums are false: they split nothing until the run ends
-
-    @property
-    def suspects_anyone(self) -> bool:
-        """Whether some party's sums were false."""
-        return bool(self._suspects)
+        self.suspects: set[int] = set()  # owners whose sums are false: they split nothing until the run ends
 
     async def grow(self, rng: Randomness) -> tuple[TreeShape, list[Leaf]]:
         """One tree: split the leaf with the greatest gain until none is left or the tree has `num_leaves`."""
         await self._open_tree(rng)
         self._asked = 0
+        self.asked.append([])
         starts = np.cumsum([len(layout.n_bins) for layout in self.layouts])[:-1]
         root = self.booster.leaf(self.parts.fit, 0, np.split(self._drawn.draw(), starts))
         [root.sums] = await self._histograms([(root, None)], rng)
@@ -331,7 +336,7 @@ class _Grower:
                 leaf.total,
                 self.parameters,
                 self.booster.now.scale,
-                usable=leaf.usable[owner] & (owner not in self._suspects),
+                usable=leaf.usable[owner] & (owner not in self.suspects),
                 monotone=None if agreed is None else agreed[owner],
                 bounds=leaf.bounds,
             )
@@ -345,6 +350,7 @@ class _Grower:
         """
         first, train = self._asked, self.parts.train
         self._asked += len(nodes)
+        self.asked[-1].append([place(*node) for node in nodes])
         members = [self.booster.members(leaf) for leaf, _ in nodes]
         # No node has decoys: they count as zeros.
         asked = np.stack([self.shown.spread(rows)[self.shown.train] for rows in members])
@@ -364,7 +370,7 @@ class _Grower:
                 found = self._opened(passive, answer.sums, layout, nodes, len(sums[0]))
             except BrokenPromise as error:
                 passive.suspect(error)
-                self._suspects.add(len(sums[0]))
+                self.suspects.add(len(sums[0]))
                 found = np.zeros((len(nodes), sum(layout.n_bins), 2), np.int64)
             for known, cells in zip(sums, found, strict=True):
                 known.append(cells)
@@ -381,7 +387,9 @@ class _Grower:
         """The cell sums of party number `owner`, int64[nodes, cells, 2]. Raises BrokenPromise for impossible ones."""
         found = self.key.decrypt(passive.peer, sums, CellLayout(layout.n_bins))
         for (leaf, parent), cells in zip(nodes, found, strict=True):
-            _require_closure(cells, layout, leaf.total)
+            # The cheapest lie about a histogram is seen here.
+            odd = first_unequal(cells, layout, leaf.total.G, leaf.total.H)
+            require(odd is None, f"the bins of feature {odd} sum to the node's total")
             # The sibling's sums are a difference: they must be sums of rows too, whose h are never negative.
             most = cells[:, 1] if parent is None else parent.sums[owner][:, 1]
             slack = 2 * self.key.lanes.h_noise * (leaf.depth + 2)  # two draws in every sum up to here
@@ -433,13 +441,6 @@ class _Grower:
         near = apart[0] <= draws * lanes.g_noise and apart[1] <= draws * lanes.h_noise
         require(near, "the rows sent left have the sums of the bins on the left")
         parent.children = (left, right)
-
-
-def _require_closure(cells: Int64s, layout: FeatureLayout, total: NodeSum) -> None:
-    """Every feature's bins must add up to the node: the cheapest lie about a histogram is seen here."""
-    sums = np.add.reduceat(cells, layout.offsets[:-1], axis=0)
-    wrong = np.flatnonzero((sums != (total.G, total.H)).any(axis=1))
-    require(len(wrong) == 0, f"the bins of feature {wrong[0] if len(wrong) else 0} sum to the node's total")
 
 
 async def passive(

@@ -28,7 +28,17 @@ class ModelShare(Message, frozen=True):
 
 def commitment(content: bytes, rng: Randomness) -> bytes:
     """HMAC-SHA256 of `content` under a fresh 32-byte salt: reveals nothing even of guessable content."""
-    return hmac.digest(rng.child("salt").bytes(32), content, hashlib.sha256)
+    return committed(content, salt_of(rng))
+
+
+def salt_of(rng: Randomness) -> bytes:
+    """The salt of a commitment, 32 bytes: who has it can check the content."""
+    return rng.child("salt").bytes(32)
+
+
+def committed(content: bytes, salt: bytes) -> bytes:
+    """The commitment to `content` under `salt`."""
+    return hmac.digest(salt, content, hashlib.sha256)
 
 
 async def active(passive: Channel, share: bytes, rng: Randomness) -> bytes:

@@ -21,7 +21,7 @@
                                                       <-- MaskedSums      masked sums, sealed
     masked X' r
     MaskedGradient  masked X' r, average p (1 - p)    -->
-                                                          X' r without the mask; d = its Newton step
+                                                          X' r without the mask; d = what its Newton step has new
                                                       <-- Direction       X d, every row; the largest change it means
 
 The joint model is that of the pooled columns, maximum likelihood or with the agreed penalties: `vfl.learn.blocks` has

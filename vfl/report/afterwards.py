@@ -42,7 +42,10 @@ def _audited(m: Material, auditor: str, one: Audited) -> list[Block]:
         rows.append([(cells[0],), (digest,), (cells[1],), (fits,)])
     bad = sum(not verdict.fits for verdict in one.verdicts)
     t, count = m.texts, {name: Checked(str(getattr(one, name))) for name in ("cells", "answers")}
-    told = m.say("s13.audited", auditor=Checked(auditor), party=m.name(one.party), **count)
+    active = one.party == m.active
+    told = m.say(
+        "s13.audited_labels" if active else "s13.audited", auditor=Checked(auditor), party=m.name(one.party), **count
+    )
     verdict_line = m.say("s13.otherwise", tone="warn", count=Checked(str(bad))) if bad else m.say("s13.all_fit")
     head = [t.word(f"s13.{key}") for key in ("message", "digest")] + [t.word("words.entry"), t.word("s13.again")]
     chances: list[list[Line]] = [
