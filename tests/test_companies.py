@@ -21,6 +21,7 @@ from vfl.party import keystore, state
 from vfl.party.card import Card
 from vfl.party.certificates import new_tls_key
 from vfl.party.config import read_party_file
+from vfl.party.driving import Driving
 from vfl.party.opening import standing_of
 from vfl.party.standing import Standing
 
@@ -258,8 +259,9 @@ def test_budgets_are_kept(tmp_path: Path) -> None:
         return replace(agreement, contract=replace(agreement.contract, budgets={"runs": 1}))
 
     own = companies(tmp_path, port=17445, change=once)
-    words = ("run", "--agreement", own.signed, "--config", own.party("bank"), "--patience", 1)
-    first = own.done(*words, "--run", "first")
-    assert (first.returncode, "aborted" in first.stderr) == (2, True)
-    second = own.done(*words, "--run", "second")
-    assert (second.returncode, "contract.budgets.runs is 1" in second.stderr) == (2, True)
+    who = standing(own, "bank")
+    admitted = who.admit(own.signed.read_bytes())
+    with pytest.raises(AgreementError, match="the run first is aborted"):
+        Driving(who, "first", admitted, SystemClock(), patience=0).run(lambda line: None)
+    with pytest.raises(AgreementError, match=r"contract\.budgets\.runs is 1"):
+        Driving(who, "second", admitted, SystemClock(), patience=0)
