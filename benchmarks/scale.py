@@ -119,6 +119,7 @@ def _write(given: Namespace, side: str, path: Path) -> None:
         columns["bad"] = np.arange(rows) % 2 if given.ids else data.labels(rows, whole_width, given.seed)
     frame = pd.DataFrame(columns)
     with duckdb.connect(config={"threads": 1}) as database:
+        database.execute("SET enable_progress_bar = false")
         database.register("frame", frame)
         database.execute(f"COPY frame TO '{path}' (FORMAT parquet)")
 

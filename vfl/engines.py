@@ -37,6 +37,10 @@ class EngineConfig:
         return RayEngine(self.partition_rows, self.address)
 
 
+def _is_address(text: str) -> bool:
+    return bool(_ADDRESS.fullmatch(text)) and 0 < int(text.rpartition(":")[2]) < 1 << 16
+
+
 def read_engine(table: TomlTable) -> EngineConfig:
     """The engine that an `engine` table names. Raises UsageError naming file, key and value."""
     default = EngineConfig()
@@ -50,7 +54,7 @@ def read_engine(table: TomlTable) -> EngineConfig:
         raise UsageError(
             f"{table.place('address')} is given, but kind is {found.kind!r}", remedy='Write kind = "ray" as well.'
         )
-    if found.address is not None and not _ADDRESS.fullmatch(found.address):
+    if found.address is not None and not _is_address(found.address):
         raise UsageError(
             f"{table.place('address')} is {found.address!r}", remedy='Write HOST:PORT, as in "10.0.0.7:6379".'
         )

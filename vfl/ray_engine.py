@@ -11,7 +11,6 @@ from __future__ import annotations
 import atexit
 import importlib.util
 import os
-import secrets
 import shutil
 import socket
 import sys
@@ -21,6 +20,7 @@ from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from vfl.errors import TransportError, UsageError
+from vfl.randomness import fresh_seed
 from vfl.transport import LOOPBACK
 
 R = TypeVar("R")
@@ -31,6 +31,8 @@ REACH_SECONDS = 5.0
 """Ray itself would try for minutes."""
 _QUIET = {"log_to_driver": False, "configure_logging": False}
 _MODE = "RAY_AUTH_MODE"
+_joined: list[str | None] = []
+"""The address of the Ray that this process is on, if it is on one: there can be no other."""
 
 
 class RayEngine:
@@ -44,6 +46,7 @@ class RayEngine:
         self.partition_rows = partition_rows
         self._address, self._workers = address, workers or os.cpu_count() or 1
         self._folder: str | None = None
+        self._began = False
         self._call: Any = None
         self._ray: Any = None
         if importlib.util.find_spec("ray") is None:
@@ -76,7 +79,10 @@ class RayEngine:
         if self._call is None:
             return
         self._call = None
-        self._ray.shutdown()
+        if self._began:
+            self._ray.shutdown()
+            _joined.clear()
+            self._began = False
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -86,11 +92,18 @@ class RayEngine:
             return
         if self._address is None and "ray" not in sys.modules:
             # Ray reads these when it is imported, and its processes have them from this one.
-            os.environ |= {_MODE: "token", "RAY_AUTH_TOKEN": secrets.token_hex(32), "RAY_USAGE_STATS_ENABLED": "0"}
+            os.environ |= {_MODE: "token", "RAY_AUTH_TOKEN": fresh_seed().hex(), "RAY_USAGE_STATS_ENABLED": "0"}
         self._ray = importlib.import_module("ray")
-        if not self._ray.is_initialized():  # else another party of a simulation has begun, in this process
+        if not self._ray.is_initialized():
             self._guarded(self._join if self._address else self._start_here)
+            self._began = True
+            _joined[:] = [self._address]
             atexit.register(self.close)
+        elif _joined != [self._address]:  # equal: another party of a simulation has begun, in this process
+            raise UsageError(
+                "this process is on another Ray already",
+                remedy="start every party in a process of its own: --processes",
+            )
         self._call = self._ray.remote(_call)
 
     def _start_here(self) -> None:

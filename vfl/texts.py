@@ -98,10 +98,10 @@ class Texts(Sequence[str]):
     def __getitem__(self, place: slice) -> Texts: ...
     def __getitem__(self, place: int | slice) -> str | Texts:
         if isinstance(place, slice):
-            start, stop, step = place.indices(len(self))
-            if step != 1:
-                return self.take(np.arange(start, stop, step))
-            return Texts(self._data, self._ends[start : max(start, stop) + 1])
+            chosen = range(len(self))[place]
+            if chosen.step != 1:
+                return self.take(np.fromiter(chosen, np.int64, len(chosen)))
+            return Texts(self._data, self._ends[chosen.start : chosen.start + len(chosen) + 1])
         at = range(len(self))[place]
         return bytes(self._data[self._ends[at] : self._ends[at + 1]]).decode(errors="surrogatepass")
 
