@@ -167,7 +167,7 @@ def _distinct(
     tokens: Texts, rows: npt.NDArray[np.int64], counts: Counter[str], rule: str, duplicates: str, where: str
 ) -> Usable:
     """The first of equal tokens. `rows`: the table row of each token."""
-    firsts = first_places(tokens.digests())
+    firsts = first_places(tokens)
     repeats = np.flatnonzero(firsts != np.arange(len(firsts)))
     if len(repeats) and duplicates == "error":
         pairs = ", ".join(f"{rows[firsts[place]] + 1} and {rows[place] + 1}" for place in repeats[:_FIRST_ROWS])

@@ -382,6 +382,7 @@ class _Parquet(_Source):
             ":memory:",
             config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False},
         )
+        self._database.execute("SET enable_progress_bar = false")  # of its own, in the middle of ours
         # a path is a pattern to DuckDB: each of its special characters is put between brackets
         self._pattern = "".join(f"[{mark}]" if mark in "[*?" else mark for mark in str(path.absolute()))
         try:

@@ -429,7 +429,7 @@ async def _declare(
 
 
 def _unique(tokens: Texts) -> bool:
-    return bool((first_places(tokens.digests()) == np.arange(len(tokens))).all())
+    return bool((first_places(tokens) == np.arange(len(tokens))).all())
 
 
 def _secret(rng: Randomness, label: str) -> Secret[bytes]:
