@@ -83,6 +83,9 @@ class RayEngine:
             self._ray.shutdown()
             _joined.clear()
             self._began = False
+        self._drop_folder()
+
+    def _drop_folder(self) -> None:
         if self._folder is not None:
             shutil.rmtree(self._folder, ignore_errors=True)
             self._folder = None
@@ -95,7 +98,11 @@ class RayEngine:
             os.environ |= {_MODE: "token", "RAY_AUTH_TOKEN": fresh_seed().hex(), "RAY_USAGE_STATS_ENABLED": "0"}
         self._ray = importlib.import_module("ray")
         if not self._ray.is_initialized():
-            self._guarded(self._join if self._address else self._start_here)
+            try:
+                self._guarded(self._join if self._address else self._start_here)
+            except BaseException:
+                self._drop_folder()
+                raise
             self._began = True
             _joined[:] = [self._address]
             atexit.register(self.close)
