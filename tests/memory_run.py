@@ -20,6 +20,7 @@ from vfl.commitments import Commitment
 from vfl.crypto.scheme import Evaluator, HintStore, KeyHolder
 from vfl.crypto.schemes import LEVELS, SchemeTerms
 from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNotary, memory_links
+from vfl.engine import HERE, Engine
 from vfl.holding import Holding
 from vfl.randomness import Randomness
 from vfl.replay import ReplayChannel
@@ -37,7 +38,7 @@ def clear_schemes(named: bool = True) -> Iterator[None]:
         return ClearKeyHolder(terms.lanes(rows), discloses_membership=named)
 
     def evaluator(
-        terms: SchemeTerms, scheme: str, public: bytes, rows: int, hints: HintStore | None = None
+        terms: SchemeTerms, scheme: str, public: bytes, rows: int, hints: HintStore | None = None, engine: Engine = HERE
     ) -> Evaluator:
         return ClearEvaluator(public, terms.lanes(rows))
 

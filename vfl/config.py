@@ -11,6 +11,8 @@
     weight = "exposure"          # what each row counts in training, active party only; default: all the same
     features = ["income"]        # default: every other column
     ledger = "postgresql://bank_writer@db/ledger"   # default: a file in the run's directory
+    [party.bank.engine]          # where its work over many rows is done; see `vfl.engines`
+    kind = "ray"
     [party.bank.reasons]         # what a customer reads where a feature speaks against them
     income = "Income is low for the amount"
     [party.bank.monotone]        # of trees: 1 the prediction may not fall along the feature, -1 it may not rise
@@ -45,6 +47,7 @@ from typing import Any
 from vfl.crypto.paillier_keys import KEY_BITS
 from vfl.crypto.schemes import LEVELS as SCHEMES
 from vfl.decoys import MOST
+from vfl.engines import EngineConfig, read_engine
 from vfl.errors import UsageError
 from vfl.ids import DUPLICATE_POLICIES, rule_names
 from vfl.learn.feature_parameters import TRENDS
@@ -78,6 +81,7 @@ class PartyConfig:
     monotone: of trees, by feature: 1 where predictions may not fall along it, -1 where they may not rise.
     categorical: of trees: features whose values are categories, numbered from 0.
     ledger: address of the PostgreSQL database that keeps the ledger; None: a file in the run's directory.
+    engine: where its work over many rows is done.
     """
 
     name: str
@@ -93,6 +97,7 @@ class PartyConfig:
     monotone: Mapping[str, int] = field(default_factory=dict)
     categorical: tuple[str, ...] = ()
     ledger: str | None = None
+    engine: EngineConfig = field(default_factory=EngineConfig)
 
 
 _PARTY_KEYS = tuple(each.name for each in fields(PartyConfig) if each.name != "name")
@@ -305,6 +310,7 @@ def _party(name: str, table: TomlTable, folder: Path, role: str) -> PartyConfig:
         trends=table.choices_by_name("trends", TRENDS),
         monotone=table.integers_by_name("monotone", (1, -1, 0)),
         categorical=table.names("categorical") or (),
+        engine=read_engine(table.table("engine")),
     )
     _check_role(party, table)
     used = [*party.id, *(party.features or ()), *(one for one in (party.label, party.weight) if one is not None)]

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from vfl.agreement import Scalar
 from vfl.bits import Mask
 from vfl.config import PartyConfig
+from vfl.engine import HERE, Engine
 from vfl.errors import UsageError
 from vfl.ids import usable
 from vfl.labels import LabelKind, read_weights
@@ -19,6 +20,7 @@ from vfl.learn.categories import check_categories
 from vfl.learn.objective import Labels
 from vfl.randomness import Randomness
 from vfl.table import BINARY, JOINT, Table, read_table, shown
+from vfl.texts import Texts
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -31,12 +33,13 @@ class Holding:
     tokens: normalised ids, unique.   ids: as the table writes them.   names, values: features, float64[n, n_features].
     labels, holdout, weights: of the active party, else None: labels as `vfl.labels` reads them, bool[n], and if there
     is such a column what each row counts, float64[n].   excluded, duplicates: rows left out.
+    engine: where the party computes over its rows.
     special, trends: by feature, for the bins of a scorecard.   categorical: features whose values are categories.
     """
 
     name: str
-    tokens: tuple[str, ...]
-    ids: tuple[str, ...]
+    tokens: Sequence[str]
+    ids: Sequence[str]
     excluded: int
     duplicates: int
     names: tuple[str, ...]
@@ -47,11 +50,15 @@ class Holding:
     special: Mapping[str, Sequence[float]] = field(default_factory=dict)
     trends: Mapping[str, str] = field(default_factory=dict)
     categorical: tuple[str, ...] = ()
+    engine: Engine = HERE
 
     @property
     def digest(self) -> str:
         """SHA-256 of the customers in their order, hex: for the party itself, to know its table again."""
-        return hashlib.sha256("\n".join(self.tokens).encode()).hexdigest()
+        found = hashlib.sha256()
+        for number, token in enumerate(self.tokens):
+            found.update(b"\n" * bool(number) + token.encode())
+        return found.hexdigest()
 
 
 def read_holding(
@@ -66,7 +73,8 @@ def read_holding(
     table = read_table(party.table, party.id, party.label, party.features, extra, kind)
     where = f"{party.table.name}, column {', '.join(party.id)}"
     share = float(psi["max_invalid_share"])
-    customers = usable(table.ids, str(psi["id_rule"]), str(psi["duplicates"]), share, where)
+    engine = party.engine.engine()
+    customers = usable(table.ids, str(psi["id_rule"]), str(psi["duplicates"]), share, where, engine)
     kept = None
     if party.role == "active":
         kept = _marked(table, str(mark), party) if mark else _drawn(table.rows, holdout)
@@ -76,8 +84,8 @@ def read_holding(
             check_categories(table.columns[name], f"{party.table.name}, column {shown(name)}")
     return Holding(
         name=party.name,
-        tokens=tuple(customers.tokens),
-        ids=tuple(table.ids[row].replace(JOINT, "|") for row in rows.tolist()),
+        tokens=customers.tokens,
+        ids=Texts.of(table.ids).take(rows).replaced(JOINT, "|"),
         excluded=customers.report.excluded,
         duplicates=customers.report.duplicates,
         names=tuple(table.columns),
@@ -87,6 +95,7 @@ def read_holding(
         special=party.special,
         trends=party.trends,
         categorical=party.categorical,
+        engine=engine,
         weights=None if party.weight is None else _weights(table, party.weight, party)[rows],
     )
 

@@ -24,8 +24,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from vfl.engine import HERE, Engine, mapped, parts
 from vfl.errors import UsageError
 from vfl.table import JOINT, closest, shown
+from vfl.texts import Texts, first_places
 
 MAX_LENGTH = 256  # characters of a token, and of each raw part times four
 NULL_LIKE = frozenset({"null", "nan", "none", "n/a", "na", "-", "0", "?", "<na>", "#n/a"})
@@ -90,7 +92,7 @@ class IdReport:
 class Usable:
     """Distinct tokens in table order; `rows[i]` (int64) is the table row, from 0, that token i stands for."""
 
-    tokens: list[str]
+    tokens: Texts
     rows: npt.NDArray[np.int64]
     report: IdReport
 
@@ -126,7 +128,12 @@ def normalise(raw: Sequence[str], rule: str) -> Normalised:
 
 
 def usable(
-    raw: Sequence[str], rule: str, duplicates: str = "error", max_invalid_share: float = 0.05, where: str = "table"
+    raw: Sequence[str],
+    rule: str,
+    duplicates: str = "error",
+    max_invalid_share: float = 0.05,
+    where: str = "table",
+    engine: Engine = HERE,
 ) -> Usable:
     """The distinct tokens of a table and the rows they stand for; `where` names file and column in errors.
 
@@ -136,39 +143,59 @@ def usable(
     if duplicates not in DUPLICATE_POLICIES:
         remedy = closest(duplicates, DUPLICATE_POLICIES)
         raise UsageError(f"unknown duplicates policy {shown(duplicates)}", remedy=remedy)
-    normalised = normalise(raw, rule)
-    _check_share(normalised, rule, max_invalid_share, where)
-    first_rows: dict[str, int] = {}
-    repeats: list[tuple[int, int]] = []
-    for row, token in enumerate(normalised.tokens):
-        if token is not None and (first := first_rows.setdefault(token, row)) != row:
-            repeats.append((first, row))
-    if repeats and duplicates == "error":
-        pairs = ", ".join(f"{first + 1} and {row + 1}" for first, row in repeats[:_FIRST_ROWS])
+    texts, counts = Texts.of(raw), Counter(dict.fromkeys(REASONS, 0))
+    normal, without = [], []
+    places = list(parts(len(texts), engine.partition_rows))
+    work = mapped(engine, _normal_part, ((texts[part], check_rule(rule)) for part in places))
+    for part, (tokens, excluded, reasons) in zip(places, work, strict=True):
+        normal.append(tokens)
+        without.append(excluded + part.start)
+        counts.update(reasons)
+    lost = np.concatenate([np.empty(0, np.int64), *without])
+    _check_share(len(texts), lost, counts, rule, max_invalid_share, where)
+    return _distinct(Texts.joined(normal), np.delete(np.arange(len(texts)), lost), counts, rule, duplicates, where)
+
+
+def _normal_part(raw: Texts, rule: str) -> tuple[Texts, npt.NDArray[np.int64], dict[str, int]]:
+    """The tokens that there are, the places of identifiers without one, and why."""
+    found = normalise(raw, rule)
+    lost = np.flatnonzero([token is None for token in found.tokens])
+    return Texts.of(token for token in found.tokens if token is not None), lost, found.counts
+
+
+def _distinct(
+    tokens: Texts, rows: npt.NDArray[np.int64], counts: Counter[str], rule: str, duplicates: str, where: str
+) -> Usable:
+    """The first of equal tokens. `rows`: the table row of each token."""
+    firsts = first_places(tokens)
+    repeats = np.flatnonzero(firsts != np.arange(len(firsts)))
+    if len(repeats) and duplicates == "error":
+        pairs = ", ".join(f"{rows[firsts[place]] + 1} and {rows[place] + 1}" for place in repeats[:_FIRST_ROWS])
         more = ", ..." if len(repeats) > _FIRST_ROWS else ""
         raise UsageError(
             f"{where}: {len(repeats)} rows repeat the identifier of an earlier row after rule {rule}: "
             f"data rows {pairs}{more}",
             remedy='Keep one row per customer, or agree on duplicates = "first".',
         )
-    counts = normalised.counts
-    report = IdReport(
-        rule, len(raw), len(first_rows), counts["blank"], counts["null-like"], counts["too-long"], counts["invalid"],
-        len(repeats),
-    )  # fmt: skip
-    return Usable(list(first_rows), np.fromiter(first_rows.values(), np.int64, len(first_rows)), report)
+    if len(repeats):
+        kept = np.delete(np.arange(len(rows)), repeats)
+        tokens, rows = tokens.take(kept), rows[kept]
+    total = len(firsts) + sum(counts.values())
+    blank, null_like, too_long, invalid = (counts[reason] for reason in REASONS)
+    return Usable(tokens, rows, IdReport(rule, total, len(rows), blank, null_like, too_long, invalid, len(repeats)))
 
 
-def _check_share(normalised: Normalised, rule: str, limit: float, where: str) -> None:
+def _check_share(
+    total: int, lost: npt.NDArray[np.int64], counts: Counter[str], rule: str, limit: float, where: str
+) -> None:
     """Refuses a table with too many identifiers without a token, or without any usable one."""
-    total, excluded = len(normalised.tokens), sum(normalised.counts.values())
+    excluded = len(lost)
     if total > excluded and excluded <= limit * total:
         return
     if total == 0:
         raise UsageError(f"{where}: there are no identifiers", remedy="Export the customers again, with data rows.")
-    reasons = ", ".join(f"{count} {reason}" for reason, count in normalised.counts.items() if count)
-    rows = [row for row, token in enumerate(normalised.tokens, 1) if token is None][:_FIRST_ROWS]
-    listed = ", ".join(map(str, rows)) + (", ..." if excluded > _FIRST_ROWS else "")
+    reasons = ", ".join(f"{count} {reason}" for reason, count in counts.items() if count)
+    listed = ", ".join(str(row + 1) for row in lost[:_FIRST_ROWS]) + (", ..." if excluded > _FIRST_ROWS else "")
     allowed = f"more than the {limit:.1%} allowed" if total > excluded else "none is left"
     raise UsageError(
         f"{where}: {excluded} of {total} identifiers ({excluded / total:.1%}, {allowed}) are unusable "

@@ -82,7 +82,7 @@ def replay(directory: Path, party: str) -> Replayed:
     return Replayed(party, sent, len(records) - sent)
 
 
-def _results(outcome: Outcome, ids: tuple[str, ...]) -> dict[str, bytes]:
+def _results(outcome: Outcome, ids: Sequence[str]) -> dict[str, bytes]:
     """What the party kept at the end, by file."""
     found = {"share.json": outcome.share, **outcome.files}
     if isinstance(outcome, ActiveOutcome):

@@ -46,7 +46,9 @@ async def active(
         await handshake.active(channel, terms.run, terms.agreement.encode(), __version__)
     if kept.rows is None:
         left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
-        rows, _, agreed = await intersect.active(passives, mine.tokens, terms.psi, rng.child("psi"), **left_out)
+        rows, _, agreed = await intersect.active(
+            passives, mine.tokens, terms.psi, rng.child("psi"), engine=mine.engine, **left_out
+        )
     else:
         rows = agreed = kept.rows
     labels, holdout, values = mine.labels[rows], mine.holdout[rows], mine.values[rows]
@@ -79,7 +81,9 @@ async def passive(
     rows = kept.rows
     if rows is None:
         left_out = {"excluded": mine.excluded, "duplicates": mine.duplicates}
-        rows, _ = await intersect.passive(active, mine.tokens, terms.psi, rng.child("psi"), **left_out)
+        rows, _ = await intersect.passive(
+            active, mine.tokens, terms.psi, rng.child("psi"), engine=mine.engine, **left_out
+        )
     values = mine.values[rows]
     commit("aligned", _before_learning(mine, values, {}, terms, rng, kept))
     learn = run_scorecard.passive if terms.kind == SCORECARD else run_gbdt.passive

@@ -152,7 +152,7 @@ async def passive(task: PassiveTask) -> SplitsOutcome:
         task.values,
         terms.parameters,
         terms.min_shown_population,
-        partial(terms.scheme.evaluator, hints=task.kept.hints),
+        partial(terms.scheme.evaluator, hints=task.kept.hints, engine=mine.engine),
         task.rng.child("boost"),
         hints=hint_seed(task.kept),
         categorical=mine.categorical,

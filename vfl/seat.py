@@ -44,6 +44,7 @@ from vfl.config import PartyConfig
 from vfl.crypto import paillier
 from vfl.crypto.paillier_keys import PrivateKey
 from vfl.desk import Desk
+from vfl.engines import EngineConfig
 from vfl.errors import ProtocolError, TransportError, UsageError
 from vfl.files import read_json, write_array, write_data, write_private, write_whole
 from vfl.hints import HintFolder
@@ -159,6 +160,7 @@ def read_party(folder: Path) -> PartyConfig:
             monotone=body.get("monotone", {}),
             categorical=tuple(body.get("categorical", ())),
             ledger=body.get("ledger"),
+            engine=EngineConfig(**body.get("engine", {})),
         )
     except (KeyError, TypeError, AttributeError) as error:
         raise UsageError(f"{folder / 'party.json'} is damaged: {error!r}") from None

@@ -31,6 +31,7 @@ import numpy.typing as npt
 from vfl.errors import UsageError
 from vfl.labels import LabelKind
 from vfl.learn.objective import Labels
+from vfl.texts import Texts
 
 MISSING = frozenset({"", "na", "n/a", "nan", "null", "none", "<na>", "#n/a"})
 JOINT = "\x1f"  # between the parts of an identifier made of several columns; refused inside a part
@@ -52,7 +53,7 @@ class Table:
     extra    columns asked for that are no features, for instance a hold-out mark
     """
 
-    ids: tuple[str, ...]
+    ids: Sequence[str]
     columns: dict[str, Column]
     label: Labels | None = None
     extra: dict[str, Column] = field(default_factory=dict)
@@ -87,7 +88,7 @@ def read_table(
         raise UsageError(f"{source.name}: the table has no rows", remedy="Export the customers again, with data rows.")
     arrays = {name: numbers[name].finish(source.name, kind if name == label else None) for name in wanted}
     return Table(
-        ids=tuple(ids),
+        ids=ids,
         columns={name: arrays[name] for name in chosen},
         label=None if label is None else kind.read(f"{source.name}: label column {shown(label)}", arrays[label]),
         extra={name: arrays[name] for name in extra},
@@ -210,7 +211,7 @@ class _Numbers:
         return whole
 
 
-def _join_ids(file: str, names: Sequence[str], parts: Sequence[Sequence[str]], first_row: int) -> list[str]:
+def _join_ids(file: str, names: Sequence[str], parts: Sequence[Sequence[str]], first_row: int) -> Texts:
     """One identifier per row from one or several columns of equal length."""
     for name, cells in zip(names, parts, strict=True):
         if JOINT in "".join(cells):
@@ -219,7 +220,7 @@ def _join_ids(file: str, names: Sequence[str], parts: Sequence[Sequence[str]], f
                 f"{file}: id column {shown(name)} holds the control character U+001F in data row {first_row + row}",
                 remedy="Remove control characters from the identifiers.",
             )
-    return list(parts[0]) if len(parts) == 1 else [JOINT.join(row) for row in zip(*parts, strict=True)]
+    return Texts.of(parts[0] if len(parts) == 1 else (JOINT.join(row) for row in zip(*parts, strict=True)))
 
 
 # ---- files -----------------------------------------------------------------------------------------------------------
@@ -247,7 +248,7 @@ class _Source:
         """What to do about a column that is not there."""
         return closest(name, self.columns)
 
-    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[list[str], dict[str, _Numbers]]:
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, _Numbers]]:
         """Identifiers of all rows, and the named columns."""
         raise NotImplementedError
 
@@ -323,18 +324,20 @@ class _Csv(_Source):
             return "The header has one field only: separate the columns by commas."
         return super().hint(name)
 
-    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[list[str], dict[str, _Numbers]]:
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, _Numbers]]:
         collected = {name: _Numbers(name) for name in numbers}
         positions = {name: self.columns.index(name) for name in (*ids, *numbers)}
-        identifiers: list[str] = []
+        identifiers: list[Texts] = []
+        first_row = 1
         while chunk := list(islice(self._records, _CHUNK_ROWS)):
-            self._check_widths(chunk, len(identifiers) + 1)
+            self._check_widths(chunk, first_row)
             cells = list(zip(*chunk, strict=True))
             parts = [cells[positions[name]] for name in ids]
-            identifiers += _join_ids(self.name, ids, parts, len(identifiers) + 1)
+            identifiers.append(_join_ids(self.name, ids, parts, first_row))
             for name, column in collected.items():
                 column.add_text(cells[positions[name]])
-        return identifiers, collected
+            first_row += len(chunk)
+        return Texts.joined(identifiers), collected
 
     def _check_widths(self, chunk: list[list[str]], first_row: int) -> None:
         width = len(self.columns)
@@ -366,7 +369,7 @@ class _Csv(_Source):
 
 
 class _Parquet(_Source):
-    """Apache Parquet through DuckDB, one column at a time, in the order of the file."""
+    """Apache Parquet through DuckDB, in the order of the file: identifiers in chunks, numbers a column at a time."""
 
     _REMEDY = "Write it again with pandas or pyarrow, or as CSV."
 
@@ -379,6 +382,7 @@ class _Parquet(_Source):
             ":memory:",
             config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False},
         )
+        self._database.execute("SET enable_progress_bar = false")  # of its own, in the middle of ours
         # a path is a pattern to DuckDB: each of its special characters is put between brackets
         self._pattern = "".join(f"[{mark}]" if mark in "[*?" else mark for mark in str(path.absolute()))
         try:
@@ -397,33 +401,49 @@ class _Parquet(_Source):
     def close(self) -> None:
         self._database.close()
 
-    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[list[str], dict[str, _Numbers]]:
-        parts = [self._identifiers(name) for name in ids]
-        collected = {name: self._numbers(name) for name in numbers}
-        return _join_ids(self.name, ids, parts, 1), collected
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, _Numbers]]:
+        identifiers = self._identifiers(ids)
+        return identifiers, {name: self._numbers(name) for name in numbers}
 
     def _query(self, sql: str) -> Any:
         return self._database.execute(sql, [self._pattern])
 
     def _column(self, name: str, kind: str, missing: str) -> Any:
         """The numpy array of one column, cast to the SQL type `kind`; `missing` stands in for nulls."""
-        quoted = '"' + self._types[name][0].replace('"', '""') + '"'
         try:
-            cells = f"coalesce(CAST({quoted} AS {kind}), {missing}) AS cells"
-            fetched = self._query(f"SELECT {cells} FROM {_READ}").fetchnumpy()  # noqa: S608 - the name is quoted
+            fetched = self._query(f"SELECT {self._cells(name, kind, missing)} AS cells FROM {_READ}").fetchnumpy()  # noqa: S608 - the name is quoted
             return np.ma.getdata(fetched["cells"])
         except self._fault:
-            raise UsageError(f"{self.name}: column {shown(name)} cannot be read", remedy=self._REMEDY) from None
+            raise self._unread(name) from None
 
-    def _identifiers(self, name: str) -> list[str]:
+    def _cells(self, name: str, kind: str, missing: str) -> str:
+        quoted = '"' + self._types[name][0].replace('"', '""') + '"'
+        return f"coalesce(CAST({quoted} AS {kind}), {missing})"
+
+    def _unread(self, *names: str) -> UsageError:
+        listed = ", ".join(map(shown, names))
+        return UsageError(f"{self.name}: column {listed} cannot be read", remedy=self._REMEDY)
+
+    def _identifiers(self, names: Sequence[str]) -> Texts:
         """Text and whole numbers as text, missing as the empty text; anything else is refused."""
-        kind = self._types[name][1]
-        if kind not in _TEXTS | _WHOLE:
-            raise UsageError(
-                f"{self.name}: id column {shown(name)} holds {kind} values, not text",
-                remedy="Store identifiers as text (or as whole numbers): other types lose digits and leading zeros.",
-            )
-        return list(map(str, self._column(name, "VARCHAR", "''")))
+        for name in names:
+            kind = self._types[name][1]
+            if kind not in _TEXTS | _WHOLE:
+                raise UsageError(
+                    f"{self.name}: id column {shown(name)} holds {kind} values, not text",
+                    remedy="Store identifiers as text (or whole numbers): other types lose digits and leading zeros.",
+                )
+        cells = ", ".join(self._cells(name, "VARCHAR", "''") for name in names)
+        found: list[Texts] = []
+        first_row = 1
+        try:
+            streamed = self._query(f"SELECT {cells} FROM {_READ}")  # noqa: S608 - the names are quoted
+            while chunk := streamed.fetchmany(_CHUNK_ROWS):
+                found.append(_join_ids(self.name, names, list(zip(*chunk, strict=True)), first_row))
+                first_row += len(chunk)
+        except self._fault:
+            raise self._unread(*names) from None
+        return Texts.joined(found)
 
     def _numbers(self, name: str) -> _Numbers:
         """Numbers, booleans, and text that spells numbers; anything else is refused."""

@@ -35,6 +35,7 @@ ABOUT = {
     "[trees](trees.md)",
     "party.ledger": "address of the PostgreSQL database for the ledger, without password; by default a file in the "
     "run's directory, see [ledger store](ledger-store.md)",
+    "party.engine": "where the party's work over many rows is done, its own affair, see [scale](scale.md)",
     "party.special": "values of a feature that are codes and get bins of their own; of a scorecard",
     "party.trends": "direction of a feature's bad rate over its bins, in place of the model's `trend`; of a scorecard",
     "party.monotone": "1: predictions may not fall along the feature, -1: they may not rise; of trees, and part of the "
@@ -135,12 +136,13 @@ def _party_keys() -> list[Sequence[str]]:
         "trends": "table of texts",
         "special": "table of lists of numbers",
         "monotone": "table of whole numbers",
+        "engine": "table",
     }
-    defaults = {"features": "all others"}
+    defaults, allowed = {"features": "all others"}, {"engine": "`kind`, `address`, `partition_rows`"}
     rows: list[Sequence[str]] = []
     for name in known[1:]:  # the name itself is the table's
         row = list(_key("party", name, str, "required" if name in required else defaults.get(name, "none")))
-        row[1] = types.get(name, row[1])
+        row[1], row[3] = types.get(name, row[1]), allowed.get(name, row[3])
         rows.append(row)
     return rows
 

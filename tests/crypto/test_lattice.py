@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from vfl.crypto import lattice, ring
 from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParameters, affordable_bits
 from vfl.crypto.scheme import MAX_NODES, CellLayout, Lanes
+from vfl.engine import HERE, Engine
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
 
@@ -26,13 +27,19 @@ class Pair:
     """Both sides of one run, hint exchanged."""
 
     def __init__(
-        self, codes: np.ndarray, bins: tuple[int, ...], bits: int = 16, queries: int = 100, tag: str = ""
+        self,
+        codes: np.ndarray,
+        bins: tuple[int, ...],
+        bits: int = 16,
+        queries: int = 100,
+        tag: str = "",
+        engine: Engine = HERE,
     ) -> None:
         self.layout, self.rows = CellLayout(bins), len(codes)
         self.lanes = Lanes(self.rows, 1 << bits, 1 << bits)
         self.parameters = LatticeParameters(self.lanes, self.layout.cells, queries)
         self.holder = LatticeKeyHolder(self.parameters, RUN, rng(f"holder{tag}"))
-        self.evaluator = LatticeEvaluator(self.holder.public(), self.parameters, RUN)
+        self.evaluator = LatticeEvaluator(self.holder.public(), self.parameters, RUN, engine=engine)
         self.codes = codes
         count = self.holder.expect_hint("b", self.layout)
         self.hint = list(self.evaluator.hint(codes, self.layout, rng(f"hint{tag}")))

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 
 from vfl.channel import Channel, Record, lockstep
 from vfl.crypto.group import POINT, Mask, domain, hash_to_curve, split
+from vfl.crypto.set_digest import merkle_root
 from vfl.desk import Desk, Envelope, Frame, MemoryTranscript, NoNotary, memory_links
 from vfl.errors import AgreementError, BrokenPromise, ProtocolError, UsageError, VflError
 from vfl.protocols import intersect
@@ -240,7 +241,7 @@ def tree_hash(rows: Sequence[bytes]) -> bytes:
 @pytest.mark.parametrize("count", [1, 2, 3, 4, 5, 7, 8, 9, 31, 32, 33])
 def test_roots_follow_rfc_6962(count: int) -> None:
     rows = [bytes([i]) * 32 for i in range(count)]
-    assert intersect._merkle_root(rows) == tree_hash(rows)
+    assert merkle_root(rows) == tree_hash(rows)
 
 
 # Script and record
@@ -362,9 +363,9 @@ def test_swapped_tokens_from_the_passive_party_are_found_out() -> None:
         active = peers["bank"]
         active.enter("psi")
         theirs, _ = await intersect._declare(active, "passive", Y, TERMS, seed(2), excluded=0, duplicates=0)
-        order, mask = seed(2).permutation(len(Y)), Mask(Secret(bytes([5]) * 32))
-        await intersect._send_points(active, [Y[i] for i in order], mask, TERMS)
-        twice = await intersect._masked_twice(active, mask, theirs.size)
+        order, secret = seed(2).permutation(len(Y)), Secret(bytes([5]) * 32)
+        await intersect._send_points(active, [Y[i] for i in order], secret, TERMS)
+        twice = split(await intersect._masked_twice(active, secret, theirs.size), Tokens.WIDTH)
         await intersect._send(active, Tokens, b"".join(twice[::-1]))
         await active.checkpoint()
         stream = intersect.PassiveStream(order, theirs, Secret(bytes(32)))
@@ -383,7 +384,7 @@ def test_proofs_cannot_be_tried_against_a_dictionary(tapes: dict[str, Tape]) -> 
     table = [X[row] for row in tapes["bank"].result[0]]
     key = hashlib.sha256(b"tallystick-align-v1" + nonces[0] + nonces[1] + TERMS.run.encode()).digest()
     leaves = [hmac.digest(key, row.to_bytes(8, "big") + token.encode(), "sha256") for row, token in enumerate(table)]
-    root = intersect._merkle_root(leaves)
+    root = merkle_root(leaves)
     base = intersect._base(table, nonces[0], nonces[1], TERMS)
     assert base == hash_to_curve([root], domain("align", TERMS.run))
     known = [
@@ -457,7 +458,7 @@ def test_repeats_across_blocks_are_refused() -> None:
         active = peers["bank"]
         active.enter("psi")
         await intersect._declare(active, "passive", ids, TERMS, seed(2), excluded=0, duplicates=0)
-        await intersect._send_points(active, ids[:4_096] + ids[:4], Mask(Secret(bytes([5]) * 32)), TERMS)
+        await intersect._send_points(active, ids[:4_096] + ids[:4], Secret(bytes([5]) * 32), TERMS)
 
     with pytest.raises(BrokenPromise, match="no point comes twice in a stream"):
         run(bank(["a"]), telecom=liar)

@@ -21,7 +21,6 @@ block to four is argued here and has had no outside review.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Sequence
 from math import comb, log2
 
@@ -30,6 +29,9 @@ import numpy.typing as npt
 from cryptography.hazmat.primitives.ciphers import Cipher, CipherContext
 from cryptography.hazmat.primitives.ciphers.algorithms import AES
 from cryptography.hazmat.primitives.ciphers.modes import ECB
+
+from vfl.engine import HERE, Engine, mapped, parts
+from vfl.texts import Texts
 
 COLUMNS = 448  # bits of a codeword
 WORDS = 8  # uint64 in a row: 7 of codeword, 1 that is zero or the number of the bin
@@ -75,15 +77,14 @@ class RowHash:
         return state ^ mixed
 
 
-def keyed_hashes(tokens: Sequence[str], key: bytes) -> Words:
+def keyed_hashes(tokens: Sequence[str], key: bytes, engine: Engine = HERE) -> Words:
     """BLAKE2b-128 of each token under `key` (32 bytes): uint64, shape (n, 2)."""
-    keyed = hashlib.blake2b(digest_size=16, key=key)
-    digests = []
-    for token in tokens:
-        state = keyed.copy()  # half the time of starting with the key again
-        state.update(token.encode())
-        digests.append(state.digest())
-    return np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
+    texts, found = Texts.of(tokens), np.empty((len(tokens), 2), np.uint64)
+    places = list(parts(len(texts), engine.partition_rows))
+    pieces = ((texts[part], key) for part in places)
+    for part, digests in zip(places, mapped(engine, Texts.digests, pieces), strict=True):
+        found[part] = digests
+    return found
 
 
 def distance_bits(columns: int, distance: int = DISTANCE) -> float:

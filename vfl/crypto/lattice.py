@@ -37,15 +37,16 @@ import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
-import scipy.sparse
 
 from vfl.crypto import ring
-from vfl.crypto.bin_matrix import indicators, matrices
 from vfl.crypto.cell_noise import cell_noise
+from vfl.crypto.row_sums import RowSums, blocks_a_part, products, thirds
 from vfl.crypto.scheme import MAX_NODES, Bools, CellLayout, Codes, HintStore, Int64s, Lanes, NoHints, Sealed
+from vfl.engine import HERE, Engine, mapped, parts
 from vfl.errors import BrokenPromise, UsageError
 from vfl.randomness import Randomness
 
@@ -374,9 +375,14 @@ class LatticeEvaluator:
     """A passive side of one run (`scheme.Evaluator`)."""
 
     def __init__(
-        self, public: bytes, parameters: LatticeParameters, context: bytes, hints: HintStore | None = None
+        self,
+        public: bytes,
+        parameters: LatticeParameters,
+        context: bytes,
+        hints: HintStore | None = None,
+        engine: Engine = HERE,
     ) -> None:
-        """`public`: what the key holder sent. `hints`: where those made before are.
+        """`public`: what the key holder sent. `hints`: where those made before are. `engine`: does work over rows.
 
         Raises BrokenPromise unless `public` is a seed.
         """
@@ -384,10 +390,10 @@ class LatticeEvaluator:
             raise BrokenPromise(f"a public part of {len(public)} bytes where {SEED_BYTES} are due")
         self._seed, self._parameters, self._context = public, parameters, context
         self._rows = parameters.lanes.rows
-        self._store = hints or NoHints()
+        self._store, self._engine = hints or NoHints(), engine
         self.hint_name = b""
         self._layout: CellLayout | None = None
-        self._matrices: list[scipy.sparse.csr_array] = []
+        self._by_cell: RowSums | None = None
         self._masks = np.empty((0, ring.N), dtype=np.int8)  # r_j
         self._numbers: Reals | None = None
         self._sums: Int64s | None = None  # [cell, third of an element, vector]
@@ -411,7 +417,7 @@ class LatticeEvaluator:
         """
         layout.check_codes(codes, self._rows)
         self._layout = layout
-        self._matrices = matrices(codes, layout)
+        self._by_cell = RowSums(codes, layout, self._engine)
         bound = hashlib.sha256(self._seed + self._context + repr((layout.n_bins, codes.dtype.str)).encode())
         bound.update(np.ascontiguousarray(codes).tobytes())
         rng = rng.child(f"bins/{bound.hexdigest()}")
@@ -424,27 +430,33 @@ class LatticeEvaluator:
         return self._store.keep(self.hint_name, self._hint_blocks(codes, layout, rng.child("noise")))
 
     def _hint_blocks(self, codes: Codes, layout: CellLayout, rng: Randomness) -> Iterator[bytes]:
-        elements = _public_elements(self._seed, self._context, blocks_of(self._rows) + 1)
-        spectra = [ring.spectrum(element) for element in elements]
+        elements = map(ring.spectrum, _public_elements(self._seed, self._context, blocks_of(self._rows) + 1))
+        # `elements` runs on from part to part and ends with a_*
+        rows = parts(self._rows, blocks_a_part(self._engine) * ring.N)
+        bound = [self._bound(codes[part], list(islice(elements, blocks_of(part.stop - part.start)))) for part in rows]
+        pad = next(elements)
         for start in range(0, layout.cells, HINT_CELLS):
             stop = min(start + HINT_CELLS, layout.cells)
             steps = [range(at, min(at + HINT_STEP, stop)) for at in range(start, stop, HINT_STEP)]
-            yield b"".join(self._hint_of(cells, codes, layout, spectra, rng.child(str(cells.start))) for cells in steps)
+            yield b"".join(self._hint_of(cells, bound, layout, pad, rng.child(str(cells.start))) for cells in steps)
+
+    def _bound(self, codes: Codes, spectra: list[ring.Spectrum]) -> tuple[Codes, list[ring.Spectrum]]:
+        return self._engine.keep(codes), self._engine.keep(spectra)
 
     def _hint_of(
-        self, cells: range, codes: Codes, layout: CellLayout, spectra: list[ring.Spectrum], rng: Randomness
+        self,
+        cells: range,
+        bound: list[tuple[Codes, list[ring.Spectrum]]],
+        layout: CellLayout,
+        pad: ring.Spectrum,
+        rng: Randomness,
     ) -> bytes:
         """The top 64 bits of P_j for some cells."""
-        limbs = np.zeros((len(cells), ring.LIMBS, ring.N), dtype=np.int64)
-        limbs[:, 0] = ring.binomial(rng, len(cells), ring.N)
-        waiting = np.zeros((len(cells), ring.LIMBS, ring.N // 2), dtype=np.complex128)
-        last = len(spectra) - 1
-        for t, element in enumerate(spectra):
-            picks = self._masks[cells.start : cells.stop] if t == last else indicators(cells, codes, layout, t)
-            waiting += ring.spectrum(picks).conj()[:, None, :] * element
-            if (t + 1) % ring.MAX_SUM == 0 or t == last:
-                limbs += ring.coefficients(waiting)
-                waiting[:] = 0
+        masked = ring.spectrum(self._masks[cells.start : cells.stop]).conj()[:, None, :] * pad
+        limbs = ring.coefficients(masked)
+        limbs[:, 0] += ring.binomial(rng, len(cells), ring.N)
+        for partial in mapped(self._engine, products, ((cells, codes, layout, spectra) for codes, spectra in bound)):
+            limbs += partial
         return _top(*ring.words(np.moveaxis(ring.carry(limbs, 1), 1, 0))).astype("<i8").tobytes()
 
     def open_tree(self, blocks: list[bytes]) -> None:
@@ -458,41 +470,33 @@ class LatticeEvaluator:
             raise BrokenPromise("rows are named; this scheme hides them")
         if not 1 <= nodes <= MAX_NODES:
             raise BrokenPromise(f"a query over {nodes} nodes; allowed: 1 to {MAX_NODES}")
-        if self._layout is None:
+        if self._layout is None or self._by_cell is None:
             raise UsageError("codes are not bound; allowed: answers after hint()")
         self._sums = np.zeros((self._layout.cells, 3, VALUES * nodes), dtype=np.int64)
+        self._by_cell.begin(VALUES * nodes)
         self._due = _messages(self._rows, nodes)
         return len(self._due)
 
     def absorb(self, block: bytes) -> None:
         """Adds the rows of one block to their cells. Raises BrokenPromise for a wrong size or value."""
         assert self._sums is not None
+        assert self._by_cell is not None
         if not self._due:
             raise BrokenPromise("a query block came beyond the last one")
         blocks, vectors = self._due[0], self._sums.shape[2]
-        bounds = np.minimum(np.arange(blocks.start, blocks.stop + 1) * ring.N, self._rows)
-        sizes = np.diff(bounds)
-        if not self._due[1:]:
-            sizes[-1] = ring.N  # the pad
+        rows = min(blocks.stop * ring.N, self._rows) - min(blocks.start * ring.N, self._rows)
+        due = rows if self._due[1:] else rows + ring.N  # the pad
         elements = ring.from_wire(block)
-        if elements is None or len(elements[0]) != vectors * sizes.sum():
-            raise BrokenPromise(f"a query block of {len(block)} bytes where {sizes.sum()} encrypted rows are due")
+        if elements is None or len(elements[0]) != vectors * due:
+            raise BrokenPromise(f"a query block of {len(block)} bytes where {due} encrypted rows are due")
         self._due = self._due[1:]
         low, high = (words.reshape(-1, vectors) for words in elements)
-        start = 0
-        for t, size in zip(blocks, sizes.tolist(), strict=True):
-            self._add(t, _thirds(low[start : start + size], high[start : start + size]))
-            start += size
-
-    def _add(self, t: int, thirds: Int64s) -> None:
-        """Adds a ring block's rows, int64[rows, 3, vectors], to their cells, or the pad under the masks."""
-        assert self._sums is not None
-        flat = thirds.reshape(len(thirds), -1)
-        if t < len(self._matrices):
-            self._sums += (self._matrices[t] @ flat).reshape(self._sums.shape)
-        else:
+        self._by_cell.add(blocks.start, low[:rows], high[:rows])
+        if due > rows:
+            flat = thirds(low[rows:], high[rows:]).reshape(ring.N, -1)
             padded = self._mask_numbers() @ flat.astype(np.float64)  # below 2^48: exact
             self._sums += padded.astype(np.int64).reshape(self._sums.shape)
+            self._sums += self._by_cell.finish()
 
     def _mask_numbers(self) -> Reals:
         """r_j as numbers, float64[cells, 4096]; kept while they are few, as every query needs them."""
@@ -565,13 +569,3 @@ def _add_at(limbs: Int64s, values: Int64s, position: int) -> None:
     limbs[place] += low << shift
     if place + 1 < ring.LIMBS:
         limbs[place + 1] += values >> (ring.LIMB_BITS - shift)
-
-
-def _thirds(low: ring.Words, high: ring.Words) -> Int64s:
-    """Elements as thirds of 36 bits, so that 2^26 of them can be added: uint64[n, vectors] -> int64[n, 3, vectors]."""
-    thirds = np.empty((len(low), 3, low.shape[1]), dtype=np.uint64)
-    mask = np.uint64((1 << 36) - 1)
-    np.bitwise_and(low, mask, out=thirds[:, 0])
-    np.bitwise_and((low >> np.uint64(36)) | (high << np.uint64(28)), mask, out=thirds[:, 1])
-    np.right_shift(high, np.uint64(8), out=thirds[:, 2])
-    return thirds.view(np.int64)

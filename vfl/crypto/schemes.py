@@ -9,6 +9,7 @@ from vfl.crypto.lattice import LatticeEvaluator, LatticeKeyHolder, LatticeParame
 from vfl.crypto.paillier import PaillierEvaluator, PaillierKeyHolder
 from vfl.crypto.paillier_again import RowsAgain
 from vfl.crypto.scheme import Evaluator, HintStore, KeyHolder, Lanes
+from vfl.engine import HERE, Engine
 from vfl.errors import BrokenPromise
 from vfl.randomness import Randomness
 
@@ -66,12 +67,14 @@ class SchemeTerms:
             return LatticeKeyHolder.again(self._lattice(rows), self.run.encode(), public)
         return RowsAgain(public, self.lanes(rows), self.run.encode(), base)
 
-    def evaluator(self, scheme: str, public: bytes, rows: int, hints: HintStore | None = None) -> Evaluator:
+    def evaluator(
+        self, scheme: str, public: bytes, rows: int, hints: HintStore | None = None, engine: Engine = HERE
+    ) -> Evaluator:
         """The passive side for a key just received. Raises BrokenPromise if it is not of the scheme and size agreed."""
         if scheme != self.scheme:
             raise BrokenPromise(f"offers scheme {scheme[:40]!r}, but {self.scheme!r} was agreed")
         if self.scheme == lattice.NAME:
-            return LatticeEvaluator(public, self._lattice(rows), self.run.encode(), hints)
+            return LatticeEvaluator(public, self._lattice(rows), self.run.encode(), hints, engine)
         context = self.run.encode()
         found = PaillierEvaluator(public, self.lanes(rows), context, queries=self.queries, trees=self.trees)
         if found.key_bits != self.key_bits:

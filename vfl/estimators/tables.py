@@ -54,7 +54,7 @@ class PartyTable:
         return (
             Holding(
                 name=self.name,
-                tokens=tuple(customers.tokens),
+                tokens=customers.tokens,
                 ids=tuple(ids[row] for row in rows.tolist()),
                 excluded=0,
                 duplicates=0,

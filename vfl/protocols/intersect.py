@@ -48,6 +48,7 @@ import hashlib
 import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 from math import ceil
 from typing import Annotated, ClassVar
 
@@ -56,14 +57,16 @@ import numpy.typing as npt
 from msgspec import Meta
 
 from vfl.channel import Channel
-from vfl.crypto.group import POINT, Mask, check_points, domain, hash_to_curve, split
-from vfl.crypto.set_digest import hmacs, set_commitment
-from vfl.crypto.set_digest import merkle_root as _merkle_root
+from vfl.crypto.group import POINT, Mask, check_points, domain, hash_to_curve
+from vfl.crypto.masking import mask_tokens, mask_twice
+from vfl.crypto.set_digest import set_commitment, table_root
 from vfl.decoys import DECOY, MOST, with_decoys
+from vfl.engine import HERE, Engine, Queue, mapped
 from vfl.errors import AgreementError, UsageError
 from vfl.protocols import confirm_rows, kkrt
 from vfl.randomness import Randomness
 from vfl.secret import Secret
+from vfl.texts import Texts, first_places
 from vfl.wire import Bytes32, Message, require
 
 BLOCK = 4096  # items in one message
@@ -204,26 +207,28 @@ async def active(
     *,
     excluded: int = 0,
     duplicates: int = 0,
+    engine: Engine = HERE,
 ) -> tuple[Rows, dict[str, Match], Rows]:
     """Intersect with every passive party in turn; returns our indices of the common customers in the agreed order, and
     those of all agreed rows, DECOY for a decoy. Where there are decoys, the two orders have nothing in common.
 
     `tokens`: normalised and unique. `excluded`, `duplicates`: ids left out before, by count.
     """
-    matches = {}
+    tokens, matches = Texts.of(tokens), {}
     for name, passive in passives.items():
         left_out = {"excluded": excluded, "duplicates": duplicates}
-        matches[name] = await active_match(passive, tokens, terms, rng.child(f"match/{name}"), **left_out)
+        matches[name] = await active_match(passive, tokens, terms, rng.child(f"match/{name}"), engine, **left_out)
     rows, positions = common(matches, rng.child("order"))
     agreed = rows
     if terms.decoys and len(rows) >= terms.min_intersection:
         sizes = {name: match.declared.size for name, match in matches.items()}
         agreed, positions = with_decoys(rows, positions, sizes, terms.decoys, rng.child("decoys"))
-    table = [None if row == DECOY else tokens[row] for row in agreed]
+    known = tokens.take(rows)
+    table = [None if row == DECOY else tokens[row] for row in agreed.tolist()] if terms.decoys else known
     withheld = None
     for name, passive in passives.items():
         try:
-            await active_confirm(passive, positions[name], table, terms, rng.child(f"confirm/{name}"))
+            await active_confirm(passive, positions[name], table, terms, rng.child(f"confirm/{name}"), engine)
         except AgreementError as error:  # the other partners wait to hear it too
             withheld = error
     if withheld:
@@ -232,52 +237,81 @@ async def active(
 
 
 async def passive(
-    active: Channel, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int = 0, duplicates: int = 0
+    active: Channel,
+    tokens: Sequence[str],
+    terms: PsiTerms,
+    rng: Randomness,
+    *,
+    excluded: int = 0,
+    duplicates: int = 0,
+    engine: Engine = HERE,
 ) -> tuple[Rows, PassiveStream]:
     """Returns our indices of the customers that all parties have, or of those and decoys, in the agreed order."""
-    left_out = {"excluded": excluded, "duplicates": duplicates}
-    stream = await passive_match(active, tokens, terms, rng.child("match"), **left_out)
-    return await passive_confirm(active, tokens, stream, terms, rng.child("confirm")), stream
+    tokens, left_out = Texts.of(tokens), {"excluded": excluded, "duplicates": duplicates}
+    stream = await passive_match(active, tokens, terms, rng.child("match"), engine, **left_out)
+    return await passive_confirm(active, tokens, stream, terms, rng.child("confirm"), engine), stream
 
 
 async def active_match(
-    passive: Channel, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int = 0, duplicates: int = 0
+    passive: Channel,
+    tokens: Sequence[str],
+    terms: PsiTerms,
+    rng: Randomness,
+    engine: Engine = HERE,
+    *,
+    excluded: int = 0,
+    duplicates: int = 0,
 ) -> Match:
     """Find which of `tokens` one partner has. `rng`: another for each partner, so that two cannot compare points."""
     passive.enter("psi")
-    theirs, salt = await _declare(passive, "active", tokens, terms, rng, excluded=excluded, duplicates=duplicates)
+    left_out, texts = {"excluded": excluded, "duplicates": duplicates}, Texts.of(tokens)
+    theirs, salt = await _declare(passive, "active", texts, terms, rng, engine, **left_out)
     if terms.engine((len(tokens), theirs.size)) == "kkrt":
-        hits = await kkrt.active(passive, tokens, theirs.size, terms.run, rng.child("kkrt"))
+        hits = await kkrt.active(passive, texts, theirs.size, terms.run, rng.child("kkrt"), engine)
         await passive.checkpoint()
         return Match(hits.own, hits.positions, theirs, salt)
-    order, mask = rng.child("shuffle").permutation(len(tokens)), _mask(rng, "mask")
-    await _send_points(passive, [tokens[i] for i in order], mask, terms)
-    place = {token: i for i, token in enumerate(await _masked_twice(passive, mask, theirs.size))}
-    found = await _receive(passive, Tokens, len(tokens))
-    require(len(set(found)) == len(found), "the tokens of distinct points are distinct")
+    order, secret = rng.child("shuffle").permutation(len(tokens)), _secret(rng, "mask")
+    await _send_points(passive, texts.take(order), secret, terms, engine)
+    twice = _items(await _masked_twice(passive, secret, theirs.size, engine), Tokens)
+    found = _items(await _receive(passive, Tokens, len(tokens)), Tokens)
+    require(_distinct(found), "the tokens of distinct points are distinct")
     await passive.checkpoint()
-    both = np.array([(i, place[token]) for i, token in enumerate(found) if token in place], np.int64).reshape(-1, 2)
-    return Match(order[both[:, 0]], both[:, 1], theirs, salt)
+    _, places, positions = np.intersect1d(found, twice, assume_unique=True, return_indices=True)
+    rising = np.argsort(places)
+    return Match(order[places[rising]], positions[rising].astype(np.int64), theirs, salt)
 
 
 async def passive_match(
-    active: Channel, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int = 0, duplicates: int = 0
+    active: Channel,
+    tokens: Sequence[str],
+    terms: PsiTerms,
+    rng: Randomness,
+    engine: Engine = HERE,
+    *,
+    excluded: int = 0,
+    duplicates: int = 0,
 ) -> PassiveStream:
     """Let the active party find which of its ids are among `tokens`."""
     active.enter("psi")
-    theirs, salt = await _declare(active, "passive", tokens, terms, rng, excluded=excluded, duplicates=duplicates)
+    left_out, texts = {"excluded": excluded, "duplicates": duplicates}, Texts.of(tokens)
+    theirs, salt = await _declare(active, "passive", texts, terms, rng, engine, **left_out)
     if terms.engine((len(tokens), theirs.size)) == "kkrt":
-        order = await kkrt.passive(active, tokens, theirs.size, terms.run, rng.child("kkrt"))
+        order = await kkrt.passive(active, texts, theirs.size, terms.run, rng.child("kkrt"), engine)
     else:
-        order, mask = rng.child("shuffle").permutation(len(tokens)), _mask(rng, "mask")
-        await _send_points(active, [tokens[i] for i in order], mask, terms)
-        await _send(active, Tokens, b"".join(await _masked_twice(active, mask, theirs.size)))
+        order, secret = rng.child("shuffle").permutation(len(tokens)), _secret(rng, "mask")
+        await _send_points(active, texts.take(order), secret, terms, engine)
+        await _send(active, Tokens, await _masked_twice(active, secret, theirs.size, engine))
     await active.checkpoint()
     return PassiveStream(order, theirs, salt)
 
 
 async def active_confirm(
-    passive: Channel, positions: Rows, tokens: Sequence[str | None], terms: PsiTerms, rng: Randomness
+    passive: Channel,
+    positions: Rows,
+    tokens: Sequence[str | None],
+    terms: PsiTerms,
+    rng: Randomness,
+    engine: Engine = HERE,
 ) -> None:
     """Tell one partner the common customers and prove to each other that row k is the same one on both sides.
 
@@ -285,7 +319,7 @@ async def active_confirm(
     both sides, if there are fewer than the agreed minimum; the partner is not told how many.
     """
     passive.enter("align")
-    own = [token for token in tokens if token is not None]
+    own = tokens if isinstance(tokens, Texts) else [token for token in tokens if token is not None]
     nonce, enough = rng.child("nonce").bytes(32), len(own) >= terms.min_intersection
     await passive.send(Agreed(len(tokens) if enough else 0, nonce))
     if not enough:
@@ -301,7 +335,7 @@ async def active_confirm(
         return
     share = await passive.recv(Share)
     check_points(share.point, 1)
-    mask, base = _mask(rng, "share"), _base(own, nonce, share.nonce, terms)
+    mask, base = Mask(_secret(rng, "share")), _base(own, nonce, share.nonce, terms, engine)
     point = mask.apply(base)
     key = hashlib.sha256(mask.apply(share.point) + share.point + point).digest()
     await passive.send(Answer(point, _proof(key, "active")))
@@ -311,7 +345,12 @@ async def active_confirm(
 
 
 async def passive_confirm(
-    active: Channel, tokens: Sequence[str], stream: PassiveStream, terms: PsiTerms, rng: Randomness
+    active: Channel,
+    tokens: Sequence[str],
+    stream: PassiveStream,
+    terms: PsiTerms,
+    rng: Randomness,
+    engine: Engine = HERE,
 ) -> Rows:
     """Learn which of `tokens` all parties have; returns their indices in the agreed order. See `active_confirm`."""
     active.enter("align")
@@ -321,16 +360,17 @@ async def passive_confirm(
         raise AgreementError(f"fewer than the agreed {terms.min_intersection} customers in common: no result")
     most = min(len(tokens), terms.with_decoys(stream.declared.size))
     require(terms.min_intersection <= agreed.count <= most, f"{terms.min_intersection} to {most} customers in common")
-    positions = np.frombuffer(b"".join(await _receive(active, Positions, agreed.count)), "<u4").astype(np.int64)
+    positions = np.frombuffer(await _receive(active, Positions, agreed.count), "<u4").astype(np.int64)
     require(positions.max() < len(tokens), "each position is one of our stream")
     require(len(np.unique(positions)) == len(positions), "no position comes twice")
     rows = stream.order[positions]
+    table = Texts.of(tokens).take(rows)
     if terms.decoys:
-        await confirm_rows.passive(active, [tokens[row] for row in rows], terms.run, rng.child("rows"))
+        await confirm_rows.passive(active, table, terms.run, rng.child("rows"))
         await active.checkpoint()
         return rows
-    nonce, mask = rng.child("nonce").bytes(32), _mask(rng, "share")
-    point = mask.apply(_base([tokens[row] for row in rows], agreed.nonce, nonce, terms))
+    nonce, mask = rng.child("nonce").bytes(32), Mask(_secret(rng, "share"))
+    point = mask.apply(_base(table, agreed.nonce, nonce, terms, engine))
     await active.send(Share(nonce, point))
     answer = await active.recv(Answer)
     check_points(answer.point, 1)
@@ -343,22 +383,34 @@ async def passive_confirm(
 
 def common(matches: Mapping[str, Match], rng: Randomness) -> tuple[Rows, dict[str, Rows]]:
     """What all partners have: our token indices in a random order, and the positions in each partner's stream."""
-    places = {name: dict(zip(m.own.tolist(), m.positions.tolist(), strict=True)) for name, m in matches.items()}
-    shared = sorted(set.intersection(*(set(place) for place in places.values())))
-    rows = np.array(shared, np.int64)[rng.permutation(len(shared))]
-    return rows, {name: np.array([place[row] for row in rows.tolist()], np.int64) for name, place in places.items()}
+    shared = np.sort(reduce(np.intersect1d, [match.own for match in matches.values()]))
+    rows = shared[rng.permutation(len(shared))]
+    positions = {}
+    for name, match in matches.items():
+        rising = np.argsort(match.own)
+        positions[name] = match.positions[rising[np.searchsorted(match.own, rows, sorter=rising)]]
+    return rows, positions
 
 
 async def _declare(
-    peer: Channel, role: str, tokens: Sequence[str], terms: PsiTerms, rng: Randomness, *, excluded: int, duplicates: int
+    peer: Channel,
+    role: str,
+    tokens: Sequence[str],
+    terms: PsiTerms,
+    rng: Randomness,
+    engine: Engine = HERE,
+    *,
+    excluded: int,
+    duplicates: int,
 ) -> tuple[Declare, Secret[bytes]]:
-    if not tokens or "" in tokens or len(set(tokens)) != len(tokens):
+    tokens = Texts.of(tokens)
+    if not tokens or not tokens.lengths.all() or not _unique(tokens):
         raise UsageError(f"{len(tokens)} ids: one or more, none blank, none twice are needed")
     cap = terms.max_set_size
     if len(tokens) > cap:
         raise AgreementError(f"{len(tokens)} ids here, and at most {cap} were agreed on")
     salt = Secret(rng.child("salt").bytes(32))
-    commitment = set_commitment(role, tokens, salt)
+    commitment = set_commitment(role, tokens, salt, engine)
     await peer.send(Declare(len(tokens), commitment, terms.id_rule, excluded, duplicates))
     theirs = await peer.recv(Declare)
     if theirs.id_rule != terms.id_rule:
@@ -376,57 +428,74 @@ async def _declare(
     return theirs, salt
 
 
-def _mask(rng: Randomness, label: str) -> Mask:
-    return Mask(Secret(rng.child(label).bytes(32)))
+def _unique(tokens: Texts) -> bool:
+    return bool((first_places(tokens) == np.arange(len(tokens))).all())
 
 
-async def _send_points(peer: Channel, tokens: Sequence[str], mask: Mask, terms: PsiTerms) -> None:
-    for start in range(0, len(tokens), BLOCK):
-        part = [token.encode() for token in tokens[start : start + BLOCK]]
-        points = mask.apply(hash_to_curve(part, domain("psi", terms.run)))
-        await peer.send(Points(start // BLOCK, len(part), start + BLOCK >= len(tokens), points))
+def _secret(rng: Randomness, label: str) -> Secret[bytes]:
+    return Secret(rng.child(label).bytes(32))
 
 
-async def _masked_twice(peer: Channel, mask: Mask, total: int) -> list[bytes]:
+async def _send_points(
+    peer: Channel, tokens: Sequence[str], secret: Secret[bytes], terms: PsiTerms, engine: Engine = HERE
+) -> None:
+    texts, tag = Texts.of(tokens), domain("psi", terms.run)
+    pieces = ((texts[start : start + BLOCK], secret.expose(), tag) for start in range(0, len(texts), BLOCK))
+    for index, points in enumerate(mapped(engine, mask_tokens, pieces)):
+        await peer.send(Points(index, len(points) // POINT, (index + 1) * BLOCK >= len(texts), points))
+
+
+async def _masked_twice(peer: Channel, secret: Secret[bytes], total: int, engine: Engine = HERE) -> bytes:
     """Receive the peer's points, mask each block as it comes, and keep what is compared of each point."""
-    points: set[bytes] = set()
-    twice: list[bytes] = []
+    points, twice = bytearray(), bytearray()
+    queue = Queue(engine, mask_twice, twice.extend)
     for start in range(0, total, BLOCK):
         items = await _receive_block(peer, Points, start, total)
-        check_points(b"".join(items), len(items))
-        points.update(items)
-        require(len(points) == start + len(items), "no point comes twice in a stream")
-        twice += [point[:TOKEN] for point in split(mask.apply(b"".join(items)))]
+        points += items
+        queue.add(items, secret.expose(), TOKEN)
+    queue.finish()
+    require(_distinct(_items(points, Points)), "no point comes twice in a stream")
     # Points that differ by a component of small order are spellings of one id: their masked values are equal.
-    require(len(set(twice)) == total, "no two points of a stream stand for the same id")
-    return twice
+    require(_distinct(_items(twice, Tokens)), "no two points of a stream stand for the same id")
+    return bytes(twice)
 
 
 async def _send(peer: Channel, kind: type[Block], flat: bytes) -> None:
-    items = split(flat, kind.WIDTH)
-    for start in range(0, len(items), BLOCK):
-        part = items[start : start + BLOCK]
-        await peer.send(kind(start // BLOCK, len(part), start + BLOCK >= len(items), b"".join(part)))
+    total = len(flat) // kind.WIDTH
+    for start in range(0, total, BLOCK):
+        part = flat[start * kind.WIDTH : (start + BLOCK) * kind.WIDTH]
+        await peer.send(kind(start // BLOCK, len(part) // kind.WIDTH, start + BLOCK >= total, part))
 
 
-async def _receive(peer: Channel, kind: type[Block], total: int) -> list[bytes]:
-    return [item for start in range(0, total, BLOCK) for item in await _receive_block(peer, kind, start, total)]
+async def _receive(peer: Channel, kind: type[Block], total: int) -> bytes:
+    return b"".join([await _receive_block(peer, kind, start, total) for start in range(0, total, BLOCK)])
 
 
-async def _receive_block(peer: Channel, kind: type[Block], start: int, total: int) -> list[bytes]:
+async def _receive_block(peer: Channel, kind: type[Block], start: int, total: int) -> bytes:
     block, count = await peer.recv(kind), min(BLOCK, total - start)
     require(block.index == start // BLOCK, f"block {start // BLOCK} is due")
     require(block.count == count, f"the block has {count} of {total} items")
     require(block.last == (start + count == total), f"the last block ends with item {total}")
     require(len(block.items) == count * kind.WIDTH, f"{count} items of {kind.WIDTH} bytes")
-    return split(block.items, kind.WIDTH)
+    return block.items
 
 
-def _base(tokens: Sequence[str], active_nonce: bytes, passive_nonce: bytes, terms: PsiTerms) -> bytes:
+def _items(flat: bytes | bytearray, kind: type[Block]) -> npt.NDArray[np.bytes_]:
+    """Equally wide items, to be compared; as all are of one width, zeros at their ends do not matter."""
+    return np.frombuffer(flat, f"S{kind.WIDTH}")
+
+
+def _distinct(items: npt.NDArray[np.bytes_]) -> bool:
+    ranked = np.sort(items)
+    return bool((ranked[1:] != ranked[:-1]).all())
+
+
+def _base(
+    tokens: Sequence[str], active_nonce: bytes, passive_nonce: bytes, terms: PsiTerms, engine: Engine = HERE
+) -> bytes:
     """The point that stands for an aligned table in one run, c H(root) before the secret."""
     key = hashlib.sha256(b"tallystick-align-v1" + active_nonce + passive_nonce + terms.run.encode()).digest()
-    rows = hmacs(key, (row.to_bytes(8, "big") + token.encode() for row, token in enumerate(tokens)))
-    return hash_to_curve([_merkle_root(rows)], domain("align", terms.run))
+    return hash_to_curve([table_root(key, tokens, engine)], domain("align", terms.run))
 
 
 def _proof(key: bytes, role: str) -> bytes:

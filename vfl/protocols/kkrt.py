@@ -52,6 +52,7 @@ from vfl.crypto import base_ot
 from vfl.crypto.aes_hash import COLUMNS, WORDS, Code, RowHash, keyed_hashes
 from vfl.crypto.cuckoo import FUNCTIONS, Places, bins_for, place, places
 from vfl.crypto.ot_extension import SPAN, Receiver, Sender, secret_words
+from vfl.engine import HERE, Engine
 from vfl.errors import AgreementError, UsageError
 from vfl.randomness import Randomness
 from vfl.wire import Bytes32, Message, require
@@ -124,7 +125,9 @@ class Salted:
         return cls(keys[:32], Code(keys[32 : 32 + Code.KEY]), RowHash(keys[32 + Code.KEY :]))
 
 
-async def active(passive: Channel, tokens: Sequence[str], theirs: int, run: str, rng: Randomness) -> Hits:
+async def active(
+    passive: Channel, tokens: Sequence[str], theirs: int, run: str, rng: Randomness, engine: Engine = HERE
+) -> Hits:
     """Find which of `tokens` (unique) the partner has. `theirs`: size of the partner's set."""
     check_sizes(len(tokens), theirs)
     transfers, half = base_ot.Sender(rng.child("transfers")), rng.child("salt").bytes(32)
@@ -133,7 +136,7 @@ async def active(passive: Channel, tokens: Sequence[str], theirs: int, run: str,
     receiver = Receiver(*transfers.keys(chosen.points, COLUMNS))
     for attempt in range(ATTEMPTS):
         salted = Salted.of(run, half, chosen.salt, attempt)
-        if placed := placement(tokens, salted):
+        if placed := placement(tokens, salted, engine):
             break
     else:
         raise UsageError(f"{len(tokens)} ids found no place under {ATTEMPTS} salts", remedy="run again")
@@ -156,7 +159,9 @@ async def active(passive: Channel, tokens: Sequence[str], theirs: int, run: str,
     return hits
 
 
-async def passive(active: Channel, tokens: Sequence[str], theirs: int, run: str, rng: Randomness) -> Rows:
+async def passive(
+    active: Channel, tokens: Sequence[str], theirs: int, run: str, rng: Randomness, engine: Engine = HERE
+) -> Rows:
     """Let the partner find which of its ids are among `tokens` (unique). `theirs`: size of the partner's set.
 
     Returns the order of our stream: position i is `tokens[order[i]]`.
@@ -181,7 +186,7 @@ async def passive(active: Channel, tokens: Sequence[str], theirs: int, run: str,
         rows[start : start + count] = sender.span(span.columns)
     salted, secret = Salted.of(run, offer.salt, half, attempt), secret_words(choices)
     width = mask_bytes(theirs, len(tokens))
-    hashes = keyed_hashes(tokens, salted.id_key)[order]
+    hashes = keyed_hashes(tokens, salted.id_key, engine)[order]
     for start, count, last in _parts(len(tokens), BLOCK):
         items = sender_masks(rows, secret, salted, hashes[start : start + count], width)
         await active.send(Masks(start // BLOCK, count, last, items))
@@ -202,9 +207,9 @@ def mask_bytes(active_size: int, passive_size: int) -> int:
     return max(8, ceil((40 + log2(pairs)) / 8))
 
 
-def placement(tokens: Sequence[str], salted: Salted) -> tuple[Words, Places] | None:
+def placement(tokens: Sequence[str], salted: Salted, engine: Engine = HERE) -> tuple[Words, Places] | None:
     """The active's hashes, uint64 (n, 2), and which of them each bin holds, int32 (bins,), -1 for none; or None."""
-    hashes, bins = keyed_hashes(tokens, salted.id_key), bins_for(len(tokens))
+    hashes, bins = keyed_hashes(tokens, salted.id_key, engine), bins_for(len(tokens))
     held = place(places(hashes, bins), bins)
     return None if held is None else (hashes, held)
 
