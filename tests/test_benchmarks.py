@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import data, growth, histogram, ledger, measure, parties, psi, train
+from benchmarks import data, growth, histogram, ledger, measure, parties, psi, scale, train
 from benchmarks.__main__ import NAMES, main, parser_of
 from benchmarks.options import COMMON
 from vfl.crypto.schemes import LEVELS
@@ -21,7 +21,9 @@ TINY = "--active-features 2 --passive-features 2 --bins 4 --depth 2"
 
 def run(name: str, words: str) -> dict[str, Any]:
     given = parser_of(name).parse_args(words.split())
-    found: dict[str, Any] = {"train": train, "histogram": histogram, "psi": psi, "ledger": ledger}[name].run(given)
+    found: dict[str, Any] = {"train": train, "histogram": histogram, "psi": psi, "ledger": ledger, "scale": scale}[
+        name
+    ].run(given)
     assert list(found)[: len(COMMON)] == list(COMMON)
     assert found["name"] == name
     assert found["options"].keys() == vars(given).keys() - {"json"}
@@ -105,6 +107,23 @@ def test_psi(engine: str) -> None:
         phases = found["match_cpu_seconds"][side] + found["confirm_cpu_seconds"][side]
         assert cpu == pytest.approx(phases, abs=2e-3)
     assert all(value > 0 for value in found["parts_us"].values())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("what", ["--ids 301", "--rows 400 --active-features 2 --features 2 --bins 8"])
+def test_scale(what: str) -> None:
+    found = run("scale", what)
+    assert found["within_limits"]
+    assert found["common"] == (151 if "ids" in what else None)
+    assert all(0 < found["peak_mb"][side] < found["process_peak_mb"][side] for side in ("active", "passive"))
+    assert found["digest"].keys() == {"active", "passive"}
+
+
+def test_scale_is_of_ids_or_of_rows(capsys: pytest.CaptureFixture[str]) -> None:
+    for what in ("", "--ids 300 --rows 300"):
+        with pytest.raises(SystemExit):
+            run("scale", what)
+        assert "give either --ids or --rows" in capsys.readouterr().err
 
 
 def test_ledger() -> None:
