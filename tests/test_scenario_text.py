@@ -25,6 +25,10 @@ categorical = ["kind"]
 "Größe" = "Too \\"small\\" \\\\ for this"
 [party.bank.monotone]
 income = -1
+[party.bank.engine]
+kind = "ray"
+address = "10.0.0.7:6379"
+partition_rows = 131072
 [party.telecom]
 role = "passive"
 table = "telecom.parquet"

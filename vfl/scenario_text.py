@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,9 @@ def toml_of(scenario: Scenario) -> str:
 
 
 def _keys(of: Any, *omit: str) -> dict[str, Any]:
-    """The fields of a part of the scenario that say something."""
+    """The fields of a part of the scenario that say something; those of parts of it as tables."""
     found = {each.name: getattr(of, each.name) for each in fields(of) if each.name not in omit}
+    found |= {name: _keys(value) for name, value in found.items() if is_dataclass(value)}
     return {name: value for name, value in found.items() if value is not None and value not in ({}, ())}
 
 
