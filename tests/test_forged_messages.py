@@ -40,6 +40,8 @@ EACH = 5_000  # at each of both desks
 class Wire:
     """One end of a link, with all that ever went over it."""
 
+    full = False
+
     def __init__(self, link: Any) -> None:
         self._link = link
         self.heard: list[bytes] = []

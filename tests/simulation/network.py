@@ -43,6 +43,8 @@ class Network(Protocol):
 class End:
     """A party's end of a stream (`vfl.channel.Link`)."""
 
+    full = False
+
     def __init__(self, stream: Stream, me: str, peer: str) -> None:
         self.stream, self.me, self.peer = stream, me, peer
         self.inbox: list[bytes] = []
