@@ -182,7 +182,7 @@ def test_a_peer_that_nobody_listens_to_yet_has_to_wait(pair: Pair, monkeypatch: 
         late = pool.submit(call_late)
         assert drive(hear(other, 1), [here, other], 5.0, idle) == [b"now"]
         late.result()
-        assert 1_000_000 < max(unread) < 1_000_000 + 2 * transport._CHUNK
+        assert 1_000_000 <= max(unread) < 1_000_000 + 2 * transport._CHUNK
         assert len(drive(hear(here, 200), [here], 5.0)) == flood.result() == 200
     for link in (other, its_end):
         link.close()
@@ -221,6 +221,25 @@ def test_a_peer_that_has_gone_does_not_keep_us_from_noticing_the_silence_of_anot
     for link in (gone, silent):
         link.close()
     right.close()
+
+
+def test_a_peer_that_goes_gives_a_silent_one_no_more_time() -> None:
+    (silent, one), (going, two) = linked("telecom"), linked("bureau")
+
+    async def waiting() -> bytes:
+        while (frame := silent.pull()) is None:
+            await wait(0)
+        return frame
+
+    gone = threading.Timer(0.6, two.close)
+    gone.start()
+    began = time.monotonic()
+    with pytest.raises(TimedOut, match="no word from telecom for 1 seconds"):
+        drive(waiting(), [silent, going], 1.0)
+    assert time.monotonic() - began < 1.5
+    gone.join()
+    for end in (silent, going, one):
+        end.close()
 
 
 def test_a_role_that_fails_is_closed(pair: Pair) -> None:

@@ -176,11 +176,12 @@ def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: f
 
     Raises TimedOut naming the peers when nothing moves for `timeout` seconds.
     """
+    left = timeout
     try:
         while True:
             role.send(None)
             # A closed connection is readable for ever: whoever still waits for it was told so by `pull`.
-            _await_bytes([link for link in links if not link.closed], timeout, idle)
+            left = _await_bytes([link for link in links if not link.closed], left, timeout, idle)
     except StopIteration as stop:
         _drain(links, timeout)
         result: R = stop.value
@@ -189,12 +190,13 @@ def drive(role: Coroutine[int, None, R], links: Sequence[SocketLink], timeout: f
         role.close()
 
 
-def _await_bytes(links: Sequence[SocketLink], timeout: float, idle: Idle) -> None:
-    """Return when something was read, or a full link has room again.
+def _await_bytes(links: Sequence[SocketLink], left: float, timeout: float, idle: Idle) -> float:
+    """Return when something was read, or a full link has room again: the seconds of silence that are left.
 
-    Meanwhile send what is pending, and do what can be done without the peers.
+    Meanwhile send what is pending, and do what can be done without the peers. That a peer goes is no word from it:
+    whoever is silent is not given more time by the others, who go because of that.
     """
-    deadline, moved, busy = time.monotonic() + timeout, False, True
+    deadline, moved, word, busy = time.monotonic() + left, False, False, True
     while not moved:
         left = max(0.0, deadline - time.monotonic())
         with selectors.DefaultSelector() as selector:
@@ -215,10 +217,12 @@ def _await_bytes(links: Sequence[SocketLink], timeout: float, idle: Idle) -> Non
             if events & selectors.EVENT_WRITE:
                 full = key.data.full
                 key.data.flush()
-                moved |= full and not key.data.full
+                word |= full and not key.data.full
+                moved |= word
             if events & selectors.EVENT_READ:
                 key.data.fill()
-                moved = True
+                moved, word = True, word or not key.data.closed
+    return timeout if word else max(0.0, deadline - time.monotonic())
 
 
 def _awaited(link: SocketLink) -> int:
