@@ -1,7 +1,7 @@
 """What is asked of a scoring service and what it answers: the same objects in Python, in JSON and on record.
 
-All are decoded strictly (`msgspec`): `true` and `"1"` are no numbers, unknown fields and numbers that are not finite are
-refused.
+All are decoded strictly (`msgspec`): `true` and `"1"` are no numbers; unknown fields and numbers that are not finite
+are refused.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ circuit breaker is open · the budget of the day is used up."""
 class Applicant(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Who is to be scored.
 
-    id: as the bank's table writes it.   features: the bank's own fresh values by feature, null where one is missing; all
-    of the model's bank features, or none: then the row of the bank's own table is taken.
+    id: as the bank's table writes it.   features: the bank's own fresh values by feature, null where one is missing:
+    all of the model's bank features, or none; then the row of the bank's own table is taken.
     """
 
     id: Identifier
@@ -111,6 +111,24 @@ class Proof(msgspec.Struct, frozen=True):
     key: str
 
 
+class LedgerPart(msgspec.Struct, frozen=True):
+    """A stretch of a log of decisions, to be checked by whoever reads it.
+
+    logs: all logs of decisions here, oldest first.   log, key: which one this is, and its C2SP key string.
+    checkpoint: signed note over the first `size` entries.   start, entries: canonical JSON of entries from there on.
+    inclusion: of each entry, the path to the checkpoint's root, hex.
+    """
+
+    logs: tuple[str, ...]
+    log: str
+    key: str
+    checkpoint: str
+    size: int
+    start: int
+    entries: tuple[str, ...]
+    inclusion: tuple[tuple[str, ...], ...]
+
+
 class Model(msgspec.Struct, frozen=True):
     """A model that can score. `role`: champion decides, challengers score beside it and only the record knows."""
 
@@ -166,6 +184,10 @@ class Scorer(Protocol):
 
     async def recent(self, count: int) -> list[tuple[str, Decision]]:
         """The latest decisions, newest first, each with its time (RFC 3339). Holds no identifiers."""
+        ...
+
+    async def ledger(self, log: str | None, start: int, count: int) -> LedgerPart:
+        """A stretch of the named log of decisions, by default of the newest. Raises UsageError for none of ours."""
         ...
 
     def models(self) -> list[Model]:
