@@ -111,10 +111,13 @@ class SQLiteStore:
         if not version:
             make_tables(self._db)
 
+    def _tables_due(self) -> list[tuple[str, str]]:
+        return tables_due()
+
     def _check(self) -> None:
         # A damaged index finds no row: the head that was cosigned of another log would be forgotten.
         (found,) = self._db.execute("PRAGMA integrity_check(1)").fetchone()
-        if found != "ok" or tables(self._db) != tables_due():
+        if found != "ok" or tables(self._db) != self._tables_due():
             raise StoreDamaged(f"{self.path} is damaged: {found if found != 'ok' else 'its tables'}", remedy=_RESTORE)
 
     @contextmanager

@@ -20,6 +20,7 @@ from vfl.learn.objective import sigmoid
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts
 from vfl.learn.scorecard import Central
+from vfl.protocols.points import as_told, joined
 from vfl.scores import POOLED_SCORECARD
 from vfl.terms import Terms
 
@@ -61,13 +62,14 @@ def card_scores(
 
 def joint_log_odds(shares: Sequence[bytes], terms: Terms, tables: Sequence[Reals]) -> Reals:
     """Log-odds of label 1, where one machine holds all shares and tables: float64[n]."""
-    total = np.full(len(tables[0]), float(read_share(shares[0])["intercept"]))
+    found = []
     members = (terms.agreement.active, *terms.agreement.passives)
     for member, share, table in zip(members, shares, tables, strict=True):
         card = read_card(share)
         places = [member.features.index(feature.name) for feature in card.features]
-        total += card.predictor(table[:, places])
-    return total
+        found.append(card.predictor(table[:, places]))
+    own, *told = found
+    return joined(float(read_share(shares[0])["intercept"]) + own, [as_told(part) for part in told])
 
 
 def card_summary(share: bytes) -> dict[str, Any]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from vfl.errors import AgreementError
 
-BUDGETS = ("runs", "scores")
+BUDGETS = ("runs", "scores", "scores_per_day")
+"""Runs and answers in all; answers of each partner a day (UTC)."""
 RULES = ("none", "equal", "shares", "contribution")
 WHOLE = 10_000  # basis points
 
@@ -53,7 +54,7 @@ class Contract:
         for name, count in self.budgets.items():
             if name not in BUDGETS or type(count) is not int or count < 1:
                 what = f"contract.budgets.{name!s:.40} is {count!r:.40}"
-                raise AgreementError(what, remedy=f"counted are {' and '.join(BUDGETS)}, from 1")
+                raise AgreementError(what, remedy=f"counted are {', '.join(BUDGETS)}, from 1")
         self._check_revenue()
 
     def _check_revenue(self) -> None:

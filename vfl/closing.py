@@ -15,12 +15,13 @@ import json
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from ledger.entry import slot_name
 from ledger.keys import witness_name
+from ledger.log import Log
 from ledger.note import Note
 from vfl import decisions
 from vfl.convergence import convergence
@@ -60,18 +61,34 @@ def explanation_of(folder: Path, file: RunFile) -> tuple[Explained | None, dict[
     return found, body
 
 
+class Frozen(NamedTuple):
+    """The digest under which a party froze its share, and the entry that holds it."""
+
+    digest: str
+    seq: int
+
+
+def frozen_in(log: Log, active: str) -> dict[str, Frozen]:
+    """By party, what the active party's log of a run says; of a passive's own log, `active` as `log.party`: its own."""
+    frozen: dict[str, Frozen] = {}
+    for entry in log.entries():
+        if entry.phase == "freeze" and entry.payload is not None and entry.peer is not None:
+            who = active if entry.dir == "send" else entry.peer
+            frozen.setdefault(who, Frozen(entry.payload.digest, entry.seq))
+    return frozen
+
+
+def version_of(frozen: Mapping[str, str]) -> str:
+    """Which model it is, hex: by the digests under which the parties froze their shares."""
+    return sha256(json.dumps([frozen[name] for name in sorted(frozen)]).encode()).hexdigest()
+
+
 def model_of(notary: LedgerNotary, file: RunFile, explained: Explained | None) -> dict[str, Any]:
     """Which model it is: the frozen share of each party, and every input that it really uses.
 
     `frozen` names, by party, the entry of the active party's log that holds the digest of its frozen share.
     """
-    active = file.agreement.active.name
-    frozen: dict[str, dict[str, Any]] = {}
-    for entry in notary.log.entries():
-        if entry.phase == "freeze" and entry.payload is not None and entry.peer is not None:
-            who = active if entry.dir == "send" else entry.peer
-            frozen.setdefault(who, {"digest": entry.payload.digest, "seq": entry.seq})
-    version = sha256(json.dumps([frozen[name]["digest"] for name in sorted(frozen)]).encode()).hexdigest()
+    frozen = frozen_in(notary.log, file.agreement.active.name)
     used = None if explained is None else set(np.flatnonzero(explained.importance.splits > 0).tolist())
     inputs = [
         {"party": column.party, "feature": column.feature, "words": column.words}
@@ -82,8 +99,8 @@ def model_of(notary: LedgerNotary, file: RunFile, explained: Explained | None) -
         "run": file.run,
         "kind": file.terms.kind,
         "agreement": file.agreement.digest,
-        "version": version,
-        "frozen": frozen,
+        "version": version_of({name: one.digest for name, one in frozen.items()}),
+        "frozen": {name: one._asdict() for name, one in frozen.items()},
         "inputs": inputs,
     }
 

@@ -135,12 +135,12 @@ async def _ask_trees(values: Reals, share: bytes, passives: Mapping[str, Channel
 async def _ask_card(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[Reals, Int64s]:
     card, body = read_card(share), read_share(share)
     own = values[:, [body["features"].index(one.name) for one in card.features]]
-    scores = float(body["intercept"]) + card.predictor(own)
-    total = card.scaling.base(float(body["intercept"])) + card.points(own)
+    total, parts = card.scaling.base(float(body["intercept"])) + card.points(own), []
     for channel in passives.values():
         told, theirs = await points.active(channel, np.ones(len(values), np.bool_))
-        scores, total = scores + told, total + theirs
-    return scores, total
+        total += theirs
+        parts.append(told)
+    return points.joined(float(body["intercept"]) + card.predictor(own), parts), total
 
 
 async def _answer(mine: Holding, share: bytes, terms: Terms, active: Channel, rng: Randomness) -> None:

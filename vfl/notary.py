@@ -153,7 +153,7 @@ class LedgerNotary:
         return encode(self.log.certificate.to_json())
 
     def introduce(self, peer: str, credential: bytes) -> None:
-        with self._measured(), _blame(peer):
+        with self._measured(), blaming(peer):
             certificate = Certificate.from_json(decode(credential))
             certificate.verify(self._keys[peer].identity)
             if certificate.run != self._run:
@@ -173,7 +173,7 @@ class LedgerNotary:
         return b"" if env is None else bytes.fromhex(env.sig)
 
     def received(self, step: Step, digest: bytes, size: int, signature: bytes) -> None:
-        with self._measured(), _blame(step.sender, step.slot):
+        with self._measured(), blaming(step.sender, step.slot):
             peer = self._peers[step.sender]
             if not peer.key:
                 raise BrokenPromise("speaks before it showed its credential", peer=step.sender, step=step.slot)
@@ -326,7 +326,7 @@ class LedgerNotary:
 
     def _cosign(self, peer: str, head: bytes) -> tuple[str, PeerAdvance]:
         """Check a head; the cosignature, and what must be durable before it leaves."""
-        with _blame(peer, "checkpoint"):
+        with blaming(peer, "checkpoint"):
             shown = _Shown.read(head)
             signed = open_checkpoint(shown.note, self._keys[peer].identity)
             origin = signed.head.origin
@@ -378,7 +378,7 @@ class LedgerNotary:
                 ) from error
 
     def countersigned(self, peer: str, cosignature: bytes) -> None:
-        with self._measured(), _blame(peer, "checkpoint"):
+        with self._measured(), blaming(peer, "checkpoint"):
             size = self._peers[peer].shown
             if size is None:
                 raise BrokenPromise("countersigns a head that it was not shown", peer=peer, step="checkpoint")
@@ -452,7 +452,7 @@ class _Shown:
 
     @classmethod
     def read(cls, head: bytes) -> _Shown:
-        """Raises one of the errors that `_blame` takes for the peer's fault."""
+        """Raises one of the errors that `blaming` takes for the peer's fault."""
         body = json.loads(head)
         account = body.get("account", {"entry": "", "proof": []})
         return cls(
@@ -468,7 +468,7 @@ def _hex(nodes: Sequence[bytes]) -> list[str]:
     return [node.hex() for node in nodes]
 
 
-class _blame:  # noqa: N801  # reads as the statement it is; a class, for generators cost twice as much a message
+class blaming:  # noqa: N801  # reads as the statement it is; a class, for generators cost twice as much a message
     """Whatever is wrong with bytes from `peer` is its fault, whichever way it shows."""
 
     __slots__ = ("_peer", "_step")

@@ -110,11 +110,13 @@ async def _scored(
     """Score the hold-out with everybody whose features are on the card."""
     held = task.values[task.holdout][:, found.own.kept]
     intercept = fit.joint.intercept
-    score, total = intercept + card.predictor(held), card.scaling.base(intercept) + card.points(held)
+    total, parts = card.scaling.base(intercept) + card.points(held), []
     ours = _among(task.shown.holdout, task.shown.places[task.holdout])
     for channel in partners.channels:
         told, theirs = await points.active(channel, task.shown.holdout)
-        score, total = score + told[ours], total + theirs[ours]
+        total += theirs[ours]
+        parts.append(told[ours])
+    score = points.joined(intercept + card.predictor(held), parts)
     for channel in task.passives.values():
         await channel.checkpoint()
     own = None if tests is None else _without_intercept(tests)

@@ -2,6 +2,7 @@
 
 /tallystick.Party/Offer     unary: an offer, answered by nothing or refused
 /tallystick.Party/Run       stream of frames in both directions; metadata names run and attempt
+/tallystick.Party/Score     stream of frames in both directions; metadata names run and session
 /tallystick.Party/Log       unary: the ledger of a finished run
 /tallystick.Party/Attest    unary: a signature under the list of a bundle's files
 /tallystick.Party/Keep      unary: the audit bundle, for the peer to keep
@@ -22,7 +23,8 @@ SERVICE = "tallystick.Party"
 OFFER, RUN, HEALTH, LOG, ATTEST, KEEP, END = (
     "Offer", "Run", "Health", "Log", "Attest", "Keep", "End",
 )  # fmt: skip
-FROM, RUN_KEY, ATTEMPT = "tallystick-party", "tallystick-run", "tallystick-attempt"
+SCORE = "Score"
+FROM, RUN_KEY, ATTEMPT, JOB = "tallystick-party", "tallystick-run", "tallystick-attempt", "tallystick-job"
 MAX_OFFER = 2 * 2**20  # bytes
 KEEPALIVE_SECONDS, KEEPALIVE_TIMEOUT = 20, 20
 HANDSHAKE_SECONDS = 10

@@ -10,7 +10,7 @@ import contextlib
 import socket
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -59,6 +59,10 @@ class Gate(Protocol):
 
     def attend(self, peer: str, run: str, attempt: int) -> Attending:
         """Take part in an attempt."""
+        ...
+
+    def score(self, peer: str, run: str, job: str, frames: Iterator[bytes]) -> Generator[bytes, None, None]:
+        """Take part in a session of scoring: what is said to what is heard."""
         ...
 
     def withdrawn(self, peer: str, run: str, why: str) -> None:
@@ -164,9 +168,9 @@ class PartyServer:
         handlers: dict[str, Any] = {
             name: grpc.unary_unary_rpc_method_handler(self._answering(answer)) for name, answer in unary.items()
         }
-        return grpc.method_handlers_generic_handler(
-            calls.SERVICE, {**handlers, calls.RUN: grpc.stream_stream_rpc_method_handler(self._run)}
-        )
+        streams = {calls.RUN: self._run, calls.SCORE: self._score}
+        handlers |= {name: grpc.stream_stream_rpc_method_handler(attend) for name, attend in streams.items()}
+        return grpc.method_handlers_generic_handler(calls.SERVICE, handlers)
 
     def _offer(self, peer: str, run: str, offer: bytes) -> bytes:
         if len(offer) > calls.MAX_OFFER:
@@ -196,6 +200,18 @@ class PartyServer:
     def _run(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         with self._call_of(self._caller(context), context) as peer:
             yield from self._stream(peer, frames, context)
+
+    def _score(self, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
+        run, job = _asked(context, calls.RUN_KEY), _asked(context, calls.JOB)
+        with self._call_of(self._caller(context), context) as peer:
+            answers = self._gate.score(peer, run, job, _until_gone(frames))
+            try:
+                while (answer := self._safely(lambda: next(answers, None))) is not None:
+                    yield answer
+            except VflError as error:
+                _refuse(context, error)
+            finally:
+                answers.close()
 
     def _stream(self, peer: str, frames: Iterator[bytes], context: grpc.ServicerContext) -> Iterator[bytes]:
         attempt = _asked(context, calls.ATTEMPT)
@@ -261,6 +277,11 @@ class PartyServer:
 def _asked(context: grpc.ServicerContext, key: str) -> str:
     """What the caller's metadata say under `key`; empty if nothing."""
     return str(dict(context.invocation_metadata()).get(key, ""))
+
+
+def _until_gone(frames: Iterator[bytes]) -> Iterator[bytes]:
+    with contextlib.suppress(grpc.RpcError):  # the caller went
+        yield from frames
 
 
 def _listen(frames: Iterator[bytes], end: socket.socket) -> None:

@@ -11,7 +11,7 @@ import json
 import socket
 import threading
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC
 from pathlib import Path
 
@@ -25,6 +25,7 @@ from vfl.party.attempt import Attempt
 from vfl.party.beginning import begin, require_unchanged
 from vfl.party.concluding import attestation, keep_bundle, keep_policy, log_of
 from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, OVER, RUNNING, WAITING, RunFolder, all_runs
+from vfl.party.scoring import ScoringPartners
 from vfl.party.standing import Offer, Standing
 
 MOST_RUNS = 8  # at the same time
@@ -39,6 +40,7 @@ class Service:
         self._who, self._clock, self._log = who, clock, log
         self._lock = threading.Lock()
         self._attending: dict[str, _Attending] = {}
+        self._scoring = ScoringPartners(who, clock)
         self.refused = 0  # offers and attempts so far
         self.begun = 0  # attempts so far
 
@@ -92,6 +94,15 @@ class Service:
             if (present := self._attending.pop(run, None)) is not None:
                 present.stop(TransportError("the run was ended"))
         self._log("run ended by peer", run=run, peer=peer)
+
+    def score(self, peer: str, run: str, job: str, frames: Iterator[bytes]) -> Generator[bytes, None, None]:
+        with self._refusing(peer, run):
+            partner = self._scoring.partner(self._done(run, peer))
+            self._log("scoring begins", run=run, peer=peer, session=job)
+            try:
+                yield from partner.serve(peer, job, frames)
+            finally:
+                self._log("scoring ends", run=run, peer=peer, session=job)
 
     def log(self, peer: str, run: str) -> bytes:
         with self._refusing(peer, run):

@@ -15,6 +15,8 @@ Cost:    1 round; n/8 bytes out, 8 bytes a row back; no encryption
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import numpy.typing as npt
 
@@ -41,6 +43,19 @@ class PartScores(Message, frozen=True):
 
     predictors: bytes  # of the log-odds, in units of 2**-20: int32, little-endian
     points: bytes  # int32, little-endian
+
+
+def as_told(predictor: Reals) -> Reals:
+    """A part of the log-odds as a passive tells it: rounded to units of 2**-UNIT_BITS."""
+    return np.ldexp(np.rint(np.ldexp(predictor, UNIT_BITS)), -UNIT_BITS)
+
+
+def joined(own: Reals, parts: Sequence[Reals]) -> Reals:
+    """Log-odds of the own part, intercept included, and of the told parts.
+
+    Their sum comes first: it is exact, so the result is the same in any order, and where only the sum was told.
+    """
+    return own + sum(parts, np.zeros(len(own)))
 
 
 async def active(passive: Channel, rows: Mask) -> tuple[Reals, Int64s]:

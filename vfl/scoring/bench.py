@@ -1,0 +1,205 @@
+"""One model and its lines to the partners: from applicants to what the model says of them.
+
+Applicants who come while a question is under way are asked about together in the next one (natural batching): one
+message to each partner, whatever their number. Two questions at most are under way.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from ledger.keys import VerifyingKey
+from vfl.protocols.score_online import MOST_ASKED, Spent, Told, tokens_of
+from vfl.scoring.answers import Partner, PartnerHealth, Reason, State
+from vfl.scoring.grading import Grades
+from vfl.scoring.link import Line
+from vfl.scoring.models import JointModel, Judged
+from vfl.scoring.policy import PartnerRules
+
+Reals = npt.NDArray[np.float64]
+_UNDER_WAY = 2
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What is said of one applicant. pd: None where the policy is to refuse.   asked: slot of each partner's answer."""
+
+    pd: float | None
+    points: int
+    reasons: tuple[Reason, ...]
+    degraded: bool
+    parties: Mapping[str, Partner]
+
+
+@dataclass(eq=False)
+class _Waiting:
+    identifiers: Sequence[str]
+    values: Reals
+    verdicts: asyncio.Future[list[Verdict]]
+
+
+@dataclass(eq=False)
+class _Heard:
+    """What one partner said to a question, and how it took part for each applicant."""
+
+    told: Told | None
+    state: State
+    ms: float
+    known: npt.NDArray[np.bool_] = field(default_factory=lambda: np.zeros(0, np.bool_))
+
+
+class Bench:
+    """A joint model with its lines, and the stand-in for when some partner takes no part."""
+
+    def __init__(
+        self, model: JointModel, stand_in: JointModel, lines: Sequence[Line], token_key: bytes,
+        grades: Grades, stand_in_grades: Grades, rules: PartnerRules,
+    ) -> None:  # fmt: skip
+        """`lines`: in the agreement's order.   grades: of the model and of the stand-in."""
+        self.model, self.lines, self.grades = model, lines, grades
+        self._stand_in, self._stand_in_grades = stand_in, stand_in_grades
+        self._token_key, self._rules = token_key, rules
+        self._waiting: list[_Waiting] = []
+        self._free = asyncio.Semaphore(_UNDER_WAY)
+        self._wake = asyncio.Event()
+        self._tasks: set[asyncio.Task[Any]] = set()
+
+    def start(self) -> None:
+        """Open the lines, and begin to ask."""
+        for work in (*(line.run() for line in self.lines), self._asking()):
+            self._spawn(work)
+
+    async def stop(self) -> None:
+        """Close the lines."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def witnesses(self) -> list[tuple[Line, VerifyingKey]]:
+        """Each partner's line, and the key it cosigns with."""
+        return [(line, line.witness) for line in self.lines]
+
+    def grades_of(self, degraded: bool) -> Grades:
+        """Of the stand-in, or of the model."""
+        return self._stand_in_grades if degraded else self.grades
+
+    def partners(self) -> Mapping[str, PartnerHealth]:
+        """Each partner's line, now."""
+        return {line.peer: line.health() for line in self.lines}
+
+    async def judge(self, identifiers: Sequence[str], values: Reals) -> list[Verdict]:
+        """By normalised identifiers, and the own columns float64[n, features]."""
+        found: list[Verdict] = []
+        for start in range(0, len(identifiers), MOST_ASKED):
+            part = slice(start, start + MOST_ASKED)
+            verdicts: asyncio.Future[list[Verdict]] = asyncio.get_running_loop().create_future()
+            self._waiting.append(_Waiting(identifiers[part], values[part], verdicts))
+            self._wake.set()
+            found += await verdicts
+        return found
+
+    def _spawn(self, work: Any) -> None:
+        task = asyncio.get_running_loop().create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _asking(self) -> None:
+        while True:
+            await self._wake.wait()
+            await self._free.acquire()
+            self._wake.clear()
+            if group := self._next_group():
+                self._spawn(self._settle(group))
+            else:
+                self._free.release()
+
+    def _next_group(self) -> list[_Waiting]:
+        group, size = [], 0
+        while self._waiting and size + len(self._waiting[0].identifiers) <= MOST_ASKED:
+            group.append(self._waiting.pop(0))
+            size += len(group[-1].identifiers)
+        if self._waiting:
+            self._wake.set()
+        return group
+
+    async def _settle(self, group: list[_Waiting]) -> None:
+        try:
+            verdicts = await self._verdicts(group)
+        except BaseException as error:
+            for one in group:
+                if not one.verdicts.done():
+                    one.verdicts.set_exception(error if isinstance(error, Exception) else RuntimeError("stopped"))
+                    one.verdicts.exception()
+            if not isinstance(error, Exception):
+                raise
+            return
+        finally:
+            self._free.release()
+        start = 0
+        for one in group:
+            end = start + len(one.identifiers)
+            if not one.verdicts.done():
+                one.verdicts.set_result(verdicts[start:end])
+            start = end
+
+    async def _verdicts(self, group: list[_Waiting]) -> list[Verdict]:
+        identifiers = [each for one in group for each in one.identifiers]
+        values = group[0].values if len(group) == 1 else np.concatenate([one.values for one in group])
+        tokens = tokens_of(self._token_key, identifiers)
+        heard = await asyncio.gather(*(self._hear(line, tokens) for line in self.lines))
+        return self._combine(values, heard)
+
+    async def _hear(self, line: Line, tokens: Sequence[bytes]) -> _Heard:
+        began = time.perf_counter()
+
+        def took() -> float:
+            return round(1000.0 * (time.perf_counter() - began), 3)
+
+        if not line.may_ask():
+            return _Heard(None, "down", took())
+        try:
+            told = await asyncio.wait_for(line.ask(tokens), self._rules.deadline_ms / 1000.0)
+        except TimeoutError:
+            line.failed()
+            return _Heard(None, "late", took())
+        except Exception:
+            line.failed()
+            return _Heard(None, "down", took())
+        line.succeeded()
+        if isinstance(told, Spent):
+            return _Heard(None, "budget", took())
+        return _Heard(told, "ok", took(), told.known)
+
+    def _combine(self, values: Reals, heard: Sequence[_Heard]) -> list[Verdict]:
+        n = len(values)
+        whole = all(each.told is not None for each in heard)
+        known = np.logical_and.reduce([each.known for each in heard]) if whole else np.zeros(n, np.bool_)
+        joint = (
+            self.model.judge(values, [each.told for each in heard if each.told], self.grades) if known.any() else None
+        )
+        alone = None if known.all() else self._stand_in.judge(values, (), self._stand_in_grades)
+        return [self._verdict(row, bool(known[row]), joint, alone, heard) for row in range(n)]
+
+    def _verdict(
+        self, row: int, known: bool, joint: Judged | None, alone: Judged | None, heard: Sequence[_Heard]
+    ) -> Verdict:
+        parties = {
+            line.peer: Partner("unknown" if one.told is not None and not one.known[row] else one.state, one.ms)
+            for line, one in zip(self.lines, heard, strict=True)
+        }
+        if known:
+            assert joint is not None
+            return Verdict(float(joint.pd[row]), int(joint.points[row]), joint.reasons[row], False, parties)
+        assert alone is not None
+        absent = any(each.state not in ("ok", "unknown") for each in parties.values())
+        if (self._rules.absent if absent else self._rules.unknown) == "refuse":
+            return Verdict(None, 0, (), True, parties)
+        return Verdict(float(alone.pd[row]), int(alone.points[row]), alone.reasons[row], True, parties)

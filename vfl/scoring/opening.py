@@ -1,0 +1,143 @@
+"""From the directory of a finished run to a service of scores, at the active party.
+
+What differs between a simulation and companies is handed in: how partners are dialled, and whose keys sign.
+"""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from ledger.keys import Identity
+from vfl.clock import Clock
+from vfl.errors import UsageError
+from vfl.holding import Holding
+from vfl.notary import LedgerNotary
+from vfl.predictions import FILE as PREDICTIONS
+from vfl.protocols.score_online import OpenScoring
+from vfl.randomness import Randomness
+from vfl.scoring.answers import Model
+from vfl.scoring.bench import Bench
+from vfl.scoring.grading import Grades
+from vfl.scoring.link import Dial, Line
+from vfl.scoring.models import JointModel, read_model, stand_in_of
+from vfl.scoring.policy import ServingPolicy
+from vfl.scoring.scorer import OwnTable, Service
+from vfl.scoring.session import FOLDER, Speaker
+from vfl.scoring.standin import alone, stand_in_share
+from vfl.scoring.volumes import Volumes
+from vfl.seat import RunFile, open_ledger, peers_of, read_own_holding
+from vfl.terms import GBDT
+
+Dialler = Callable[[str], Dial]
+"""How to dial the partner of that name."""
+
+
+@dataclass(frozen=True)
+class Opened:
+    """A service, its model, and what graded the hold-out."""
+
+    service: Service
+    model: JointModel
+    grades: Grades
+    stand_in: JointModel
+
+
+def speaker_of(root: Path, name: str, seed: bytes, identity: Identity, file: RunFile, clock: Clock) -> Speaker:
+    """A party that scores under a finished run."""
+    return Speaker(name, root / name, seed, identity, file.run, file.agreement.digest, file.keys, clock)
+
+
+def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy: ServingPolicy) -> Opened:
+    """The service of the active party; its lines open when `Service.start` is called, in a running event loop.
+
+    Raises UsageError where share, table and ledger do not belong together.
+    """
+    seat, rules = who.seat, policy.partners
+    if rules.masked and (file.terms.kind == GBDT or len(file.agreement.passives) < 2):
+        raise UsageError(
+            "[partners] masked is for scorecards with two partners or more",
+            remedy="with one partner the sum of all parts is its part; trees are walked by the active party",
+        )
+    model = _model(who, file)
+    mine = read_own_holding(seat, file.agreement)
+    share = stand_in_share(seat, file, mine)
+    stand_in = stand_in_of(share, file.run, alone(file.agreement))
+    grades, beside = _grades(seat, policy, mine, stand_in)
+    token_key = Randomness.system().bytes(32)
+    lines = [_line(who, member.name, dial, model, token_key, policy) for member in file.agreement.passives]
+    if rules.masked:
+        _exchange_masks(lines)
+    bench = Bench(model, stand_in, lines, token_key, grades, beside, rules)
+    volumes = Volumes(
+        seat / FOLDER, file.run, file.agreement.digest, who.identity, who.rng("salts").bytes(32), who.clock,
+        policy.record.volume_entries,
+    )  # fmt: skip
+    volumes.note("serving", {"model": model.version, "stand_in": stand_in.version, "kind": model.kind})
+    features = {member.name: member.features for member in (file.agreement.active, *file.agreement.passives)}
+    shown = Model(
+        file.agreement.scenario, model.version, file.agreement.digest, model.kind, "champion", features, file.run
+    )
+    service = Service(
+        bench, _own_table(mine, file), volumes, [shown], who.clock, float(policy.record.checkpoint_seconds)
+    )
+    return Opened(service, model, grades, stand_in)
+
+
+def _model(who: Speaker, file: RunFile) -> JointModel:
+    store = open_ledger(who.seat, file.run)
+    try:
+        peers = {member.name: file.keys[member.name] for member in peers_of(file.agreement, who.name)}
+        log = LedgerNotary(store, who.identity, file.run, who.agreement, peers, who.clock, ended=True).log
+        return read_model(who.seat, file, log)
+    finally:
+        store.close()
+
+
+def _grades(seat: Path, policy: ServingPolicy, mine: Holding, stand_in: JointModel) -> tuple[Grades, Grades]:
+    """By the hold-out: of the model as the run left it, of the stand-in as it scores the same customers."""
+    with (seat / PREDICTIONS).open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    labels = np.array([float(row["label"]) for row in rows])
+    pd = np.array([float(row["pd"]) for row in rows])
+    points = np.array([int(row["points"]) for row in rows], np.int64) if rows and "points" in rows[0] else None
+    grades = Grades.of(policy.decision, pd, points, labels)
+    places = {customer: place for place, customer in enumerate(mine.ids)}
+    held = mine.values[[places[row["id"]] for row in rows if row["id"] in places]]
+    judged = stand_in.judge(held, (), grades)
+    beside = Grades.of(policy.decision, judged.pd, judged.points, labels[: len(held)])
+    # The cut-off is the model's: who is declined is one policy, whoever scores.
+    return grades, Grades(beside.scaling, grades.cut_off, grades.refer_from, grades.floors)
+
+
+def _line(who: Speaker, peer: str, dial: Dialler, model: JointModel, token_key: bytes, policy: ServingPolicy) -> Line:
+    asked = OpenScoring(who.run, who.agreement, model.frozen[peer], token_key, policy.partners.masked)
+    features = len(model.agreement.member(peer).features)
+    return Line(
+        who, peer, dial(peer), asked, model.splits[peer], features, policy.partners,
+        float(policy.record.checkpoint_seconds),
+    )  # fmt: skip
+
+
+def _exchange_masks(lines: list[Line]) -> None:
+    """Every partner is told the keys of all others, once they are known."""
+
+    def of(line: Line) -> Callable[[], object]:
+        async def keys() -> Mapping[str, str]:
+            return {other.peer: await other.mask_key for other in lines if other is not line}
+
+        return keys
+
+    for line in lines:
+        line.mask_keys = of(line)  # type: ignore[assignment]
+
+
+def _own_table(mine: Holding, file: RunFile) -> OwnTable:
+    rows = {token: row for row, token in enumerate(mine.tokens)}
+    return OwnTable(
+        mine.names, str(file.agreement.psi["id_rule"]), rows, mine.values, frozenset(mine.categorical)
+    )  # fmt: skip

@@ -1,0 +1,391 @@
+"""The active party's service of scores: applicants in, decisions out, each on the ledger before it is answered.
+
+read the row or the fresh values  ->  ask the partners  ->  judge  ->  grade  ->  record, durably  ->  answer
+
+Every answer has exactly one entry; a batch is one answer. An idempotency key that comes again gives the answer that is
+on record.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from hashlib import sha256
+from typing import Any, ParamSpec, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from ledger.canonical import Json, decode, encode
+from ledger.clock import format_time
+from ledger.errors import LedgerError
+from ledger.keys import VerifyingKey
+from ledger.merkle import Tree
+from vfl.clock import Clock
+from vfl.decisions import leaf_of
+from vfl.errors import UsageError, VflError
+from vfl.ids import normalise
+from vfl.scoring.answers import (
+    MOST_OF_A_BATCH,
+    Applicant,
+    Decision,
+    KeyInUse,
+    KeyReused,
+    LedgerPart,
+    Model,
+    Partner,
+    PartnerAway,
+    PartnerHealth,
+    Proof,
+    Reason,
+    Receipt,
+    Refused,
+    Scored,
+    UnknownApplicant,
+)  # fmt: skip
+from vfl.scoring.bench import Bench, Verdict
+from vfl.scoring.link import Line
+from vfl.scoring.volumes import Asked, Kept, Volumes
+
+R = TypeVar("R")
+P = ParamSpec("P")
+Reals = npt.NDArray[np.float64]
+COSIGN_SECONDS = 10.0  # until a partner has cosigned a head at the latest
+MOST_SHOWN = 1000  # entries of a stretch of the ledger
+VERSION = 2  # of a record
+UNKNOWN = "unknown-applicant"
+_AWAY = Refused("partner-away", "a partner takes no part, and the policy is to refuse then")
+
+
+@dataclass(frozen=True, eq=False)
+class OwnTable:
+    """The bank's own columns. rows: where an identifier's customer stands.   values: float64[n, features]."""
+
+    names: tuple[str, ...]
+    id_rule: str
+    rows: Mapping[str, int]
+    values: Reals
+    categorical: frozenset[str] = frozenset()
+
+
+class Service:
+    """A `vfl.scoring.answers.Scorer`."""
+
+    def __init__(
+        self, bench: Bench, table: OwnTable, volumes: Volumes, models: Sequence[Model], clock: Clock,
+        cosign_seconds: float,
+    ) -> None:  # fmt: skip
+        """`models`: the champion first.   cosign_seconds: between two heads that partners cosign."""
+        self._bench, self._table, self._volumes, self._clock = bench, table, volumes, clock
+        self._models = list(models)
+        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._under_way: set[tuple[str, str]] = set()
+        self._every, self._cosigned = cosign_seconds, 0
+        self._task: asyncio.Task[None] | None = None
+        self.on_decision: list[Callable[[Decision, float], None]] = []
+        """Told each decision of the champion once it is made, and the seconds it took."""
+
+    @property
+    def active(self) -> str:
+        return self._bench.model.agreement.active.name
+
+    @property
+    def own_features(self) -> tuple[str, ...]:
+        return self._table.names
+
+    def models(self) -> list[Model]:
+        return list(self._models)
+
+    def partners(self) -> Mapping[str, PartnerHealth]:
+        return self._bench.partners()
+
+    def start(self) -> None:
+        """Open the lines to the partners; in a running event loop."""
+        self._bench.start()
+        self._task = asyncio.get_running_loop().create_task(self._cosigning())
+
+    async def close(self) -> None:
+        """Stop asking, sign the last head, release the files."""
+        if self._task is not None:
+            self._task.cancel()
+            await self.cosign()
+        await self._bench.stop()
+        await asyncio.get_running_loop().run_in_executor(self._writer, self._volumes.close)
+        self._writer.shutdown()
+
+    async def cosign(self) -> None:
+        """Sign the head of the newest volume, and have every partner that can be reached cosign it."""
+        for line, witness in self._bench.witnesses():
+            if line.may_ask():
+                with contextlib.suppress(VflError, TimeoutError):
+                    await asyncio.wait_for(self._cosigned_by(line, witness), COSIGN_SECONDS)
+
+    async def _cosigned_by(self, line: Line, witness: VerifyingKey) -> None:
+        volume, old = self._volumes.newest, None
+        for _ in range(2):  # the second time from where the partner says that it stands
+            shown = await self._read(volume.shown_to, witness, old)
+            if shown is None:
+                return
+            seen = await line.show_head(shown)
+            if seen.line:
+                await self._read(volume.cosigned, seen.size, seen.line, witness)
+                return
+            old = seen.size
+
+    async def _cosigning(self) -> None:
+        while True:
+            await asyncio.sleep(self._every)
+            if len(self._volumes.newest.log) != self._cosigned:
+                self._cosigned = len(self._volumes.newest.log)
+                await self.cosign()
+
+    # -- decisions ----------------------------------------------------------------------------------------------
+
+    async def score(self, applicant: Applicant, caller: str, key: str | None = None) -> Decision:
+        if isinstance(row := self._row(applicant), Refused):
+            raise UnknownApplicant() if row.code == UNKNOWN else UsageError(row.detail)
+        async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
+            if asked is not None and (earlier := await self._earlier(asked)) is not None:
+                return _whole(earlier)
+            (verdict,) = await self._bench.judge([row[0]], row[1][None])
+            if isinstance(draft := self._draft(verdict), Refused):
+                raise PartnerAway()
+            return _whole(await self._record([applicant], [draft], asked, batch=False))
+
+    async def score_batch(
+        self, applicants: Sequence[Applicant], caller: str, key: str | None = None
+    ) -> tuple[Decision | Refused, ...]:
+        if not 1 <= len(applicants) <= MOST_OF_A_BATCH:
+            raise UsageError(f"a batch has 1 to {MOST_OF_A_BATCH} applicants, not {len(applicants)}")
+        async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
+            if asked is not None and (earlier := await self._earlier(asked)) is not None:
+                return tuple(earlier)
+            rows = [self._row(each) for each in applicants]
+            good = [row for row in rows if not isinstance(row, Refused)]
+            verdicts = iter(
+                await self._bench.judge([token for token, _ in good], np.stack([values for _, values in good]))
+                if good
+                else ()
+            )
+            drafts = [row if isinstance(row, Refused) else self._draft(next(verdicts)) for row in rows]
+            return tuple(await self._record(applicants, drafts, asked, batch=True))
+
+    def _row(self, applicant: Applicant) -> tuple[str, Reals] | Refused:
+        """The normalised identifier, and the own columns float64[features]."""
+        (token,) = normalise([applicant.id], self._table.id_rule).tokens
+        if token is None:
+            return Refused("bad-id", f"the id has no meaning under the rule {self._table.id_rule}")
+        if applicant.features is None:
+            row = self._table.rows.get(token)
+            if row is None:
+                return Refused(UNKNOWN, "the own table has no row of that id; give features")
+            return token, self._table.values[row]
+        return self._fresh(token, applicant.features)
+
+    def _fresh(self, token: str, features: Mapping[str, float | None]) -> tuple[str, Reals] | Refused:
+        names = self._table.names
+        if features.keys() != set(names):
+            missing, extra = sorted(set(names) - features.keys()), len(features.keys() - set(names))
+            lacks = f"lacks {', '.join(missing)}" if missing else f"has {extra} names that the model does not use"
+            return Refused("bad-features", f"features {lacks}; the model uses {', '.join(names)}")
+        values = np.array([np.nan if features[name] is None else features[name] for name in names], np.float64)
+        for name, value in zip(names, values.tolist(), strict=True):
+            if name in self._table.categorical and not np.isnan(value) and (value < 0 or value != int(value)):
+                return Refused("bad-features", f"{name} is a category: a whole number from 0")
+        return token, values
+
+    async def _record(
+        self, applicants: Sequence[Applicant], drafts: Sequence[Decision | Refused], asked: Asked | None, *, batch: bool
+    ) -> list[Decision | Refused]:
+        """Put drafts on record as one entry, durably, and give them their place."""
+        time = format_time(self._clock.now())
+        records = [encode(_body(*each, time)) for each in zip(applicants, drafts, strict=True)]
+        made = [draft for draft in drafts if isinstance(draft, Decision)]
+        params: dict[str, Json] = {
+            "model": self._bench.model.version,
+            "batch": batch,
+            "decisions": len(made),
+            "degraded": sum(draft.degraded for draft in made),
+            "parties": _counted(made),
+        }
+        loop = asyncio.get_running_loop()
+        (kept,) = await loop.run_in_executor(self._writer, self._volumes.write, [(records, params, asked)])
+        return [_placed(draft, kept, place if batch else None) for place, draft in enumerate(drafts)]
+
+    def _draft(self, verdict: Verdict) -> Decision | Refused:
+        if verdict.pd is None:
+            return _AWAY
+        grades, model = self._bench.grades_of(verdict.degraded), self._bench.model
+        return Decision(
+            decision_id="", pd=verdict.pd, points=verdict.points, band=grades.band(verdict.points),
+            decision=grades.outcome(verdict.pd), reasons=verdict.reasons, degraded=verdict.degraded,
+            model=Scored(self._models[0].name, model.version, model.agreement.digest), parties=verdict.parties,
+            receipt=Receipt("", 0, ""),
+        )  # fmt: skip
+
+    # -- what is on record --------------------------------------------------------------------------------------
+
+    async def _earlier(self, asked: Asked) -> list[Decision | Refused] | None:
+        found = self._volumes.keys.find(asked.caller, asked.key)
+        if found is None:
+            return None
+        body, number, seq = found
+        if body != asked.body:
+            raise KeyReused()
+        return await self._read(self._all_of, number, seq)
+
+    async def find(self, decision_id: str) -> tuple[Decision, Proof] | None:
+        try:
+            number, seq, *rest = (int(part) for part in decision_id.split("-"))
+            (place,) = rest or [0]
+        except ValueError:
+            return None
+        return await self._read(self._proven, number, seq, place, decision_id)
+
+    async def recent(self, count: int) -> list[tuple[str, Decision]]:
+        return await self._read(self._newest, count)
+
+    async def ledger(self, log: str | None, start: int, count: int) -> LedgerPart:
+        return await self._read(self._stretch, log, start, count)
+
+    async def _read(self, work: Callable[P, R], *words: P.args, **named: P.kwargs) -> R:
+        """Readers take their turn with the writer, who alone moves the log."""
+        return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: work(*words, **named))
+
+    def _newest(self, count: int) -> list[tuple[str, Decision]]:
+        volume, found = self._volumes.newest, list[tuple[str, Decision]]()
+        for seq, place, body in volume.store.newest(min(count, MOST_SHOWN)):
+            time, decision = _read_record(body)
+            placed = _placed(decision, volume.kept(seq), volume.place(seq, place))
+            if isinstance(placed, Decision):
+                found.append((time, placed))
+        return found
+
+    def _all_of(self, number: int, seq: int) -> list[Decision | Refused]:
+        volume = self._volumes.volume(number)
+        assert volume is not None
+        kept = volume.kept(seq)
+        return [
+            _placed(_read_record(body)[1], kept, volume.place(seq, place))
+            for place, (_, body) in enumerate(volume.store.records(seq))
+        ]
+
+    def _proven(self, number: int, seq: int, place: int, decision_id: str) -> tuple[Decision, Proof] | None:
+        volume = self._volumes.volume(number)
+        records = volume.store.records(seq) if volume is not None and 0 <= seq < len(volume.log) else []
+        if volume is None or not 0 <= place < len(records):
+            return None
+        salt, body = records[place]
+        placed = _placed(_read_record(body)[1], volume.kept(seq), volume.place(seq, place))
+        if isinstance(placed, Refused) or placed.decision_id != decision_id:
+            return None
+        head, tree = volume.covering(seq), Tree(leaf_of(*each) for each in records)
+        return placed, Proof(
+            record=body.decode(), salt=salt.hex(), place=place, count=len(records),
+            path=_hex(tree.inclusion_proof(place)), entry=volume.store.row(seq).body.decode(), index=seq,
+            size=head.size, inclusion=_hex(volume.log.inclusion_proof(seq, head.size)), checkpoint=head.note,
+            key=volume.log.key.vkey,
+        )  # fmt: skip
+
+    def _stretch(self, log: str | None, start: int, count: int) -> LedgerPart:
+        volumes = self._volumes
+        logs = {volumes.origin(number): number for number in volumes.numbers()}
+        if log is not None and log not in logs:
+            raise UsageError("there is no such log of decisions", remedy="take one of `logs` of the newest")
+        volume = volumes.newest if log is None else volumes.volume(logs[log])
+        assert volume is not None
+        head = volume.covering(len(volume.log) - 1)
+        first = max(0, min(start, head.size))
+        shown = range(first, min(head.size, first + max(0, min(count, MOST_SHOWN))))
+        return LedgerPart(
+            logs=tuple(logs), log=volume.log.origin, key=volume.log.key.vkey, checkpoint=head.note, size=head.size,
+            start=first, entries=tuple(volume.store.row(seq).body.decode() for seq in shown),
+            inclusion=tuple(_hex(volume.log.inclusion_proof(seq, head.size)) for seq in shown),
+        )  # fmt: skip
+
+
+class _OneAtATime:
+    """Lets no two requests with one key go on at the same time; gives what is remembered of the key."""
+
+    def __init__(self, under_way: set[tuple[str, str]], caller: str, key: str | None, request: object) -> None:
+        self._under_way, self._caller, self._key, self._request = under_way, caller, key, request
+
+    async def __aenter__(self) -> Asked | None:
+        if self._key is None:
+            return None
+        if (self._caller, self._key) in self._under_way:
+            raise KeyInUse()
+        self._under_way.add((self._caller, self._key))
+        return Asked(self._caller, self._key, sha256(msgspec.json.encode(self._request)).digest())
+
+    async def __aexit__(self, *_: object) -> None:
+        if self._key is not None:
+            self._under_way.discard((self._caller, self._key))
+
+
+def _whole(found: Sequence[Decision | Refused]) -> Decision:
+    (decision,) = found
+    if isinstance(decision, Refused):  # the key was used for a batch of one
+        raise KeyReused()
+    return decision
+
+
+def _placed(draft: Decision | Refused, kept: Kept, place: int | None) -> Decision | Refused:
+    """With its id and receipt. `place`: in a batch."""
+    if isinstance(draft, Refused):
+        return draft
+    name = f"{kept.volume:06d}-{kept.entry}" + ("" if place is None else f"-{place}")
+    return msgspec.structs.replace(draft, decision_id=name, receipt=Receipt(kept.log, kept.entry, kept.leaf))
+
+
+def _counted(made: Sequence[Decision]) -> Json:
+    """By party, how often it was in which state."""
+    found: dict[str, dict[str, int]] = {}
+    for decision in made:
+        for name, partner in decision.parties.items():
+            states = found.setdefault(name, {})
+            states[partner.state] = states.get(partner.state, 0) + 1
+    return {name: dict(states) for name, states in found.items()}
+
+
+def _body(applicant: Applicant, draft: Decision | Refused, time: str) -> Json:
+    """What a record says; real numbers as the shortest text that gives the same float64 again."""
+    features: dict[str, Json] = {name: _text(value) for name, value in (applicant.features or {}).items()}
+    head: dict[str, Json] = {"v": VERSION, "id": applicant.id, "time": time, "features": features or None}
+    if isinstance(draft, Refused):
+        return {**head, "refused": {"code": draft.code, "detail": draft.detail}}
+    return {
+        **head, "pd": repr(draft.pd), "points": draft.points, "band": draft.band, "decision": draft.decision,
+        "degraded": draft.degraded,
+        "reasons": [{"code": one.code, "party": one.party, "words": one.text} for one in draft.reasons],
+        "model": {"name": draft.model.name, "version": draft.model.version, "agreement": draft.model.agreement},
+        "parties": {name: {"state": one.state, "us": round(1000 * one.ms)} for name, one in draft.parties.items()},
+    }  # fmt: skip
+
+
+def _text(value: float | None) -> str | None:
+    return None if value is None else repr(float(value))
+
+
+def _read_record(data: bytes) -> tuple[str, Decision | Refused]:
+    """Time and content of a record, without its place. Raises UsageError where it is damaged."""
+    try:
+        body: Any = decode(data)
+        if "refused" in body:
+            return body["time"], Refused(**body["refused"])
+        reasons = tuple(Reason(one["code"], one["words"], one["party"]) for one in body["reasons"])
+        parties = {name: Partner(one["state"], one["us"] / 1000) for name, one in body["parties"].items()}
+        return body["time"], Decision(
+            "", float(body["pd"]), body["points"], body["band"], body["decision"], reasons, body["degraded"],
+            Scored(**body["model"]), parties, Receipt("", 0, ""),
+        )  # fmt: skip
+    except (LedgerError, KeyError, TypeError, ValueError) as error:
+        raise UsageError(f"the record of a decision is damaged: {error!r}", remedy="restore it from a backup") from None
+
+
+def _hex(hashes: Sequence[bytes]) -> tuple[str, ...]:
+    return tuple(each.hex() for each in hashes)
