@@ -42,6 +42,7 @@ CASES = (
     "features",
     "scorecard",
     "evaluation",
+    "evaluate",
     "growth",
 )
 """In the order of the page."""

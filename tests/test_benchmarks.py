@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from benchmarks import data, growth, histogram, ledger, measure, parties, psi, scale, train
+from benchmarks import data, evaluate, growth, histogram, ledger, measure, parties, psi, scale, train
 from benchmarks.__main__ import NAMES, main, parser_of
 from benchmarks.options import COMMON
 from vfl.crypto.schemes import LEVELS
+from vfl.learn import compiled_leaves
 
 TINY = "--active-features 2 --passive-features 2 --bins 4 --depth 2"
 
@@ -303,3 +304,19 @@ def test_an_evaluation_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     low, high = found["interval"]
     assert low < found["auc"] < high
     assert 0 < found["interval_cpu_seconds"] < found["cpu_seconds"]["active"]
+
+
+def test_a_finished_model_is_timed(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(evaluate, "LEAST_SECONDS", 0.0)
+    assert main(["evaluate", "--rows", "200", "--trees", "2", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    for what in ("decide_8_leaves", "scores_31_leaves", "reasons_8_leaves", "card"):
+        assert 0 < found[f"{what}_us_one_row"] < 1e6
+        assert found[f"{what}_rows_per_second"] > 200
+
+
+def test_an_answer_that_differs_has_no_figures(monkeypatch: pytest.MonkeyPatch) -> None:
+    add = compiled_leaves.Tables.add
+    monkeypatch.setattr(compiled_leaves.Tables, "add", lambda self, sums, of: add(self, sums, ~of))
+    with pytest.raises(AssertionError):
+        main(["evaluate", "--rows", "200", "--trees", "2"])

@@ -24,7 +24,7 @@ section 4.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import TypeVar
@@ -79,9 +79,6 @@ def shapley(model: Ensemble, decisions: Sequence[Flags], widths: Sequence[int], 
     columns = split_columns(model, widths)
     trees = model.trees[output :: model.outputs]
     covers = [cover_of(tree) for tree in trees]
-    base = model.starts[output] + sum(
-        float(tree.leaf_value @ cover.count) / int(cover.count.sum()) for tree, cover in zip(trees, covers, strict=True)
-    )
     values = np.zeros((decisions[0].shape[1], sum(widths)))
     for start in range(0, len(values), _ROWS):
         some = slice(start, start + _ROWS)
@@ -89,7 +86,13 @@ def shapley(model: Ensemble, decisions: Sequence[Flags], widths: Sequence[int], 
         for tree, cover in zip(trees, covers, strict=True):
             _add_tree(sums, tree, cover, columns, [answers[:, some] for answers in decisions])
         values[some] = sums.T
-    return Attribution(base, values)
+    return Attribution(average_score(model, output), values)
+
+
+def average_score(model: Ensemble, output: int = 0) -> float:
+    """The average raw score of the training rows. Raises UsageError if the trees keep no counts of them."""
+    trees = [(tree.leaf_value, cover_of(tree).count) for tree in model.trees[output :: model.outputs]]
+    return model.starts[output] + sum(float(values @ count) / int(count.sum()) for values, count in trees)
 
 
 def importance(model: Ensemble, attribution: Attribution, widths: Sequence[int]) -> Importance:
@@ -132,8 +135,12 @@ def cover_of(tree: Tree) -> Cover:
 # ---- one tree --------------------------------------------------------------------------------------------------------
 
 
+Columns = Sequence[int] | Mapping[int, int]
+"""A column by node."""
+
+
 @dataclass(frozen=True)
-class _Step:
+class Step:
     """From a node to one of its children: the node, which child, and the share of its training rows that went there."""
 
     node: int
@@ -141,47 +148,74 @@ class _Step:
     share: float
 
 
-def _paths(tree: Tree, cover: Cover) -> Iterator[tuple[int, list[_Step]]]:
-    """Every leaf and the steps to it."""
+@dataclass(frozen=True)
+class Path:
+    """The steps to a leaf, and its value."""
+
+    value: float
+    steps: tuple[Step, ...]
+
+    def shares(self, columns: Columns) -> Reals:
+        """The product of the shares at each column's splits, in the order in which the columns come first."""
+        products: dict[int, float] = {}
+        for step in self.steps:
+            column = columns[step.node]
+            products[column] = products.get(column, 1.0) * step.share
+        return np.array(list(products.values()))
+
+
+def paths_of(tree: Tree, cover: Cover) -> Iterator[Path]:
+    """The paths to all leaves, neighbours one after the other."""
     counts = node_sums(tree, cover.count)
-    waiting: list[tuple[int, list[_Step]]] = [(0, [])] if len(tree.left) else [(~0, [])]
+    waiting: list[tuple[int, tuple[Step, ...]]] = [(0, ())] if len(tree.left) else [(~0, ())]
     while waiting:
         place, steps = waiting.pop()
         if place < 0:
-            yield ~place, steps
+            yield Path(float(tree.leaf_value[~place]), steps)
             continue
         for child, left in ((int(tree.left[place]), True), (int(tree.right[place]), False)):
             rows = int(cover.count[~child] if child < 0 else counts[child])
             share = rows / int(counts[place]) if counts[place] else 0.0
-            waiting.append((child, [*steps, _Step(place, left, share)]))
+            waiting.append((child, (*steps, Step(place, left, share))))
 
 
 def _add_tree(sums: Reals, tree: Tree, cover: Cover, columns: Sequence[Integers], decisions: Sequence[Flags]) -> None:
     """Add what a tree's leaves attribute to `sums`, float64[n_columns, n]."""
     splits = list(zip(tree.owner.tolist(), tree.record.tolist(), strict=True))
-    goes_left = [decisions[owner][record] for owner, record in splits]
-    goes_right = [~left for left in goes_left]
-    for leaf, steps in _paths(tree, cover):
+    goes_left = {node: decisions[owner][record] for node, (owner, record) in enumerate(splits)}
+    add_leaves(sums, paths_of(tree, cover), node_columns(tree, columns), goes_left)
+
+
+def node_columns(tree: Tree, columns: Sequence[Integers]) -> list[int]:
+    """The column that each node splits; `columns`: of each party's records, as `split_columns` returns them."""
+    return [int(columns[owner][record]) for owner, record in zip(tree.owner, tree.record, strict=True)]
+
+
+def add_leaves(sums: Reals, paths: Iterable[Path], columns: Columns, goes_left: Mapping[int, Flags]) -> None:
+    """Add what some leaves of a tree attribute to `sums`, float64[columns, n].
+
+    columns: of each node, the row of `sums`.   goes_left: of each node on the paths, bool[n].
+    """
+    goes_right = {node: ~left for node, left in goes_left.items()}
+    for path in paths:
         follows: dict[int, Flags] = {}
-        shares: dict[int, float] = {}
-        for step in steps:
-            owner, record = splits[step.node]
-            column = int(columns[owner][record])
-            goes = goes_left[step.node] if step.left else goes_right[step.node]
+        for step in path.steps:
+            column, goes = columns[step.node], (goes_left if step.left else goes_right)[step.node]
             follows[column] = follows[column] & goes if column in follows else goes
-            shares[column] = shares.get(column, 1.0) * step.share
-        if shares:
-            _add_leaf(sums, float(tree.leaf_value[leaf]), follows, np.array(list(shares.values())))
+        if follows:
+            _add_leaf(sums, path.value, follows, path.shares(columns))
 
 
 def _add_leaf(sums: Reals, value: float, follows: dict[int, Flags], shares: Reals) -> None:
     """Add what one leaf attributes to the features on its path; `follows`: by column, which rows go along, bool[n]."""
     if len(shares) > _TABLE:
-        for column, part in zip(follows, _product_shapley(np.stack(list(follows.values())), shares), strict=True):
+        for column, part in zip(
+            follows, product_shapley(np.stack(list(follows.values())), shares[:, None]), strict=True
+        ):
             sums[column] += value * part
         return
     # Rows that decide alike get the same: worked out once for each of the 2**d patterns, then looked up.
-    table = value * _product_shapley(_patterns(len(shares)), shares)
+    table = value * product_shapley(patterns(len(shares)), shares[:, None])
     pattern = np.zeros(sums.shape[1], np.uint16)
     for place, goes in enumerate(follows.values()):
         pattern |= goes.astype(np.uint16) << np.uint16(place)
@@ -189,20 +223,21 @@ def _add_leaf(sums: Reals, value: float, follows: dict[int, Flags], shares: Real
         sums[column] += parts.take(pattern)
 
 
-def _product_shapley(follows: Flags, shares: Reals) -> Reals:
-    """Shapley values of the product game of a leaf of value 1: follows bool[d, n], shares float64[d] -> float64[d, n].
+def product_shapley(follows: Flags, shares: Reals) -> Reals:
+    """Shapley values of the product game of a leaf of value 1: follows bool[d, n], shares float64[d, n] or [d, 1] ->
+    float64[d, n].
 
     The product over all features but one is got from running products from either end: there is no division.
     """
-    known, unknown = follows.astype(np.float64), shares[:, None]
+    known = follows.astype(np.float64)
     total = np.zeros(follows.shape)
-    for at, weight in zip(*_quadrature(len(shares)), strict=True):
-        factors = known * at + unknown * (1.0 - at)
+    for at, weight in zip(*_quadrature(len(follows)), strict=True):
+        factors = known * at + shares * (1.0 - at)
         others = np.ones(follows.shape)
         np.cumprod(factors[:-1], axis=0, out=others[1:])
         others[:-1] *= np.cumprod(factors[:0:-1], axis=0)[::-1]
         total += weight * others
-    return (known - unknown) * total
+    return (known - shares) * total
 
 
 @cache
@@ -213,6 +248,6 @@ def _quadrature(features: int) -> tuple[Reals, Reals]:
 
 
 @cache
-def _patterns(features: int) -> Flags:
+def patterns(features: int) -> Flags:
     """Every combination of decisions, bool[features, 2**features]: feature k is bit k of the position."""
     return (np.arange(1 << features) >> np.arange(features)[:, None] & 1).astype(np.bool_)

@@ -73,8 +73,14 @@ class Card:
     scaling: Scaling
 
     def predictor(self, values: Reals) -> Reals:
-        """The party's part of the log-odds: float64[n, features] -> float64[n]."""
-        return np.asarray(woe_matrix(self.features, values) @ self.coefficients, dtype=np.float64)
+        """The party's part of the log-odds: float64[n, features] -> float64[n].
+
+        Summed feature by feature: a matrix product may round one row otherwise than the same row among many.
+        """
+        total = np.zeros(len(values))
+        for feature, coefficient, column in zip(self.features, self.coefficients.tolist(), values.T, strict=True):
+            total += feature.transform(column) * coefficient
+        return total
 
     def points(self, values: Reals) -> Int64s:
         """The party's points of each row: float64[n, features] -> int64[n]."""
