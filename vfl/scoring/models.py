@@ -21,12 +21,15 @@ from vfl.card_models import read_card, read_share, require_card
 from vfl.closing import frozen_in, version_of
 from vfl.errors import UsageError
 from vfl.files import read_result
-from vfl.learn.compiled import CompiledCard, CompiledReasons, CompiledSplits, CompiledTrees
+from vfl.learn.compiled_card import CompiledCard
+from vfl.learn.compiled_reasons import CompiledReasons, top_reasons
+from vfl.learn.compiled_splits import CompiledSplits
+from vfl.learn.compiled_trees import CompiledTrees
 from vfl.learn.objective import sigmoid
 from vfl.models import read_ensemble, require_share
 from vfl.protocols.points import joined
 from vfl.protocols.score_online import UNIT_BITS, Decided, Masked, Parted, Told
-from vfl.reasons import MOST, Column, columns_of
+from vfl.reasons import MOST, Column, columns_of, groups_of
 from vfl.scoring.answers import Reason
 from vfl.scoring.grading import Grades, points_of
 from vfl.seat import RunFile
@@ -69,17 +72,41 @@ class JointModel(Protocol):
 
     @property
     def splits(self) -> Mapping[str, int | None]:
-        """Of each partner, how many splits are its own; None where the model is a scorecard."""
+        """Of each partner, how many splits are its own; of a scorecard None, or 0 where it has no line on it."""
         ...
 
     def judge(self, values: Reals, told: Sequence[Told], grades: Grades) -> Judged:
-        """By the own columns, float64[n, features], and what each partner told, in the agreement's order."""
+        """By the own columns, float64[n, features], and what each of the `partners_of` it told."""
         ...
 
 
+def partners_of(model: JointModel) -> tuple[str, ...]:
+    """Whom to ask, in the agreement's order: nobody is told of applicants whose columns the model does not use."""
+    return tuple(member.name for member in model.agreement.passives if model.splits[member.name] != 0)
+
+
 def code_of(column: Column) -> str:
-    """A reason's code for machines: whose column, and which."""
+    """A reason's code for machines: whose column, and which; of columns with the same words the first."""
     return f"{column.party}.{column.feature}"
+
+
+class Book:
+    """The reasons that an agreement knows."""
+
+    def __init__(self, agreement: Agreement) -> None:
+        columns = columns_of(agreement)
+        _, self._groups = groups_of(columns)
+        first = {int(group): column for group, column in reversed(list(zip(self._groups, columns, strict=True)))}
+        self._reasons = [Reason(code_of(first[k]), first[k].words, first[k].party) for k in range(len(first))]
+        self.columns = len(columns)
+        members = (agreement.active, *agreement.passives)
+        widths = np.cumsum([0, *(len(member.features) for member in members)]).tolist()
+        self.starts = {member.name: start for member, start in zip(members, widths, strict=False)}
+
+    def worst(self, contributions: npt.NDArray[np.float64 | np.int64]) -> tuple[tuple[Reason, ...], ...]:
+        """Of each row, what raises its risk most: [n, columns of all parties]."""
+        found = top_reasons(contributions, self._groups, MOST)
+        return tuple(tuple(self._reasons[group] for group in row if group >= 0) for row in found.tolist())
 
 
 @dataclass(frozen=True, eq=False)
@@ -93,6 +120,7 @@ class JointTrees:
     own: CompiledSplits
     trees: CompiledTrees
     why: CompiledReasons
+    book: Book
     splits: Mapping[str, int | None]
     kind: Kind = "gbdt"
 
@@ -106,7 +134,7 @@ class JointTrees:
         return cls(
             run, version_of(frozen), agreement, frozen,
             CompiledSplits.of(model.records), CompiledTrees.of(model),
-            CompiledReasons.of(model, widths, columns_of(agreement)),
+            CompiledReasons.of(model, widths), Book(agreement),
             dict(zip(names, model.passive_records, strict=True)),
         )  # fmt: skip
 
@@ -117,11 +145,7 @@ class JointTrees:
             parts.append(each.left)
         decisions = np.concatenate(parts)
         pd = self.trees.predict(decisions)
-        found = self.why.top(self.why.attributions(decisions), MOST)
-        return Judged(pd, points_of(grades.scaling, pd), tuple(map(self._reasons, found)))
-
-    def _reasons(self, columns: Sequence[Column]) -> tuple[Reason, ...]:
-        return tuple(Reason(code_of(each), each.words, each.party) for each in columns)
+        return Judged(pd, points_of(grades.scaling, pd), self.book.worst(self.why.attributions(decisions)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,6 +157,7 @@ class JointCard:
     agreement: Agreement
     frozen: Mapping[str, str]
     card: CompiledCard
+    book: Book
     own_features: Int64s  # of the card's lines, by number in the agreement
     intercept: float
     base_points: int
@@ -145,22 +170,25 @@ class JointCard:
         active = agreement.active
         require_card(share, agreement, active.name)
         head, card = read_share(share), read_card(share)
+        lines = {one["party"] for one in head.get("verdicts", ()) if one["kept"]}
         return cls(
-            run, version_of(frozen), agreement, frozen, CompiledCard.of(card),
+            run, version_of(frozen), agreement, frozen, CompiledCard.of(card), Book(agreement),
             feature_numbers([each.name for each in card.features], active.features),
-            float(head["intercept"]), int(head["base_points"]), {member.name: None for member in agreement.passives},
+            float(head["intercept"]), int(head["base_points"]),
+            {member.name: None if member.name in lines else 0 for member in agreement.passives},
         )  # fmt: skip
 
     def judge(self, values: Reals, told: Sequence[Told], grades: Grades) -> Judged:
-        own = self.card.parts(values[:, self.own_features])
-        points, parts = self.base_points + own.points, []
-        lost = [(self.agreement.active.name, self.own_features[None].repeat(len(values), 0), own.lost)]
-        masked: list[Masked] = []
-        for member, each in zip(self.agreement.passives, told, strict=False):
+        predictor, own, by_feature = self.card.parts(values[:, self.own_features])
+        points, parts, masked = self.base_points + own, list[Reals](), list[Masked]()
+        lost = np.zeros((len(values), self.book.columns), np.int64)
+        lost[:, self.own_features] = self.card.lost(by_feature)  # the active party's columns come first
+        for name, each in zip(partners_of(self) if told else (), told, strict=True):
             if isinstance(each, Parted):
                 parts.append(each.predictor)
                 points = points + each.points
-                lost.append((member.name, each.reasons, each.lost))
+                row, place = np.nonzero(each.reasons >= 0)
+                lost[row, self.book.starts[name] + each.reasons[row, place]] = each.lost[row, place]
             else:
                 assert isinstance(each, Masked)
                 masked.append(each)
@@ -168,25 +196,7 @@ class JointCard:
             units, more = (_sum(words) for words in ([m.predictor for m in masked], [m.points for m in masked]))
             parts.append(np.ldexp(units.astype(np.float64), -UNIT_BITS))
             points = points + more
-        score = joined(self.intercept + own.predictor, parts)
-        return Judged(sigmoid(score), points, self._reasons(lost, len(values)))
-
-    def _reasons(self, lost: Sequence[tuple[str, Int64s, Int64s]], n: int) -> tuple[tuple[Reason, ...], ...]:
-        """The features that cost the most points: each party's feature numbers and points, int64[n, some]."""
-        columns = {(each.party, each.feature): each for each in columns_of(self.agreement)}
-        found = []
-        for row in range(n):
-            costs: dict[tuple[str, str], tuple[int, Column]] = {}
-            for party, features, points in lost:
-                names = self.agreement.member(party).features
-                for feature, cost in zip(features[row].tolist(), points[row].tolist(), strict=True):
-                    if feature >= 0 and cost > 0:
-                        column = columns[party, names[feature]]
-                        before, first = costs.get((party, column.words), (0, column))
-                        costs[party, column.words] = (before + cost, first)
-            worst = sorted(costs.values(), key=lambda each: -each[0])[:MOST]
-            found.append(tuple(Reason(code_of(each), each.words, each.party) for _, each in worst))
-        return tuple(found)
+        return Judged(sigmoid(joined(self.intercept + predictor, parts)), points, self.book.worst(lost))
 
 
 def _sum(words: Sequence[npt.NDArray[np.uint64]]) -> Int64s:

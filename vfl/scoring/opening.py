@@ -24,7 +24,7 @@ from vfl.scoring.answers import Model
 from vfl.scoring.bench import Bench
 from vfl.scoring.grading import Grades
 from vfl.scoring.link import Dial, Line
-from vfl.scoring.models import JointModel, read_model, stand_in_of
+from vfl.scoring.models import JointModel, partners_of, read_model, stand_in_of
 from vfl.scoring.policy import ServingPolicy
 from vfl.scoring.scorer import OwnTable, Service
 from vfl.scoring.session import FOLDER, Speaker
@@ -69,7 +69,9 @@ def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy:
     stand_in = stand_in_of(share, file.run, alone(file.agreement))
     grades, beside = _grades(seat, policy, mine, stand_in)
     token_key = Randomness.system().bytes(32)
-    lines = [_line(who, member.name, dial, model, token_key, policy) for member in file.agreement.passives]
+    lines = [_line(who, name, dial, model, token_key, policy) for name in partners_of(model)]
+    if rules.masked and len(lines) < 2:
+        raise UsageError("[partners] masked: fewer than two partners have lines on the scorecard")
     if rules.masked:
         _exchange_masks(lines)
     bench = Bench(model, stand_in, lines, token_key, grades, beside, rules)

@@ -21,11 +21,14 @@ from vfl.card_models import read_card, require_card
 from vfl.channel import digest_of
 from vfl.errors import AgreementError, BrokenPromise, UsageError
 from vfl.files import read_result
-from vfl.learn.compiled import CompiledCard, CompiledSplits
+from vfl.learn.compiled_card import CompiledCard
+from vfl.learn.compiled_reasons import top_reasons
+from vfl.learn.compiled_splits import CompiledSplits
 from vfl.models import read_records, require_share
 from vfl.notary import blaming, open_store
 from vfl.protocols import score_online
 from vfl.protocols.freeze import ModelShare, commitment
+from vfl.protocols.points import as_told
 from vfl.protocols.score_online import (
     MOST_REASONS,
     UNIT_BITS,
@@ -90,8 +93,9 @@ class Lines:
         self._features = feature_numbers([each.name for each in card.features], features)
 
     def tell(self, known: Flags, values: Reals) -> Parted:
-        n, own = len(known), self._card.parts(values[:, self._features])
-        units = np.rint(np.ldexp(own.predictor, UNIT_BITS))
+        n, at = len(known), np.flatnonzero(known)
+        predictor, points, by_feature = self._card.parts(values[:, self._features])
+        lost = self._card.lost(by_feature)
         found = Parted(
             known,
             np.zeros(n),
@@ -99,14 +103,11 @@ class Lines:
             np.full((n, MOST_REASONS), -1, np.int64),
             np.zeros((n, MOST_REASONS), np.int64),
         )
-        found.predictor[known], found.points[known] = np.ldexp(units, -UNIT_BITS), own.points
-        # Only the worst of each applicant are told, in falling order; of equal ones the first.
-        worst = np.argsort(-own.lost, axis=1, kind="stable")[:, :MOST_REASONS]
-        lost = np.take_along_axis(own.lost, worst, axis=1)
-        width = worst.shape[1]
-        reasons = np.where(lost > 0, self._features[worst], -1)
-        found.reasons[np.flatnonzero(known)[:, None], np.arange(width)] = reasons
-        found.lost[np.flatnonzero(known)[:, None], np.arange(width)] = np.maximum(lost, 0)
+        found.predictor[at], found.points[at] = as_told(predictor), points
+        if lost.shape[1]:  # only the worst of each applicant are told
+            worst = top_reasons(lost, np.arange(lost.shape[1]), MOST_REASONS)
+            found.reasons[at] = np.where(worst < 0, -1, self._features[worst])
+            found.lost[at] = np.where(worst < 0, 0, np.take_along_axis(lost, np.maximum(worst, 0), axis=1))
         return found
 
 
@@ -212,10 +213,10 @@ class _Answering:
 
     def mask(self, keys: Mapping[str, str]) -> None:
         who = self._partner.who
-        others = [member.name for member in self._partner.agreement.passives if member.name != who.name]
-        if not self._masked:
-            raise AgreementError("no sums are masked here")
-        self._masks = Masks(who.run, who.name, self._private, keys, {name: who.keys[name].identity for name in others})
+        others = {member.name for member in self._partner.agreement.passives} - {who.name}
+        if not self._masked or not keys or not keys.keys() <= others:
+            raise AgreementError("sums are masked with the keys of other partners that are asked as well")
+        self._masks = Masks(who.run, who.name, self._private, keys, {name: who.keys[name].identity for name in keys})
 
     def cosign(self, shown: ShowHead) -> Seen:
         return self._partner.cosign(shown)
