@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import math
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -116,10 +116,10 @@ def made(pd: float, number: int = 0, degraded: bool = False, **fields: Any) -> D
 class Books:
     """One log with decisions, each entry committing to the records of a batch."""
 
-    def __init__(self, run: str) -> None:
-        valid = BANK.certify(run, START - timedelta(days=1), START + timedelta(days=1))
+    def __init__(self, run: str, who: Identity = BANK) -> None:
+        valid = who.certify(run, START - timedelta(days=1), START + timedelta(days=1))
         self.log = Log(
-            MemoryStore(), BANK, "bank", run, Hands(), entry_key=BANK.entry_key(run), certificate=valid,
+            MemoryStore(), who, "bank", run, Hands(), entry_key=who.entry_key(run), certificate=valid,
             agreement=AGREEMENT.digest,
         )  # fmt: skip
         self.witness = Witness(WITNESS, MemoryStore(), Hands())
@@ -184,7 +184,10 @@ class Books:
 
 
 class FakeScorer:
-    """Makes decisions up and keeps them in `volumes` of real logs. `raises`: instead of the next decision."""
+    """Makes decisions up and keeps them in `volumes` of real logs.
+
+    raises: instead of the next decision.   bend, bend_part: change what is shown of the ledger, as a cheat would.
+    """
 
     active = "bank"
     own_features = FEATURES["bank"]
@@ -195,6 +198,8 @@ class FakeScorer:
         self.asked: list[tuple[Applicant, str, str | None]] = []
         self.answers: dict[str, Decision] = {}
         self.raises: Exception | None = None
+        self.bend: Callable[[Decision, Proof], tuple[Decision, Proof]] = lambda made, proof: (made, proof)
+        self.bend_part: Callable[[LedgerPart], LedgerPart] = lambda part: part
         self.latest: list[tuple[str, Decision]] = []
         self.health = {"bureau": PartnerHealth("up", "", 9_120), "telecom": PartnerHealth("up", "", None)}
 
@@ -231,7 +236,7 @@ class FakeScorer:
     async def find(self, decision_id: str) -> tuple[Decision, Proof] | None:
         for books in self.books:
             if decision_id in books.kept:
-                return books.proof(decision_id)
+                return self.bend(*books.proof(decision_id))
         return None
 
     async def recent(self, count: int) -> list[tuple[str, Decision]]:
@@ -241,7 +246,7 @@ class FakeScorer:
         logs = [books.log.origin for books in self.books]
         if log is not None and log not in logs:
             raise UsageError(f"there is no log {log!r} of decisions here")
-        return self.books[-1 if log is None else logs.index(log)].part(logs, start, count)
+        return self.bend_part(self.books[-1 if log is None else logs.index(log)].part(logs, start, count))
 
     def models(self) -> list[Model]:
         champion = Model("pos-loan", VERSION, AGREEMENT.digest, "gbdt", "champion", FEATURES, "pos-loan-7")
@@ -256,6 +261,7 @@ def about(**fields: Any) -> About:
         "summary": SUMMARY, "agreement": AGREEMENT, "bands": BANDS, "standin": "the bank's own columns",
         "learns": [("bank", "the leaf of each tree"), ("bureau", "that the applicant was scored")],
         "witnesses": [WITNESS.witness.verifying.vkey], "examples": {"amount": 1000, "price": 1500},
+        "applicant": "+34600000000",
     }  # fmt: skip
     return About(**{**what, **fields})
 

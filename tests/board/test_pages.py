@@ -186,9 +186,12 @@ def test_the_chosen_language_is_remembered_and_this_page_kept(app: Starlette) ->
 # ---- the form --------------------------------------------------------------------------------------------------------
 
 
-def test_the_form_begins_with_examples_and_words_of_the_agreement(app: Starlette) -> None:
+def test_the_form_shows_examples_and_words_of_the_agreement(app: Starlette) -> None:
     html = ask(app, "/").text
-    assert inputs(html)["feature.amount"] == "1000"
+    assert 'placeholder="e.g. 1000"' in html
+    assert 'placeholder="e.g. +34600000000"' in html
+    assert set(inputs(html)) == {"key", "id", *(f"feature.{name}" for name in FEATURES["bank"])}
+    assert inputs(html)["feature.amount"] == ""
     assert [name for name in inputs(html) if name.startswith("feature.")] == [f"feature.{n}" for n in FEATURES["bank"]]
     assert "Amount of the loan</label>" in html
 

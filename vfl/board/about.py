@@ -30,7 +30,8 @@ class About:
 
     summary: of the run that trained the champion, as in summary.json.   learns: who learns what from a score.
     bands: the safest first.   standin: what scores while a partner is away, in words; empty where the policy refuses.
-    witnesses: C2SP key strings of those who cosign the ledger.   examples: values that the form begins with.
+    witnesses: C2SP key strings of those who cosign the ledger.   applicant, examples: what the form shows as examples
+    of an identifier and of values by feature: nobody's own.
     """
 
     summary: Mapping[str, Any] = field(default_factory=dict)
@@ -39,6 +40,7 @@ class About:
     bands: Sequence[Band] = ()
     standin: str = ""
     witnesses: Sequence[str] = ()
+    applicant: str = ""
     examples: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:

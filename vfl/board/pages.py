@@ -133,10 +133,6 @@ def _new_key() -> str:
 class _Board:
     def __init__(self, scorer: Scorer, observed: Observed, about: About, caller: Caller) -> None:
         self.scorer, self.observed, self.about, self.caller = scorer, observed, about, caller
-        self.templates = templates.environment("vfl.board")
-        self.templates.filters |= {
-            "moment": moment, "percent": percent, "share": share, "three": three, "fingerprint": _fingerprint,
-        }  # fmt: skip
 
     def guarded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """The page for those who may see it; the language they chose is remembered."""
@@ -155,7 +151,7 @@ class _Board:
         """A template with what all of them need."""
         language = language_of(request)
         say = _words(language)
-        html = self.templates.get_template(name).render(
+        html = _templates().get_template(name).render(
             say=say, lang=templates.tag(language), languages=LANGUAGES, language=language, here=_here(request),
             active=self.scorer.active, about=self.about, **values,
         )  # fmt: skip
@@ -163,9 +159,7 @@ class _Board:
 
     async def home(self, request: Request) -> Response:
         """An empty form, charts, the last decisions."""
-        own = self.scorer.own_features
-        values = {name: f"{value:g}" for name, value in self.about.examples.items() if name in own}
-        return await self._home(request, Entered(_new_key(), values=values), None)
+        return await self._home(request, Entered(_new_key()), None)
 
     async def score(self, request: Request) -> Response:
         """The form as it was filled in, and the answer or what is wrong."""
@@ -290,6 +284,15 @@ def _whole(text: str) -> int:
     if not text.isascii() or not text.isdigit() or len(text) > 12:
         raise UsageError(f"{text[:40]!r} is no number of an entry", remedy="numbers begin with 0")
     return int(text)
+
+
+@cache
+def _templates() -> Any:
+    made = templates.environment("vfl.board")
+    made.filters |= {
+        "moment": moment, "percent": percent, "share": share, "three": three, "fingerprint": _fingerprint,
+    }  # fmt: skip
+    return made
 
 
 @cache

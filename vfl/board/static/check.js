@@ -74,16 +74,17 @@ async function checkHead(steps, given) {
   return { key, head };
 }
 
-// Entries of a stretch, newest first: their form, the hash of the one before, the way to the signed root. `mark` is told
-// of each entry which of its checks failed.
+// Entries of a stretch: their form, the hash of the one before, the way to the signed root. Of several faults the first
+// in the log is told: what comes after it may follow from it. `mark` is told of each entry which of its checks failed.
 export async function checkStretch(given, mark = () => {}) {
   const steps = new Steps();
   const { key, head } = await checkHead(steps, given);
   const entries = new Map();
+  const inOrder = given.entries.toSorted((a, b) => a.number - b.number);
   const each = async (name, needs, ok, work) =>
     steps.make(name, needs, async () => {
       const faults = [];
-      for (const one of given.entries) {
+      for (const one of inOrder) {
         try {
           await work(one);
         } catch (error) {
@@ -203,13 +204,20 @@ function element(tag, look, text) {
   return made;
 }
 
+// The same words again are not told again: screen readers would.
+function tell(place, text) {
+  if (place.textContent !== text) {
+    place.textContent = text;
+  }
+}
+
 // The verdict and the steps of a check into their places.
 export function show(place, steps, good) {
   const { state, text, code } = steps.verdict;
   const verdict = part(place, "verdict");
   verdict.dataset.state = state;
   verdict.dataset.code = code ?? "";
-  verdict.textContent = state === "ok" ? good : state === "fault" ? say("state.bad", { text }) : text;
+  tell(verdict, state === "ok" ? good : state === "fault" ? say("state.bad", { text }) : text);
   const list = part(place, "steps");
   list?.replaceChildren(
     ...steps.all.map((one) => {
@@ -224,7 +232,7 @@ export function show(place, steps, good) {
   const changed = steps.all.find((one) => one.code === "key.changed" || one.code === "head.fork");
   const alarm = document.querySelector("#alarm");
   if (changed) {
-    alarm.textContent = changed.text;
+    tell(alarm, changed.text);
   }
   alarm.hidden = !alarm.textContent;
 }
@@ -276,7 +284,7 @@ export async function checkStatus(place) {
   try {
     const found = await stretch({ last: 8 });
     const done = await checkStretch({ ...found, witnesses, entries: listed(found) });
-    part(place, "size").textContent = say("good.size", { size: found.size.toLocaleString("en") });
+    tell(part(place, "size"), say("good.size", { size: found.size.toLocaleString("en") }));
     show(place, done.steps, say("good.status", { count: found.entries.length }));
   } catch (error) {
     const verdict = part(place, "verdict");
