@@ -7,7 +7,7 @@ Times are those of the clock given, so that a test moves them.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -45,12 +45,30 @@ class _Minute:
 
 @dataclass
 class _Stretch:
-    """Decisions of ten minutes: by points, by band, by outcome; how many were degraded."""
+    """Decisions of ten minutes, by points, band and outcome. rows: by bin of the reference, int64[bins]."""
 
+    rows: Int64s
     points: Counter[int] = field(default_factory=Counter)
     bands: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[str] = field(default_factory=Counter)
     degraded: int = 0
+
+    def add(self, other: _Stretch) -> None:
+        """Count those of the other as well."""
+        self.rows += other.rows
+        self.points.update(other.points)
+        self.bands.update(other.bands)
+        self.outcomes.update(other.outcomes)
+        self.degraded += other.degraded
+
+
+@dataclass(frozen=True)
+class _Past:
+    """What no decision changes any more: the last day but its last stretch `now`, and the index of each day before."""
+
+    now: int
+    day: _Stretch
+    steps: list[float | None]
 
 
 class Observed:
@@ -64,6 +82,7 @@ class Observed:
         self._base_rows = score_rows(self._cuts, self._base)
         self._minutes: dict[int, _Minute] = {}
         self._stretches: dict[int, _Stretch] = {}
+        self._past: _Past | None = None
 
     def add(self, decision: Decision, seconds: float) -> None:
         """Count a decision that took `seconds` from the request to the answer."""
@@ -73,7 +92,9 @@ class Observed:
         minute.degraded += decision.degraded
         minute.latencies[int(_EDGES.searchsorted(1000.0 * seconds))] += 1
         stretch = self._stretches[now // STRETCH]
-        stretch.points[max(-MOST_POINTS, min(MOST_POINTS, decision.points))] += 1
+        points = max(-MOST_POINTS, min(MOST_POINTS, decision.points))
+        stretch.rows[int(self._cuts.searchsorted(points))] += 1
+        stretch.points[points] += 1
         stretch.bands[decision.band] += 1
         stretch.outcomes[decision.decision] += 1
         stretch.degraded += decision.degraded
@@ -90,7 +111,10 @@ class Observed:
         """
         now = self._minute()
         cells = [self._minutes.get(minute) for minute in range(now - MINUTES + 1, now + 1)]
-        day = self._day(now // STRETCH)
+        past, day = self._before(now // STRETCH), self._empty()
+        for part in (past.day, self._stretches.get(now // STRETCH)):
+            if part:
+                day.add(part)
         return {
             "at": self._clock.now().isoformat(timespec="seconds").replace("+00:00", "Z"),
             "minutes": [_told(cell or _Minute()) for cell in cells],
@@ -100,7 +124,7 @@ class Observed:
                 "points": dict(sorted(day.points.items())), "bands": dict(sorted(day.bands.items())),
             },
             "reference": dict(sorted(Counter(np.rint(self._base).astype(int).tolist()).items())),
-            "stability": self._stability(now // STRETCH),
+            "stability": self._stability(past, day),
         }  # fmt: skip
 
     def _minute(self) -> int:
@@ -111,41 +135,36 @@ class Observed:
         self._minutes = {at: cell for at, cell in self._minutes.items() if at > now - MINUTES}
         first = now // STRETCH - 2 * STRETCHES
         self._stretches = {at: cell for at, cell in self._stretches.items() if at > first}
-        self._stretches.setdefault(now // STRETCH, _Stretch())
+        self._stretches.setdefault(now // STRETCH, self._empty())
         return self._minutes.setdefault(now, _Minute())
 
-    def _day(self, last: int) -> _Stretch:
-        day = _Stretch()
-        for at in range(last - STRETCHES + 1, last + 1):
-            if cell := self._stretches.get(at):
-                day.points.update(cell.points)
-                day.bands.update(cell.bands)
-                day.outcomes.update(cell.outcomes)
-                day.degraded += cell.degraded
-        return day
+    def _empty(self) -> _Stretch:
+        return _Stretch(np.zeros_like(self._base_rows))
 
-    def _stability(self, last: int) -> dict[str, Any] | None:
+    def _before(self, now: int) -> _Past:
+        """Summed up once a stretch: a look must not keep decisions waiting."""
+        if self._past is None or self._past.now != now:
+            rows = np.zeros((2 * STRETCHES, len(self._base_rows)), np.int64)
+            day = self._empty()
+            for number in range(1, 2 * STRETCHES):
+                if cell := self._stretches.get(now - 2 * STRETCHES + number):
+                    rows[number] = cell.rows
+                    if number > STRETCHES:
+                        day.add(cell)
+            upto = rows.cumsum(axis=0)
+            days = upto[STRETCHES + 1 :] - upto[1:STRETCHES]
+            self._past = _Past(now, day, [self._psi(day) for day in days] if len(self._base) else [])
+        return self._past
+
+    def _stability(self, past: _Past, day: _Stretch) -> dict[str, Any] | None:
         if not len(self._base):
             return None
-        rows = np.zeros((2 * STRETCHES + 1, len(self._base_rows)), np.int64)
-        for number in range(1, len(rows)):
-            if cell := self._stretches.get(last - 2 * STRETCHES + number):
-                rows[number] = self._binned(cell.points)
-        upto = rows.cumsum(axis=0)
-        days = upto[STRETCHES + 1 :] - upto[1 : STRETCHES + 1]
-        steps = [self._psi(day) for day in days]
-        count = int(days[-1].sum())
-        chance = (len(self._base_rows) - 1) * (1 / count + 1 / len(self._base)) if count else None
-        now = steps[-1]
+        count, now = int(day.rows.sum()), self._psi(day.rows)
+        chance = (len(day.rows) - 1) * (1 / count + 1 / len(self._base)) if count else None
         return {
-            "psi": now, "band": None if now is None else band(now), "chance": chance, "steps": steps,
+            "psi": now, "band": None if now is None else band(now), "chance": chance, "steps": [*past.steps, now],
             "shifted": SHIFTED, "unstable": UNSTABLE, "least": LEAST,
         }  # fmt: skip
-
-    def _binned(self, points: Mapping[int, int]) -> Int64s:
-        values, counts = np.array(list(points)), np.array(list(points.values()))
-        bins = np.searchsorted(self._cuts, values, side="left")
-        return np.bincount(bins, counts, len(self._cuts) + 1).astype(np.int64)
 
     def _psi(self, day: Int64s) -> float | None:
         return Stability("score", self._base_rows, day).psi if day.sum() >= LEAST else None
