@@ -4,6 +4,7 @@
     python -m docs.generate --check                       say what is stale; exit code 1 if anything is
     python -m docs.generate --picture runs/demo           draw docs/images/demo.svg from the summary of a finished run
     python -m docs.report_picture runs/demo               docs/images/report.png, by a browser
+    python -m docs.console_picture ADDRESS                docs/images/console.png, of a service that runs
 
 A generated block stands between `<!-- generated: NAME -->` and `<!-- end of NAME -->`; everything else is by hand.
 """

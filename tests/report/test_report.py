@@ -287,9 +287,9 @@ def test_plain_text_has_no_place_in_a_report(report: Report) -> None:
 
 
 def test_pictures_speak_the_language_of_the_report() -> None:
-    from vfl.plots.wording import LANGUAGES, Wording
+    from vfl.wording import LANGUAGES, Wording
 
-    en, zh = (Wording(language).words for language in LANGUAGES)
+    en, zh = (Wording("vfl.plots", language).words for language in LANGUAGES)
     assert en.keys() == zh.keys()
     for key, text in en.items():
         assert set(re.findall(r"\{[a-z_]+\}", text)) == set(re.findall(r"\{[a-z_]+\}", zh[key])), key

@@ -97,9 +97,18 @@ def score_stability(base: npt.ArrayLike, other: npt.ArrayLike, name: str = "scor
         raise UsageError(f"{int(np.isnan(old).sum() + np.isnan(new).sum())} values of {name!r} are not a number")
     if len(old) == 0:
         raise UsageError(f"there is no {name!r} in the base sample")
-    cuts = np.unique(np.quantile(old, np.arange(1, SCORE_BINS) / SCORE_BINS, method="inverted_cdf"))
-    bins = len(cuts) + 1
-    return Stability(name, *(_rows(np.searchsorted(cuts, values, side="left"), bins) for values in (old, new)))
+    cuts = score_cuts(old)
+    return Stability(name, *(score_rows(cuts, values) for values in (old, new)))
+
+
+def score_cuts(base: Reals) -> Reals:
+    """Where the base falls into ten bins of a tenth each, ties kept together: inner edges, float64[at most 9]."""
+    return np.unique(np.quantile(base, np.arange(1, SCORE_BINS) / SCORE_BINS, method="inverted_cdf"))
+
+
+def score_rows(cuts: Reals, values: npt.ArrayLike) -> Int64s:
+    """How many of `values` each bin of `score_cuts` holds, int64[len(cuts) + 1]. An edge belongs to the bin below."""
+    return _rows(np.searchsorted(cuts, np.asarray(values, np.float64), side="left"), len(cuts) + 1)
 
 
 def by_period(

@@ -13,8 +13,8 @@ from matplotlib.figure import Figure
 
 from vfl.learn.ranking import Ranking
 from vfl.plots.style import BAD, COLOURS, FAINT, GOOD, INK, LINES, PERCENT, key, note, picture, save, styled, thin
-from vfl.plots.wording import Wording
 from vfl.scores import Scores
+from vfl.wording import Wording
 
 _RELIABILITY = ("mean_pd", "bad_rate", "bad_rate_low", "bad_rate_high")
 
@@ -33,7 +33,7 @@ class Drawing:
         """From what `evaluate` said and the scores it said it of."""
         rows, labels = scores.holdout, scores.labels[scores.holdout]
         rankings = {name: Ranking.of(labels, score[rows]) for name, score in scores.scores.items()}
-        say = Wording(language)
+        say = Wording("vfl.plots", language)
         alone = say("alone", party=body["active"])
         return cls(
             body, rankings, {"federated": say("joint"), "bank_only": alone, "pooled_lightgbm": say("pooled")}, say

@@ -18,6 +18,7 @@ from vfl.report.material import EVALUATION, EXPLANATION, SUMMARY
 from vfl.retention import ROWS, SALTS, notes
 from vfl.scores import FILE, MODELS, Scores
 from vfl.seat import RunFile, read_seed
+from vfl.wording import Wording
 
 REMEDY = "pip install 'tallystick[plots]'"
 
@@ -72,9 +73,8 @@ def _require_on_record(directory: Path, active: str, evidence: Evidence) -> None
 
 def _convergence(steps: list[dict[str, Any]], language: str) -> Any:
     from vfl.plots.style import COLOURS, picture  # noqa: PLC0415
-    from vfl.plots.wording import Wording  # noqa: PLC0415
 
-    say = Wording(language)
+    say = Wording("vfl.plots", language)
     first, last = (f"{steps[at]['log_loss']:.3f}" for at in (0, -1))
     title = say("convergence.title", first=first, last=last)
     figure, (axes,) = picture(title, say("convergence.what"), height=3.6)

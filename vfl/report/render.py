@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from importlib.util import find_spec
 from typing import Any
 
+from vfl import templates
 from vfl.errors import UsageError
 from vfl.report.blocks import Bars, Block, Facts, Gaps, Line, Paragraph, Picture, Table
 from vfl.report.document import Report
@@ -95,7 +96,7 @@ def as_html(report: Report, body: dict[str, Any]) -> str:
     """One file without scripts and without anything from elsewhere."""
     m = report.material
     page: str = environment().get_template("report.html.j2").render(
-        report=report, t=m.texts.word, lang=_tag(m.texts.language), body=body, figures=m.figures.all,
+        report=report, t=m.texts.word, lang=templates.tag(m.texts.language), body=body, figures=m.figures.all,
         drawn=bool(m.pictures) or not (m.evaluation or m.explanation),
     )  # fmt: skip
     return page
@@ -124,12 +125,7 @@ def require_pdf() -> None:
 
 def environment() -> Any:
     """Jinja2 on the templates of this package; whatever it prints is escaped."""
-    import jinja2  # noqa: PLC0415
-
-    env = jinja2.Environment(
-        loader=jinja2.PackageLoader("vfl.report", "templates"), autoescape=True, trim_blocks=True, lstrip_blocks=True,
-        undefined=jinja2.StrictUndefined,
-    )  # fmt: skip
+    env = templates.environment("vfl.report")
     env.filters["kind"] = kind
     env.tests["figure"] = lambda cell: isinstance(cell, Figure)
     return env
@@ -138,10 +134,6 @@ def environment() -> Any:
 def kind(thing: object) -> str:
     """What a block or a cell is, for the template."""
     return type(thing).__name__.lower()
-
-
-def _tag(language: str) -> str:
-    return {"zh": "zh-Hans"}.get(language, language)
 
 
 def _line(line: Line) -> list[dict[str, Any]]:

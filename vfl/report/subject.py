@@ -81,10 +81,10 @@ def shown(body: dict[str, Any], form: str, texts: Texts) -> str:
     if form == "text":
         return "".join(f"{name}: {value}\n" for name, value in facts) + "\n" + _how(body, texts) + "\n"
     from vfl.report.render import environment  # noqa: PLC0415 - templates are not needed for the other forms
+    from vfl.templates import tag  # noqa: PLC0415
 
     page = environment().get_template("subject.html.j2")
-    lang = {"zh": "zh-Hans"}.get(texts.language, texts.language)
-    made: str = page.render(t=texts.word, lang=lang, facts=facts, body=body, how=_how(body, texts))
+    made: str = page.render(t=texts.word, lang=tag(texts.language), facts=facts, body=body, how=_how(body, texts))
     return made
 
 

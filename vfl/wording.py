@@ -1,4 +1,4 @@
-"""The words in pictures, as data: words/<language>.toml."""
+"""The words that a package shows to people, as data: PACKAGE/words/<language>.toml."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ LANGUAGES = ("en", "zh")
 
 
 class Wording:
-    """The words of one language; `wording("roc.title", joint="0.83")` gives a text with its values."""
+    """The words of one package in one language; `wording("roc.title", joint="0.83")` gives a text with its values."""
 
-    def __init__(self, language: str = "en") -> None:
-        text = files("vfl.plots").joinpath(f"words/{language}.toml").read_text(encoding="utf-8")
+    def __init__(self, package: str, language: str = "en") -> None:
+        text = files(package).joinpath(f"words/{language}.toml").read_text(encoding="utf-8")
         self.language = language
         self.words: dict[str, str] = {}
         for key, value in tomllib.loads(text).items():
