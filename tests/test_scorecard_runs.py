@@ -254,6 +254,17 @@ def test_no_feature_is_worth_a_line(tmp_path: Path, capfd: Any) -> None:
     assert "no feature of any party is worth a line" in ended.err
 
 
+def test_a_partner_without_a_line_witnesses_the_rounds(tmp_path: Path, capfd: Any) -> None:
+    tables = frames()
+    tables["telecom"]["calls"] = np.arange(len(tables["telecom"])) % 7
+    path = scenario(tmp_path, CARD.replace("min_iv = 0.0", "min_iv = 0.2"), tables)
+    assert tallystick(capfd, "run", path, "--out", tmp_path / "run").code == 0
+    lines = {name: len(share["lines"]) for name, share in shares(tmp_path / "run").items()}
+    assert (lines["telecom"], lines["payroll"]) == (0, 1)
+    assert verify(tmp_path / "run").returncode == 0
+    assert tallystick(capfd, "replay", tmp_path / "run", "--party", "telecom").code == 0
+
+
 def test_a_damaged_share_is_named(run: Path, tmp_path: Path, capfd: Any) -> None:
     copied = tmp_path / "run"
     subprocess.run(["cp", "-r", run, copied], check=True)

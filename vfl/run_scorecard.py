@@ -27,7 +27,7 @@ from vfl.learn.objective import sigmoid
 from vfl.learn.scorecard import Card, Scaling
 from vfl.learn.scorecard_parameters import ScorecardModel, ScorecardParameters
 from vfl.learn.woe import WoeFeature
-from vfl.protocols import logistic, points, standard_errors
+from vfl.protocols import bystand, logistic, points, standard_errors
 from vfl.protocols.logistic import ActiveFit
 from vfl.terms import ActiveOutcome, ActiveTask, PassiveOutcome, PassiveTask
 
@@ -93,6 +93,7 @@ async def active(task: ActiveTask) -> CardOutcome:
     fit = await logistic.active(
         partners.channels, partners.coded, found.own.matrix, labels, task.parts, model.card, terms.shares,
         rng.child("logistic"), shown=task.shown,
+        bystanders=[channel for name, channel in task.passives.items() if name not in partners.names],
     )  # fmt: skip
     tests = await standard_errors.active(partners.channels, fit, model.card) if _tested(model.card) else None
     card = Card(found.own.features, fit.joint.coefficients, Scaling.of(model.card))
@@ -176,6 +177,8 @@ async def passive(task: PassiveTask) -> PartOutcome:
     coefficients, tests = np.zeros(0), None
     if found.features:
         coefficients, tests = await _fit(task, found.features, found.values, model)
+    else:
+        await bystand.passive(task.active, model.card.iterations)
     card = Card(found.features, coefficients, Scaling.of(model.card))
     if found.features:
         await points.passive(task.active, card.predictor(found.values), card.points(found.values))

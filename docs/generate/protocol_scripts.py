@@ -25,9 +25,11 @@ ORDER = (
     "boost",
     "score",
     "logistic",
+    "bystand",
     "standard_errors",
     "points",
     "freeze",
+    "score_online",
 )
 """Protocols in the order of a run; one that is not named here comes last."""
 SIDES = ("active", "passive")

@@ -23,6 +23,7 @@ from . import (
     boosting,
     correlating,
     fitting,
+    test_bystand,
     test_confirm_rows,
     test_freeze,
     test_handshake,
@@ -43,6 +44,8 @@ def run_of(name: str) -> dict[str, Tape]:
     """A run in which every message of the protocol is said; those in `ROWS_SENT` say either scheme's."""
     pair = [("bank", "telecom")]
     match name:
+        case "bystand":
+            return test_bystand.run()
         case "confirm_rows":
             return test_confirm_rows.alone(test_confirm_rows.CUSTOMERS, test_confirm_rows.ROWS)
         case "freeze":

@@ -67,6 +67,7 @@ from vfl.learn.blocks import JointFit, OwnBlock, Told
 from vfl.learn.rounds import Parts
 from vfl.learn.scorecard_parameters import ScorecardParameters
 from vfl.learn.woe import WoeFeature
+from vfl.protocols import bystand
 from vfl.randomness import Randomness
 from vfl.wire import Message, require
 
@@ -194,11 +195,13 @@ async def active(
     rng: Randomness,
     *,
     shown: Shown | None = None,
+    bystanders: Sequence[Channel] = (),
 ) -> ActiveFit:
     """Fit with all passive parties, who have the `coded` features each, some at every one.
 
     `mine`: weights of evidence of our own columns, float64[n, d], `labels`: int8[n], both over our rows, as `parts`.
-    `shown`: the agreed rows, where there are decoys among them. Raises UsageError where the columns tell labels apart.
+    `shown`: the agreed rows, where there are decoys among them. `bystanders`: passives without features.
+    Raises UsageError where the columns tell labels apart.
     """
     shown = shown or Shown.plain(parts)
     room = _room(int(shown.train.sum()), coded, parameters)
@@ -233,14 +236,18 @@ async def active(
         await send_rows(passives, g, h, holder.key, ResidualBlock, ResidualQuery, stream)
         largest = [await partner.improve(holder, curvature) for partner in partners]
         converged = settled and max(largest, default=0.0) <= parameters.tolerance
-        await _end_round(passives)
-    await _end_round(passives)
+        await _end_round(passives, bystanders, step)
+    await _end_round(passives, bystanders, step, last=True)
     return ActiveFit(fit, tuple(partner.known for partner in partners), converged)
 
 
-async def _end_round(passives: Sequence[Channel]) -> None:
+async def _end_round(
+    passives: Sequence[Channel], bystanders: Sequence[Channel], step: int, *, last: bool = False
+) -> None:
     for passive in passives:
         await passive.checkpoint()
+    for passive in bystanders:
+        await bystand.active(passive, step, last=last)
 
 
 def _room(rows: int, coded: Sequence[Coded], parameters: ScorecardParameters) -> Room:
