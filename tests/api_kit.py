@@ -5,8 +5,11 @@ from __future__ import annotations
 import asyncio
 import http.client
 import json
+import os
 import socket
 import ssl
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -22,6 +25,7 @@ from vfl.api.server import HttpServer
 from vfl.api.tls import Tls
 from vfl.clock import Clock, SystemClock
 from vfl.errors import UsageError
+from vfl.party.serving import json_log
 from vfl.scoring.answers import (
     Applicant,
     Decision,
@@ -30,7 +34,6 @@ from vfl.scoring.answers import (
     LedgerPart,
     Model,
     Partner,
-    PartnerAway,
     PartnerHealth,
     Proof,
     Reason,
@@ -134,7 +137,9 @@ class FakeScorer:
     def models(self) -> list[Model]:
         features = {"bank": FEATURES, "telecom": ("calls",)}
         return [
-            Model("pos-loan", VERSION, "0" * 64, "gbdt", "champion" if self.champion else "retired", features, "runs/pos"),
+            Model(
+                "pos-loan", VERSION, "0" * 64, "gbdt", "champion" if self.champion else "retired", features, "runs/pos"
+            ),
             Model("pos-loan", "1" * 64, "0" * 64, "gbdt", "challenger", features, "runs/pos-2"),
         ]
 
@@ -268,3 +273,43 @@ def new_key(folder: Path, client: str = "desk", *scopes: str, **more: Any) -> st
 
 def bearer(key: str) -> dict[str, str]:
     return {"Authorization": f"Bearer {key}"}
+
+
+@contextmanager
+def serving_process(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
+    """The API as a process of its own, and its port. `words`: --bounds CONNECTIONS, --keys FILE."""
+    root = Path(__file__).parent.parent
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(root), str(root / "tests")))}
+    command = [sys.executable, __file__, *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=env) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("listening on http://127.0.0.1:"), line
+            yield process, int(line.partition(";")[0].rpartition(":")[2])
+        finally:
+            process.kill()
+
+
+def resident(process: int) -> float:
+    """Memory of a process now, MB."""
+    pages = int(Path(f"/proc/{process}/statm").read_text(encoding="ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+def main(words: Sequence[str]) -> None:
+    """Serve until SIGTERM; the log goes to stderr, as that of a service does."""
+    options = dict(zip(words[::2], words[1::2], strict=True))
+    bounds = Bounds(connections=int(options.get("--bounds", 4096)))
+    scorer = FakeScorer()
+    scorer.takes = float(options.get("--takes", 0))
+    settings = ApiSettings(keys=Path(options["--keys"]) if "--keys" in options else None)
+    app = make_app(scorer, settings, SystemClock(), json_log(sys.stderr, SystemClock()))
+    server = HttpServer(app, "127.0.0.1", 0, None, bounds)
+    sys.stdout.write(server.start_line + "\n")
+    sys.stdout.flush()
+    asyncio.run(server.serve())
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

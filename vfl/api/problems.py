@@ -118,7 +118,7 @@ _BYTE = re.compile(r"\(byte (\d+)\)$")
 _OURS = re.compile(
     r"Expected `[a-z0-9 |]+`(, got `[a-z]+`| of length [<>]= \d+| [<>]=? -?\d+)|Object missing required .*"
 )
-_NOT_FINITE = re.compile(rb"-?(nan|inf)", re.I)
+_NOT_FINITE = re.compile(rb"NaN|Infinity")
 
 
 def unreadable(error: Exception, body: bytes) -> Problem:
@@ -136,7 +136,7 @@ def unreadable(error: Exception, body: bytes) -> Problem:
     place = _BYTE.search(words) if isinstance(error, msgspec.DecodeError) else None
     if place is None:
         return Problem("malformed-json")
-    # The decoder names the first byte that cannot be: of -Infinity that after the sign.
+    # The decoder names the first byte that cannot be: after the sign, where there is one.
     if _NOT_FINITE.match(body, int(place[1])):
         return Problem("not-finite")
     return Problem("malformed-json", f"is no JSON at byte {place[1]}")
