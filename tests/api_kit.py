@@ -277,7 +277,7 @@ def bearer(key: str) -> dict[str, str]:
 
 @contextmanager
 def serving_process(*words: str) -> Iterator[tuple[subprocess.Popen[str], int]]:
-    """The API as a process of its own, and its port. `words`: --bounds CONNECTIONS, --keys FILE."""
+    """The API as a process of its own, and its port. `words`: as `main` reads them."""
     root = Path(__file__).parent.parent
     env = {**os.environ, "PYTHONPATH": os.pathsep.join((str(root), str(root / "tests")))}
     command = [sys.executable, __file__, *words]
@@ -300,7 +300,7 @@ def resident(process: int) -> float:
 def main(words: Sequence[str]) -> None:
     """Serve until SIGTERM; the log goes to stderr, as that of a service does."""
     options = dict(zip(words[::2], words[1::2], strict=True))
-    bounds = Bounds(connections=int(options.get("--bounds", 4096)))
+    bounds = Bounds(int(options.get("--bounds", 4096)), float(options.get("--arriving", 5)))
     scorer = FakeScorer()
     scorer.takes = float(options.get("--takes", 0))
     settings = ApiSettings(keys=Path(options["--keys"]) if "--keys" in options else None)

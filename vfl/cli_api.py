@@ -10,7 +10,8 @@ import typer
 api_key = typer.Typer(no_args_is_help=True, help="Keys and certificates of those who call the scoring API.")
 
 Folder = Annotated[
-    Path, typer.Option("--folder", metavar="DIR", help="The served folder: of a run, or of a party. Holds api-keys.json.")
+    Path,
+    typer.Option("--folder", metavar="DIR", help="The served folder: of a run, or of a party. Holds api-keys.json."),
 ]
 AsJson = Annotated[bool, typer.Option("--json", help="As JSON.")]
 HERE = Path()

@@ -112,7 +112,10 @@ class Connection(HttpToolsProtocol):
         self._all = all_of_them
         self._taken = 0  # bytes of the request that is arriving
         self._looked = 0  # of them, those that had been taken at the last look
+        self._begun = 0  # requests, in the bytes that are being read
+        self._between = True  # one request has arrived whole, the next has not begun
         self._in_head = True
+        self._head = 0  # bytes of its head
         self._fault = "malformed-request"
 
     @property
@@ -121,9 +124,15 @@ class Connection(HttpToolsProtocol):
         return self.transport.get_write_buffer_size()
 
     def has_moved(self, seconds: float) -> bool:
-        """Whether enough arrived since the last look, or nothing could because we were busy with what came before."""
+        """Whether enough arrived since the last look, or nothing had to: what came before is not answered yet."""
         moved, self._looked = self._taken - self._looked, self._taken
-        return self.flow.read_paused or (not self._in_head and moved >= _PACE * seconds)
+        return self._busy or (not self._in_head and moved >= _PACE * seconds)
+
+    @property
+    def _busy(self) -> bool:
+        cycle = self.cycle
+        waits = cycle is not None and not cycle.response_complete and not cycle.more_body
+        return waits or bool(self.pipeline) or self.flow.read_paused
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
@@ -140,13 +149,23 @@ class Connection(HttpToolsProtocol):
         if self.transport.is_closing():
             return
         self._all.begun(self, self.loop.time())
-        self._taken += len(data)
+        self._begun, between = 0, self._between
         super().data_received(data)
+        # Where a request begins behind another in the same bytes, its part of them is not known: they are few.
+        if self._begun == 0 or (self._begun == 1 and between):
+            self._taken += len(data)
         if self._in_head and self._taken > MOST_OF_A_HEAD and not self.transport.is_closing():
             self._fault = "head-too-large"
             self.send_400_response("")
         elif self._taken > _MOST_ARRIVING:
             self.transport.abort()
+
+    def shutdown(self) -> None:
+        """End it now if nothing is asked yet, else after the answer."""
+        if self._in_head and not self._busy:
+            self.transport.close()
+        else:
+            super().shutdown()
 
     def send_400_response(self, msg: str) -> None:
         """Tell what is wrong as every other problem is told, and end the connection."""
@@ -162,9 +181,9 @@ class Connection(HttpToolsProtocol):
     def on_message_begin(self) -> None:
         super().on_message_begin()
         self._all.begun(self, self.loop.time())
-        self._taken = self._looked = 0
-        self._in_head = True
-        self._head = 0
+        self._begun += 1
+        self._taken = self._looked = self._head = 0
+        self._in_head, self._between = True, False
 
     def on_url(self, url: bytes) -> None:
         self._in_bounds(len(url))
@@ -181,6 +200,7 @@ class Connection(HttpToolsProtocol):
 
     def on_message_complete(self) -> None:
         self._all.complete(self)
+        self._between = True
         super().on_message_complete()
 
     def _in_bounds(self, more: int) -> None:

@@ -19,7 +19,7 @@ from vfl.clock import Clock
 
 LOCAL = Caller("local", frozenset(SCOPES))
 """Whoever calls a service that asks nobody who he is."""
-_CHALLENGES = [(b"www-authenticate", b'Bearer realm="tallystick"'), (b"www-authenticate", b'Basic realm="tallystick"')]
+_CHALLENGES = [(b"www-authenticate", b'Bearer realm="tallystick", Basic realm="tallystick"')]
 
 
 class Gate:

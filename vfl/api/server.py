@@ -80,6 +80,10 @@ class HttpServer:
         """Answer what is under way, and nobody more."""
         self._server.should_exit = True
 
+    def close(self) -> None:
+        """Let go of the address, where nothing was ever served."""
+        self._socket.close()
+
     async def listen(self) -> asyncio.Server:
         """Admit connections."""
         loop = asyncio.get_running_loop()
@@ -126,6 +130,16 @@ class _Server(Server):
             self._of.look()
         return await super().on_tick(counter)
 
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        async def look() -> None:
+            while True:
+                self._of.look()
+                await asyncio.sleep(_LOOK / 10)
+
+        looking = asyncio.create_task(look())  # what arrives too slowly must not hold up the end
+        await super().shutdown(sockets)
+        looking.cancel()
+
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
         """`HttpServer.serve` has its own: they end it and nothing else."""
@@ -154,9 +168,13 @@ def _listen(host: str, port: int) -> socket.socket:
         # Named TCP, so that small answers are sent at once: asyncio asks a socket for that only if it says so.
         family = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][0]
         made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
-        made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        made.bind((host, port))
-        made.listen(_BACKLOG)
+        try:
+            made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            made.bind((host, port))
+            made.listen(_BACKLOG)
+        except OSError:
+            made.close()
+            raise
     except OSError as error:
         raise UsageError(
             f"the address {written(host, port)} is not to be had: {error.strerror}", remedy="name another"

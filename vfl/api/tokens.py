@@ -111,7 +111,7 @@ class Tokens:
         for each in [each for each, held in self._held.items() if held.until <= now]:
             del self._held[each]
         own = [each for each, held in self._held.items() if held.key == key]
-        for each in own[: len(own) - _MOST_OF_A_KEY + 1]:
+        for each in own[: max(0, len(own) - _MOST_OF_A_KEY + 1)]:
             del self._held[each]
 
 
