@@ -49,7 +49,7 @@ class TlsContext:
         self.context.num_tickets = 0  # a session that is resumed would be a client whose certificate nobody saw
         self.context.verify_flags |= ssl.VERIFY_X509_PARTIAL_CHAIN
         self.context.set_alpn_protocols(["http/1.1"])
-        self._mark: tuple[int, ...] = ()
+        self._mark: tuple[int, ...] | None = None
         self.look(clients)
 
     def look(self, clients: frozenset[str]) -> None:
