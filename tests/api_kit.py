@@ -11,6 +11,7 @@ import ssl
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -182,6 +183,15 @@ class Served:
             return Reply(answer.status, dict(answer.getheaders()), answer.read())
         finally:
             connection.close()
+
+    def told(self, **words: object) -> dict[str, Any]:
+        """The latest event with these words; an answer may arrive before its line is written."""
+        for _ in range(200):
+            found = [each for each in self.log if words.items() <= each.items()]
+            if found:
+                return found[-1]
+            time.sleep(0.01)
+        raise AssertionError(f"nothing of {words} in the log")
 
     def raw(self, data: bytes, seconds: float = 10) -> bytes:
         """Everything that comes back for some bytes, until the server closes or is silent for so long."""

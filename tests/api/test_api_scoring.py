@@ -243,12 +243,11 @@ def test_a_failure_tells_an_incident_and_nothing_else(own: Served) -> None:
     own.scorer.fails = RuntimeError("cannot score A-77 with income 1234")
     answer = own.ask("POST", "/v1/score", {"id": "A-77"})
     assert (answer.status, answer.code) == (500, "internal")
-    (told,) = [each for each in own.log if each["event"] == "failure"]
-    assert told["incident"] == answer.json["incident"]
+    told = own.told(event="failure", incident=answer.json["incident"])
     assert told["error"] == "RuntimeError"
     assert any(each.startswith("api_kit.py:") for each in told["places"])
+    assert own.told(event="request", incident=told["incident"])["status"] == 500
     assert "A-77" not in json.dumps(own.log) + answer.body.decode()
-    assert own.log[-1]["incident"] == told["incident"]
 
 
 def test_pages_and_methods_that_are_not_there(api: Served) -> None:

@@ -64,7 +64,7 @@ def make_app(scorer: Scorer, settings: ApiSettings, clock: Clock, log: Log) -> F
         redoc_url=None,
         redirect_slashes=False,
     )
-    app.state.gate, app.state.meters = gate, meters
+    app.state.gate, app.state.meters, app.state.log = gate, meters, log
     app.add_middleware(Guard, authenticates=gate.ring is not None, meters=meters, clock=clock, log=log)
     app.add_exception_handler(HTTPException, _no_such)
     table = _Table(scorer, settings, gate, meters)

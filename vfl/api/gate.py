@@ -12,7 +12,7 @@ from starlette.types import Scope
 
 from vfl.api.calls import SEEN, Caller, Seen, header
 from vfl.api.keys import SCOPES, Credential, KeyRing
-from vfl.api.limits import Limits
+from vfl.api.limits import FILE, Limits
 from vfl.api.problems import Problem
 from vfl.api.tokens import PREFIX, Tokens, basic
 from vfl.clock import Clock
@@ -28,8 +28,8 @@ class Gate:
     def __init__(self, ring: KeyRing | None, clock: Clock) -> None:
         """`ring`: None asks nobody who he is, which is for loopback alone."""
         self.ring = ring
-        self._limits = Limits(clock)
-        self.tokens = Tokens(ring, self._limits, clock) if ring else None
+        self.limits = Limits(clock, ring.path.with_name(FILE) if ring else None)
+        self.tokens = Tokens(ring, self.limits, clock) if ring else None
 
     def admit(self, scope: Scope, needed: frozenset[str]) -> Caller:
         """Who asks. `needed`: scopes of which one is enough.
@@ -42,7 +42,7 @@ class Gate:
         seen: Seen | None = scope.get(SEEN)
         if seen is not None:
             seen.client = credential.client
-        self._limits.request(credential.client, credential.per_minute)
+        self.limits.request(credential.client, credential.per_minute)
         if not needed & scopes:
             raise Problem("not-permitted", f"needs the scope {' or '.join(sorted(needed))}")
         return Caller(credential.client, scopes, credential.per_day)
@@ -57,7 +57,7 @@ class Gate:
     def charge(self, caller: Caller, decisions: int) -> None:
         """Count decisions that are about to be made. Raises Problem (429) if the day has no more."""
         if caller.per_day is not None:
-            self._limits.decisions(caller.name, caller.per_day, decisions)
+            self.limits.decisions(caller.name, caller.per_day, decisions)
 
     def _credential(self, ring: KeyRing, scope: Scope) -> tuple[Credential, frozenset[str]]:
         value = header(scope, b"authorization")

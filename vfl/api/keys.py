@@ -159,7 +159,7 @@ class KeyRing:
 
     def __init__(self, path: Path, clock: Clock) -> None:
         """Raises UsageError if the file cannot be used."""
-        self._path, self._clock = path, clock
+        self.path, self._clock = path, clock
         self.damaged = False
         """Whether the file has been changed since into one that cannot be used; what was read before still counts."""
         self._looked, self._mark = clock.monotonic_ns(), _mark(path)
@@ -203,11 +203,11 @@ class KeyRing:
         if now - self._looked < _LOOK:
             return
         self._looked = now
-        mark = _mark(self._path)
+        mark = _mark(self.path)
         if mark != self._mark:
             self._mark = mark
             try:
-                self._take(read(self._path))
+                self._take(read(self.path))
                 self.damaged = False
             except UsageError:
                 self.damaged = True

@@ -21,10 +21,12 @@ from vfl.api.gate import Gate
 from vfl.api.tls import Tls, TlsContext
 from vfl.errors import UsageError
 from vfl.party.addresses import is_loopback, written
+from vfl.party.service import Log
 
 _FILES_BESIDE = 256  # that the process needs besides connections
 _BACKLOG = 2048
 _LOOK = 5  # ticks of a tenth of a second between two looks at connections and files
+_KEEP = 20  # and between two times that the counts of the day are kept
 
 
 class HttpServer:
@@ -35,6 +37,7 @@ class HttpServer:
     ) -> None:
         """Take the address at once; port 0 takes a free one. Raises UsageError if it is not to be had or not safe."""
         self._gate: Gate = app.state.gate
+        self._log: Log = app.state.log
         _require_safe(host, self._gate, tls)
         self._tls = TlsContext(tls, self._clients()) if tls else None
         allowed = _with_files(bounds or Bounds())
@@ -75,6 +78,7 @@ class HttpServer:
             for number in numbers:
                 loop.remove_signal_handler(number)
             self._socket.close()
+            await self.keep()
 
     def stop(self) -> None:
         """Answer what is under way, and nobody more."""
@@ -104,6 +108,15 @@ class HttpServer:
             with contextlib.suppress(UsageError):
                 self._tls.look(self._clients())
 
+    async def keep(self) -> None:
+        """Have the counts of the day outlive the process."""
+        counts = self._gate.limits.changed()
+        if counts is not None:
+            try:
+                await asyncio.to_thread(self._gate.limits.keep, counts)
+            except UsageError as error:
+                self._log("counts cannot be kept", error=type(error.__cause__).__name__)
+
     def _clients(self) -> frozenset[str]:
         return self._gate.ring.certificates() if self._gate.ring else frozenset()
 
@@ -128,6 +141,8 @@ class _Server(Server):
     async def on_tick(self, counter: int) -> bool:
         if counter % _LOOK == 0:
             self._of.look()
+        if counter % _KEEP == 0:
+            await self._of.keep()
         return await super().on_tick(counter)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
