@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
+from .api import api_problems, api_scopes
 from .commands import commands, ledger_parsers
 from .outcomes import error_example, error_families, exit_codes, verification_steps
 from .picture import picture
@@ -26,7 +27,8 @@ from .wire_format import frames, limits, messages, transcript_fields, wire_examp
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 PAGES = ("SECURITY.md", "docs/learns.md", "docs/guide/own-data.md", "docs/guide/features.md", "docs/guide/scorecard.md",
-         "docs/guide/commands.md", "docs/guide/verify.md", "docs/guide/errors.md", "docs/spec/wire.md")  # fmt: skip
+         "docs/guide/commands.md", "docs/guide/verify.md", "docs/guide/errors.md", "docs/guide/scoring.md",
+         "docs/spec/wire.md")  # fmt: skip
 __all__ = ["BLOCKS", "PAGES", "ROOT", "ledger_parsers", "main", "picture", "rewritten", "scripts", "stale"]
 _BLOCK = re.compile(r"(<!-- generated: ([a-z-]+) -->\n).*?(<!-- end of \2 -->\n)", re.S)
 
@@ -42,6 +44,8 @@ BLOCKS: Mapping[str, Callable[[], str]] = {
     "exit-codes": exit_codes,
     "error-example": error_example,
     "error-families": error_families,
+    "api-problems": api_problems,
+    "api-scopes": api_scopes,
     "wire-example": wire_example,
     "wire-limits": limits,
     "wire-frames": frames,
