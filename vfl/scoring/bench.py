@@ -76,6 +76,10 @@ class Bench:
         for work in (*(line.run() for line in self.lines), self._asking()):
             self._spawn(work)
 
+    async def ready(self) -> None:
+        """Until every line is up."""
+        await asyncio.gather(*(line.up.wait() for line in self.lines))
+
     async def stop(self) -> None:
         """Close the lines."""
         tasks = list(self._tasks)

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 
 from ledger.keys import Identity
 from vfl.clock import Clock
@@ -22,7 +23,7 @@ from vfl.protocols.score_online import OpenScoring
 from vfl.randomness import Randomness
 from vfl.scoring.answers import Model
 from vfl.scoring.bench import Bench
-from vfl.scoring.grading import Grades
+from vfl.scoring.grading import Grades, points_of
 from vfl.scoring.link import Dial, Line
 from vfl.scoring.models import JointModel, partners_of, read_model, stand_in_of
 from vfl.scoring.policy import ServingPolicy
@@ -33,18 +34,21 @@ from vfl.scoring.volumes import Volumes
 from vfl.seat import RunFile, open_ledger, peers_of, read_own_holding
 from vfl.terms import GBDT
 
+Int64s = npt.NDArray[np.int64]
 Dialler = Callable[[str], Dial]
 """How to dial the partner of that name."""
 
 
 @dataclass(frozen=True)
 class Opened:
-    """A service, its model, and what graded the hold-out."""
+    """A service, and what it is made of. reference: points of the hold-out, what later scores are compared with."""
 
     service: Service
-    model: JointModel
+    file: RunFile
+    root: Path
     grades: Grades
-    stand_in: JointModel
+    reference: Int64s
+    policy: ServingPolicy
 
 
 def speaker_of(root: Path, name: str, seed: bytes, identity: Identity, file: RunFile, clock: Clock) -> Speaker:
@@ -67,7 +71,7 @@ def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy:
     mine = read_own_holding(seat, file.agreement)
     share = stand_in_share(seat, file, mine)
     stand_in = stand_in_of(share, file.run, alone(file.agreement))
-    grades, beside = _grades(seat, policy, mine, stand_in)
+    grades, beside, reference = _grades(seat, policy, mine, stand_in)
     token_key = Randomness.system().bytes(32)
     lines = [_line(who, name, dial, model, token_key, policy) for name in partners_of(model)]
     if rules.masked and len(lines) < 2:
@@ -87,7 +91,7 @@ def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy:
     service = Service(
         bench, _own_table(mine, file), volumes, [shown], who.clock, float(policy.record.checkpoint_seconds)
     )
-    return Opened(service, model, grades, stand_in)
+    return Opened(service, file, root, grades, reference, policy)
 
 
 def _model(who: Speaker, file: RunFile) -> JointModel:
@@ -100,8 +104,11 @@ def _model(who: Speaker, file: RunFile) -> JointModel:
         store.close()
 
 
-def _grades(seat: Path, policy: ServingPolicy, mine: Holding, stand_in: JointModel) -> tuple[Grades, Grades]:
-    """By the hold-out: of the model as the run left it, of the stand-in as it scores the same customers."""
+def _grades(seat: Path, policy: ServingPolicy, mine: Holding, stand_in: JointModel) -> tuple[Grades, Grades, Int64s]:
+    """By the hold-out: of the model as the run left it, of the stand-in as it scores the same customers.
+
+    And the points of the model there.
+    """
     with (seat / PREDICTIONS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     labels = np.array([float(row["label"]) for row in rows])
@@ -113,7 +120,8 @@ def _grades(seat: Path, policy: ServingPolicy, mine: Holding, stand_in: JointMod
     judged = stand_in.judge(held, (), grades)
     beside = Grades.of(policy.decision, judged.pd, judged.points, labels[: len(held)])
     # The cut-off is the model's: who is declined is one policy, whoever scores.
-    return grades, Grades(beside.scaling, grades.cut_off, grades.refer_from, grades.floors)
+    known = points if points is not None else points_of(grades.scaling, pd)
+    return grades, Grades(beside.scaling, grades.cut_off, grades.refer_from, grades.floors), known
 
 
 def _line(who: Speaker, peer: str, dial: Dialler, model: JointModel, token_key: bytes, policy: ServingPolicy) -> Line:

@@ -87,7 +87,7 @@ class Service:
         self._every, self._cosigned = cosign_seconds, 0
         self._task: asyncio.Task[None] | None = None
         self.on_decision: list[Callable[[Decision, float], None]] = []
-        """Told each decision of the champion once it is made, and the seconds it took."""
+        """Told each decision once it is durable, and the seconds it took. Must be quick."""
 
     @property
     def active(self) -> str:
@@ -107,6 +107,10 @@ class Service:
         """Open the lines to the partners; in a running event loop."""
         self._bench.start()
         self._task = asyncio.get_running_loop().create_task(self._cosigning())
+
+    async def ready(self) -> None:
+        """Until every partner answers."""
+        await self._bench.ready()
 
     async def close(self) -> None:
         """Stop asking, sign the last head, release the files."""
@@ -146,6 +150,7 @@ class Service:
     # -- decisions ----------------------------------------------------------------------------------------------
 
     async def score(self, applicant: Applicant, caller: str, key: str | None = None) -> Decision:
+        began = self._clock.monotonic_ns()
         if isinstance(row := self._row(applicant), Refused):
             raise UnknownApplicant() if row.code == UNKNOWN else UsageError(row.detail)
         async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
@@ -154,11 +159,12 @@ class Service:
             (verdict,) = await self._bench.judge([row[0]], row[1][None])
             if isinstance(draft := self._draft(verdict), Refused):
                 raise PartnerAway()
-            return _whole(await self._record([applicant], [draft], asked, batch=False))
+            return _whole(await self._record([applicant], [draft], asked, began, batch=False))
 
     async def score_batch(
         self, applicants: Sequence[Applicant], caller: str, key: str | None = None
     ) -> tuple[Decision | Refused, ...]:
+        began = self._clock.monotonic_ns()
         if not 1 <= len(applicants) <= MOST_OF_A_BATCH:
             raise UsageError(f"a batch has 1 to {MOST_OF_A_BATCH} applicants, not {len(applicants)}")
         async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
@@ -172,7 +178,7 @@ class Service:
                 else ()
             )
             drafts = [row if isinstance(row, Refused) else self._draft(next(verdicts)) for row in rows]
-            return tuple(await self._record(applicants, drafts, asked, batch=True))
+            return tuple(await self._record(applicants, drafts, asked, began, batch=True))
 
     def _row(self, applicant: Applicant) -> tuple[str, Reals] | Refused:
         """The normalised identifier, and the own columns float64[features]."""
@@ -199,9 +205,15 @@ class Service:
         return token, values
 
     async def _record(
-        self, applicants: Sequence[Applicant], drafts: Sequence[Decision | Refused], asked: Asked | None, *, batch: bool
+        self,
+        applicants: Sequence[Applicant],
+        drafts: Sequence[Decision | Refused],
+        asked: Asked | None,
+        began: int,
+        *,
+        batch: bool,
     ) -> list[Decision | Refused]:
-        """Put drafts on record as one entry, durably, and give them their place."""
+        """Put drafts on record as one entry, durably, and give them their place. `began`: ns of the clock."""
         time = format_time(self._clock.now())
         records = [encode(_body(*each, time)) for each in zip(applicants, drafts, strict=True)]
         made = [draft for draft in drafts if isinstance(draft, Decision)]
@@ -214,7 +226,13 @@ class Service:
         }
         loop = asyncio.get_running_loop()
         (kept,) = await loop.run_in_executor(self._writer, self._volumes.write, [(records, params, asked)])
-        return [_placed(draft, kept, place if batch else None) for place, draft in enumerate(drafts)]
+        placed = [_placed(draft, kept, place if batch else None) for place, draft in enumerate(drafts)]
+        seconds = (self._clock.monotonic_ns() - began) / 1e9
+        for tell in self.on_decision:
+            for decision in placed:
+                if isinstance(decision, Decision):
+                    tell(decision, seconds)
+        return placed
 
     def _draft(self, verdict: Verdict) -> Decision | Refused:
         if verdict.pd is None:

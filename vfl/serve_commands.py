@@ -1,0 +1,161 @@
+"""What `tallystick serve` does: a service of scores, its API and its console, from start to end."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import sys
+from collections.abc import Callable
+from contextlib import AbstractAsyncContextManager, suppress
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+
+from vfl.api.app import ApiSettings, make_app
+from vfl.api.gate import Gate
+from vfl.api.keys import FILE as KEYS
+from vfl.api.problems import Problem
+from vfl.api.server import HttpServer
+from vfl.api.tls import Tls
+from vfl.board.about import About, Band
+from vfl.board.observed import Observed
+from vfl.board.pages import board_routes
+from vfl.clock import SystemClock
+from vfl.errors import UsageError
+from vfl.learn.objective import sigmoid
+from vfl.learn.scorecard import Scaling
+from vfl.party.config import read_party_file
+from vfl.party.keystore import unlock
+from vfl.party.opening import standing_of
+from vfl.party.passphrase import passphrase
+from vfl.party.runs import DONE, all_runs
+from vfl.party.serving import json_log
+from vfl.party.standing import Standing
+from vfl.progress import tell
+from vfl.protocols import score_online
+from vfl.scoring.opening import Opened
+from vfl.scoring.policy import ServingPolicy
+from vfl.scoring.serving import between_companies, simulated
+from vfl.terms import GBDT
+
+_PATIENCE = 10.0  # seconds until partners answer, before the service says what it waits for
+_SEEN = frozenset({"score", "read"})  # scopes of which one opens the console
+
+
+def serve(
+    directory: Path | None, config: Path | None, run: str | None, policy_file: Path | None, host: str, port: int,
+    tls: tuple[Path, Path, bool] | None, passphrase_file: Path | None,
+) -> None:  # fmt: skip
+    """`tallystick serve`."""
+    policy = ServingPolicy.read(policy_file) if policy_file else ServingPolicy()
+    opening: AbstractAsyncContextManager[Opened]
+    if directory is not None:
+        folder, opening = directory, simulated(directory, policy)
+    else:
+        assert config is not None
+        file = read_party_file(config)
+        who = standing_of(file, unlock(file.state, passphrase(passphrase_file)), SystemClock())
+        folder, opening = file.source.parent, between_companies(who, run or _only_run(who), policy)
+    asyncio.run(_serve(opening, folder, host, port, Tls(*tls) if tls else None))
+
+
+async def _serve(
+    opening: AbstractAsyncContextManager[Opened], folder: Path, host: str, port: int, tls: Tls | None
+) -> None:
+    clock = SystemClock()
+    async with opening as opened:
+        keys = folder / KEYS
+        settings = ApiSettings(keys if keys.exists() else None, opened.policy.partners.absent == "refuse")
+        log = json_log(sys.stderr, clock)
+        app = make_app(opened.service, settings, clock, log)
+        observed = Observed(clock, opened.reference.tolist())
+        opened.service.on_decision.append(observed.add)
+        app.router.routes.extend(
+            board_routes(opened.service, observed, about(opened), caller=_caller(app.state.gate))
+        )  # fmt: skip
+        server = HttpServer(app, host, port, tls)
+        await _wait_for_partners(opened)
+        for line in (server.start_line, f"console: {server.url}/   stop with Ctrl-C"):
+            tell(sys.stdout, f"{line}\n")
+        await server.serve()
+
+
+async def _wait_for_partners(opened: Opened) -> None:
+    """Give the lines some time; what is not up then is told, and tried again while the service goes on."""
+    with suppress(TimeoutError):
+        await asyncio.wait_for(opened.service.ready(), _PATIENCE)
+    for name, health in opened.service.partners().items():
+        if health.state != "up":
+            tell(sys.stdout, f"{name} is not there yet: {health.detail}\n")
+
+
+def about(opened: Opened) -> About:
+    """What the console says of the model."""
+    file, grades, rules = opened.file, opened.grades, opened.policy.partners
+    agreement = file.agreement
+    falls = {"stand-in": "the stand-in scores, and the answer says so", "refuse": "no decision is made"}
+    floors = [int(floor) for floor in grades.floors]
+    scaling = grades.scaling if file.terms.kind == GBDT else Scaling.of(file.terms.scorecard.card)
+    bands = [
+        Band(grades.band(_inside(low, high)), low, high, grades.outcome(_middle(scaling, low, high)))
+        for high, low in zip([None, *floors], [*floors, None], strict=True)
+        if floors
+    ]
+    return About(
+        summary=_summary(opened.root),
+        agreement=agreement,
+        learns=_learns(),
+        bands=bands,
+        standin=f"a model of {agreement.active.name}'s own columns. A partner is away: {falls[rules.absent]}. "
+        f"A partner does not know the applicant: {falls[rules.unknown]}.",
+        witnesses=[file.keys[member.name].witness.vkey for member in agreement.passives],
+    )
+
+
+def _inside(low: int | None, high: int | None) -> int:
+    """A score in a band, of which one end is known at least."""
+    return low if low is not None else (high or 0) - 1
+
+
+def _middle(scaling: Scaling, low: int | None, high: int | None) -> float:
+    """The PD in the middle of a band; of one without an end, at its other end."""
+    ends = [float(end) for end in (low, high) if end is not None]
+    return float(sigmoid(np.array([(scaling.offset - sum(ends) / len(ends)) / scaling.factor]))[0])
+
+
+def _learns() -> list[tuple[str, str]]:
+    """Who learns what from a score: the words at the head of the protocol."""
+    found = re.search(r"^Learns:  active  ->(.*?)^ +passive ->(.*?)^Cost:", score_online.__doc__ or "", re.S | re.M)
+    told = found.groups() if found else ()
+    return [(side, " ".join(words.split())) for side, words in zip(("active", "passive"), told, strict=False)]
+
+
+def _summary(root: Path) -> dict[str, Any]:
+    with suppress(OSError, ValueError):
+        body: dict[str, Any] = json.loads((root / "summary.json").read_bytes())
+        return body
+    return {}
+
+
+def _caller(gate: Gate) -> Callable[[Request], str]:
+    def caller(request: Request) -> str:
+        try:
+            return gate.admit(request.scope, _SEEN).name
+        except Problem as problem:
+            headers = {name.decode(): value.decode() for name, value in problem.headers}
+            raise HTTPException(problem.status, headers=headers) from None
+
+    return caller
+
+
+def _only_run(who: Standing) -> str:
+    """The run to score with, where there is no choice. Raises UsageError."""
+    mine = [one.run for one in all_runs(who.runs) if one.status().state == DONE and one.status().active == who.name]
+    if len(mine) != 1:
+        found = ", ".join(mine) or "none"
+        raise UsageError(f"{len(mine)} finished runs could score: {found}", remedy="name one: --name RUN")
+    return mine[0]
