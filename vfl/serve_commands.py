@@ -35,6 +35,7 @@ from vfl.party.passphrase import passphrase
 from vfl.party.runs import DONE, all_runs
 from vfl.party.serving import json_log
 from vfl.party.standing import Standing
+from vfl.predictions import FILE as PREDICTIONS
 from vfl.progress import tell
 from vfl.protocols import score_online
 from vfl.scoring.opening import Opened
@@ -79,9 +80,15 @@ async def _serve(
         )  # fmt: skip
         server = HttpServer(app, host, port, tls)
         await _wait_for_partners(opened)
-        for line in (server.start_line, f"console: {server.url}/   stop with Ctrl-C"):
-            tell(sys.stdout, f"{line}\n")
+        for line in (server.start_line, f"console: {server.url}/   stop with Ctrl-C", _example(opened)):
+            tell(sys.stdout, f"{line}\n" if line else "")
         await server.serve()
+
+
+def _example(opened: Opened) -> str:
+    """Where identifiers are that can be scored, of a run on this machine."""
+    path = opened.root / PREDICTIONS
+    return f"identifiers to try: the first column of {path}" if path.exists() else ""
 
 
 async def _wait_for_partners(opened: Opened) -> None:

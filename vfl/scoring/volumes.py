@@ -194,12 +194,13 @@ class Volume:
             return self.log.checkpoint()
 
     def covering(self, seq: int) -> Head:
-        """The newest checkpoint that covers an entry; made now if there is none."""
-        heads = self.log.checkpoints()
-        if not heads or heads[-1].size <= seq:
+        """A checkpoint that covers an entry: the newest that somebody cosigned, else the newest; made now if need be."""
+        heads = [head for head in self.log.checkpoints() if head.size > seq]
+        if not heads:
             self.checkpoint()
             heads = self.log.checkpoints()
-        return heads[-1]
+        cosigned = [head for head in heads if len(Note.parse(head.note).signatures) > 1]
+        return (cosigned or heads)[-1]
 
     def shown_to(self, witness: VerifyingKey, old: int | None = None) -> ShowHead | None:
         """The newest head with a proof from the one that `witness` cosigned last, or of size `old`.
