@@ -194,7 +194,7 @@ class Volume:
             return self.log.checkpoint()
 
     def covering(self, seq: int) -> Head:
-        """A checkpoint that covers an entry: the newest that somebody cosigned, else the newest; made now if need be."""
+        """A checkpoint over an entry: the newest that somebody cosigned, else the newest; made now if need be."""
         heads = [head for head in self.log.checkpoints() if head.size > seq]
         if not heads:
             self.checkpoint()
