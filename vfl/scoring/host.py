@@ -13,9 +13,9 @@ from __future__ import annotations
 
 import contextlib
 import json
+import signal
 import subprocess
 import sys
-import threading
 from collections.abc import Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
@@ -155,6 +155,7 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The process."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever supervises it
     root, party = Path(arguments[0]), arguments[1]
     given = json.loads(sys.stdin.buffer.readline())
     try:
@@ -171,10 +172,9 @@ def main(arguments: Sequence[str]) -> int:
         print(told(error), end="", flush=True)
         return 2
     print(json.dumps({"port": server.address.port}), flush=True)
-    waiting = threading.Thread(target=sys.stdin.buffer.read, daemon=True)
-    waiting.start()
-    waiting.join()
+    sys.stdin.buffer.read()
     server.stop(0.5)
+    partner.close()
     return 0
 
 

@@ -215,8 +215,9 @@ class Volume:
         return ShowHead(note_alone(head.note), since, self.log.consistency_proof(since, head.size))
 
     def cosigned(self, size: int, line: str, witness: VerifyingKey) -> None:
-        """Keep a cosignature of the head of that size; durable with what is written next. Raises LedgerError."""
+        """Keep a cosignature of the head of that size. Raises LedgerError."""
         self.log.add_cosignatures(size, [line], [witness])
+        self.log.commit()
 
     def close(self) -> None:
         """Sign the last head, and release the file."""
