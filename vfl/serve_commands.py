@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import typer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
@@ -61,7 +62,10 @@ def serve(
         file = read_party_file(config)
         who = standing_of(file, unlock(file.state, passphrase(passphrase_file)), SystemClock())
         folder, opening = file.source.parent, between_companies(who, run or _only_run(who), policy)
-    asyncio.run(_serve(opening, folder, host, port, Tls(*tls) if tls else None))
+    try:
+        asyncio.run(_serve(opening, folder, host, port, Tls(*tls) if tls else None))
+    except KeyboardInterrupt:  # before it listened; afterwards it ends by itself
+        raise typer.Exit(130) from None
 
 
 async def _serve(

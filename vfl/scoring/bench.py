@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -25,6 +25,7 @@ from vfl.scoring.policy import PartnerRules
 
 Reals = npt.NDArray[np.float64]
 _UNDER_WAY = 2
+_ENDING = 3.0  # seconds that sessions have to end
 
 
 @dataclass(frozen=True)
@@ -69,19 +70,24 @@ class Bench:
         self._waiting: list[_Waiting] = []
         self._free = asyncio.Semaphore(_UNDER_WAY)
         self._wake = asyncio.Event()
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._running: list[asyncio.Task[None]] = []  # those that keep lines up
 
     def start(self) -> None:
         """Open the lines, and begin to ask."""
-        for work in (*(line.run() for line in self.lines), self._asking()):
-            self._spawn(work)
+        self._running = [self._spawn(line.run()) for line in self.lines]
+        self._spawn(self._asking())
 
     async def ready(self) -> None:
         """Until every line is up."""
         await asyncio.gather(*(line.up.wait() for line in self.lines))
 
     async def stop(self) -> None:
-        """Close the lines."""
+        """End the sessions, cosigned where the partners are there; whoever still waits for a verdict gets none."""
+        for line in self.lines:
+            line.end()
+        if self._running:
+            await asyncio.wait(self._running, timeout=_ENDING)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -110,10 +116,11 @@ class Bench:
             found += await verdicts
         return found
 
-    def _spawn(self, work: Any) -> None:
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     async def _asking(self) -> None:
         while True:

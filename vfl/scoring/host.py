@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import json
-import signal
 import subprocess
 import sys
 from collections.abc import Generator, Iterator, Sequence
@@ -120,7 +119,12 @@ class Hosted:
 
     def _start(self) -> subprocess.Popen[bytes]:
         # Our own interpreter and module, and no shell.
-        process = subprocess.Popen(self._words, stdin=subprocess.PIPE, stdout=subprocess.PIPE)  # noqa: S603
+        process = subprocess.Popen(  # noqa: S603
+            self._words,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            process_group=0,  # Ctrl-C is for whoever supervises it
+        )
         assert process.stdin is not None
         assert process.stdout is not None
         try:
@@ -155,7 +159,6 @@ def _end(process: subprocess.Popen[bytes]) -> None:
 
 def main(arguments: Sequence[str]) -> int:
     """The process."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for whoever supervises it
     root, party = Path(arguments[0]), arguments[1]
     given = json.loads(sys.stdin.buffer.readline())
     try:

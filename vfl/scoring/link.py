@@ -69,7 +69,8 @@ class Line:
         self.peer = peer
         self._who, self._dial, self._opening, self._rules = who, dial, asked, rules
         self._splits, self._features, self._round_seconds = splits, features, round_seconds
-        self._exchanges: asyncio.Queue[_Exchange] = asyncio.Queue()
+        self._exchanges: asyncio.Queue[_Exchange | None] = asyncio.Queue()
+        self._ending = False
         self._state: Literal["up", "connecting", "refuses"] = "connecting"
         self._detail = "not tried yet"
         self._failures, self._open_until = 0, 0.0
@@ -122,13 +123,20 @@ class Line:
         if self._failures >= self._rules.breaker_failures:
             self._failures, self._open_until = 0, time.monotonic() + self._rules.breaker_seconds
 
+    def end(self) -> None:
+        """Let `run` end the session, both ledgers cosigned, and return."""
+        self._ending = True
+        self._exchanges.put_nowait(None)
+
     async def run(self) -> None:
-        """Keep a session open until cancelled."""
+        """Keep a session open until `end`, or until cancelled."""
         wait = _FIRST_WAIT
         while True:
             began = time.monotonic()
             try:
                 await self._one_session()
+                if self._ending:
+                    return
                 continue  # one ended because it was long enough
             except (AgreementError, ProtocolError, UsageError) as error:
                 self._down("refuses", str(error))
@@ -144,7 +152,8 @@ class Line:
         self._state, self._detail = state, detail
         self.up.clear()
         while not self._exchanges.empty():
-            _fail(self._exchanges.get_nowait().result, f"{self.peer} cannot be reached")
+            if (exchange := self._exchanges.get_nowait()) is not None:
+                _fail(exchange.result, f"{self.peer} cannot be reached")
 
     async def _one_session(self) -> None:
         moment = self._who.clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%S")
@@ -175,6 +184,8 @@ class Line:
             if exchange is not None:
                 await self._go_through(talk, exchange)
                 asked += 1
+            if self._ending and self._exchanges.empty():
+                break
             due = asked and (time.monotonic() - since >= self._round_seconds or asked >= _EXCHANGES_A_ROUND)
             if due and (self._exchanges.empty() or asked >= _EXCHANGES_A_ROUND):
                 round += 1
