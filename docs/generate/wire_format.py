@@ -112,6 +112,8 @@ def _wire_type(kind: layout.Type) -> str:
             return "bytes" if most is None else f"{most} bytes" if least == most else f"bytes, {most:,} at most"
         case layout.ListType(item_type=item, max_length=most):
             return f"list of {_wire_type(item)}" + (f", {most:,} at most" if most else "")
+        case layout.DictType(key_type=key, value_type=value, max_length=most):
+            return f"map of {_wire_type(key)} to {_wire_type(value)}" + (f", {most:,} at most" if most else "")
         case layout.StructType(cls=inner):
             fields = ", ".join(f"`{f.name}` {_wire_type(f.type)}" for f in _fields_of(inner))
             return f"maps ({fields})"

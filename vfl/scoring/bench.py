@@ -7,7 +7,6 @@ message to each partner, whatever their number. Two questions at most are under 
 from __future__ import annotations
 
 import asyncio
-import time
 from collections.abc import Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -169,10 +168,11 @@ class Bench:
         return self._combine(values, heard)
 
     async def _hear(self, line: Line, tokens: Sequence[bytes]) -> _Heard:
-        began = time.perf_counter()
+        loop = asyncio.get_running_loop()
+        began = loop.time()
 
         def took() -> float:
-            return round(1000.0 * (time.perf_counter() - began), 3)
+            return round(1000.0 * (loop.time() - began), 3)
 
         if not line.may_ask():
             return _Heard(None, "down", took())

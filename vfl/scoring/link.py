@@ -13,8 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import secrets
-import time
 from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC
@@ -25,6 +23,7 @@ from vfl.channel import Channel
 from vfl.errors import AgreementError, ProtocolError, TransportError, Unreachable, UsageError
 from vfl.protocols import score_online
 from vfl.protocols.score_online import OpenScoring, Seen, ShowHead, Spent, Told
+from vfl.randomness import fresh_bytes
 from vfl.scoring.answers import PartnerHealth
 from vfl.scoring.policy import PartnerRules
 from vfl.scoring.session import MOST_EXCHANGES, Session, Speaker, job_of
@@ -82,7 +81,7 @@ class Line:
     def health(self) -> PartnerHealth:
         """How the line stands."""
         if self.open_circuit:
-            seconds = self._open_until - time.monotonic()
+            seconds = self._open_until - self._now()
             return PartnerHealth("open circuit", f"asked again in {max(seconds, 0.0):.1f} s", self.left)
         return PartnerHealth(self._state, self._detail, self.left)
 
@@ -91,10 +90,15 @@ class Line:
         """The key that the partner cosigns with."""
         return self._who.keys[self.peer].witness
 
+    @staticmethod
+    def _now() -> float:
+        """Seconds that never run backwards."""
+        return asyncio.get_running_loop().time()
+
     @property
     def open_circuit(self) -> bool:
         """Whether the circuit breaker is open."""
-        return time.monotonic() < self._open_until
+        return self._now() < self._open_until
 
     def may_ask(self) -> bool:
         """Whether there is any use in asking now."""
@@ -121,7 +125,7 @@ class Line:
         """None came in time."""
         self._failures += 1
         if self._failures >= self._rules.breaker_failures:
-            self._failures, self._open_until = 0, time.monotonic() + self._rules.breaker_seconds
+            self._failures, self._open_until = 0, self._now() + self._rules.breaker_seconds
 
     def end(self) -> None:
         """Let `run` end the session, both ledgers cosigned, and return."""
@@ -132,7 +136,7 @@ class Line:
         """Keep a session open until `end`, or until cancelled."""
         wait = _FIRST_WAIT
         while True:
-            began = time.monotonic()
+            began = self._now()
             try:
                 await self._one_session()
                 if self._ending:
@@ -143,7 +147,7 @@ class Line:
                 wait = _REFUSED_WAIT
             except (TransportError, OSError) as error:
                 self._down("connecting", str(error))
-            if time.monotonic() - began > _LONGEST_WAIT:
+            if self._now() - began > _LONGEST_WAIT:
                 wait = _FIRST_WAIT
             await asyncio.sleep(wait)
             wait = min(2 * wait, _LONGEST_WAIT) if self._state == "connecting" else _FIRST_WAIT
@@ -157,7 +161,7 @@ class Line:
 
     async def _one_session(self) -> None:
         moment = self._who.clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%S")
-        job = job_of(self._who.run, moment, secrets.token_hex(4))
+        job = job_of(self._who.run, moment, fresh_bytes(4).hex())
         wire = await self._dial(job)
         session = Session(self._who, self.peer, job, leads=True)
         try:
@@ -178,7 +182,7 @@ class Line:
             await talk.drive(score_online.tell_masks(talk.channel, await self.mask_keys()))
         self._state, self._detail = "up", f"session {talk.job}"
         self.up.set()
-        round, since, asked = 0, time.monotonic(), 0
+        round, since, asked = 0, self._now(), 0
         for _ in range(MOST_EXCHANGES):
             exchange = await self._next(since if asked else None)
             if exchange is not None:
@@ -186,20 +190,20 @@ class Line:
                 asked += 1
             if self._ending and self._exchanges.empty():
                 break
-            due = asked and (time.monotonic() - since >= self._round_seconds or asked >= _EXCHANGES_A_ROUND)
+            due = asked and (self._now() - since >= self._round_seconds or asked >= _EXCHANGES_A_ROUND)
             if due and (self._exchanges.empty() or asked >= _EXCHANGES_A_ROUND):
                 round += 1
                 await talk.drive(score_online.boundary(talk.channel, round))
-                since, asked = time.monotonic(), 0
+                since, asked = self._now(), 0
             elif not asked:
-                since = time.monotonic()
+                since = self._now()
         await talk.drive(score_online.goodbye(talk.channel))
 
     async def _next(self, since: float | None) -> _Exchange | None:
         """The next exchange; None when a boundary is due first."""
         if since is None:
             return await self._exchanges.get()
-        left = self._round_seconds - (time.monotonic() - since)
+        left = self._round_seconds - (self._now() - since)
         if self._exchanges.empty() and left > 0:
             with contextlib.suppress(TimeoutError):
                 return await asyncio.wait_for(self._exchanges.get(), left)
