@@ -15,6 +15,8 @@ from vfl.api.problems import MEDIA, Problem, unreadable
 
 T = TypeVar("T")
 JSON = b"application/json"
+encode = msgspec.json.Encoder(order="deterministic").encode
+"""An answer as JSON: what is the same is written the same, so that one asked for again is equal byte for byte."""
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 SEEN = "tallystick.seen"
 """Under this name a scope keeps what the log and the counts will say of the request."""
