@@ -116,11 +116,16 @@ class FakeScorer:
             reasons=(Reason("utilisation-high", "The credit lines are used to a large part.", "bank"),),
             degraded=self.link != "up",
             model=Scored("pos-loan", VERSION, "0" * 64),
-            parties={"telecom": Partner("ok" if self.link == "up" else "down", 1.25)},
+            parties=self._parties(),
             receipt=Receipt(LOG, entry, sha256(str(entry).encode()).hexdigest()),
         )
         self.made.append(made)
         return made
+
+    def _parties(self) -> dict[str, Partner]:
+        """In another order every time, as answers come in."""
+        found = {"telecom": Partner("ok" if self.link == "up" else "down", 1.25), "bureau": Partner("ok", 0.5)}
+        return dict(reversed(found.items())) if len(self.made) % 2 else found
 
     async def find(self, decision_id: str) -> tuple[Decision, Proof] | None:
         found = next((each for each in self.made if each.decision_id == decision_id), None)

@@ -310,7 +310,11 @@ def under_siege(port: int, half_open: int, good: int) -> float:
 @pytest.mark.parametrize("bound", [4096, 64], ids=["with room for all", "the oldest make room"])
 def test_half_open_connections_keep_nobody_out(bound: int) -> None:
     with serving(bounds=Bounds(bound)) as api:
+        held = crowd(api.port, 20)
         assert under_siege(api.port, 200, 100) < 250
+        for own in held:
+            own.close()
+        assert (api.server.connections.meters.cut > 100) == (bound == 64)
 
 
 @pytest.mark.slow

@@ -46,6 +46,14 @@ def test_one_applicant_by_row_and_by_values(api: Served) -> None:
     assert api.scorer.callers == {"local"}
 
 
+def test_what_is_the_same_is_written_the_same(api: Served) -> None:
+    many = [{"applicants": [{"id": "A-1"}] * 4}, {"id": "A-1"}, {"id": "A-1"}]
+    for body in many:
+        path = "/v1/score/batch" if "applicants" in body else "/v1/score"
+        text = api.ask("POST", path, body).body
+        assert text.count(b'"parties":{"bureau"') == text.count(b'"parties"') > 0
+
+
 def test_a_batch_keeps_the_order_and_refuses_one_by_one(api: Served) -> None:
     asked = [{"id": "A-1"}, {"id": "stranger"}, {"id": "fresh", "features": FRESH}]
     results = api.ask("POST", "/v1/score/batch", {"applicants": asked}).json["results"]

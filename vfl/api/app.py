@@ -41,12 +41,14 @@ class ApiSettings:
 
     needs_partners: whether the policy is to refuse where a partner is away: then the service is not ready.
     releases: who promotes models; None: there are no such routes.   more: further operations, as those of jobs.
+    example: an id of nobody, in the form that this company's ids have, for the examples of the document.
     """
 
     keys: Path | None = None
     needs_partners: bool = False
     releases: Releases | None = None
     more: Sequence[Operation] = ()
+    example: str = "A-1"
 
 
 def make_app(scorer: Scorer, settings: ApiSettings, clock: Clock, log: Log) -> FastAPI:
@@ -85,7 +87,7 @@ class _Table:
 
     def operations(self) -> tuple[Operation, ...]:
         """Those that this service has."""
-        example = Applicant("A-1", dict.fromkeys(self._scorer.own_features, 1.0))
+        example = Applicant(self._settings.example, dict.fromkeys(self._scorer.own_features, 1.0))
         told = Operation("GET", "/openapi.json", "openapi", "This document.", self._openapi)
         return (
             *self._scoring.operations(example),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, TypeVar
+from typing import TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -15,6 +15,8 @@ from vfl.api.problems import MEDIA, Problem, unreadable
 
 T = TypeVar("T")
 JSON = b"application/json"
+encode = msgspec.json.Encoder(order="deterministic").encode
+"""An answer as JSON: what is the same is written the same, so that one asked for again is equal byte for byte."""
 _KEY = re.compile(rb"[\x21-\x7e]{1,255}")
 SEEN = "tallystick.seen"
 """Under this name a scope keeps what the log and the counts will say of the request."""
@@ -113,18 +115,16 @@ class Call:
         announced = self.header(b"content-length")
         if announced is not None and int(announced) > most:
             raise Problem("body-too-large", f"more than {most} bytes")
-        message = await self.receive()
-        parts = [_part(message)]
-        size = len(parts[0])
-        while message.get("more_body", False):
+        parts, size, more = [], 0, True
+        while more:
+            message = await self.receive()
+            if message["type"] != "http.request":
+                raise ClientGone
+            parts.append(message["body"])
+            size, more = size + len(message["body"]), message["more_body"]
             if size > most:
                 raise Problem("body-too-large", f"more than {most} bytes")
-            message = await self.receive()
-            parts.append(_part(message))
-            size += len(parts[-1])
-        if size > most:
-            raise Problem("body-too-large", f"more than {most} bytes")
-        return parts[0] if len(parts) == 1 else b"".join(parts)
+        return b"".join(parts)
 
 
 def header(scope: Scope, name: bytes) -> bytes | None:
@@ -133,10 +133,3 @@ def header(scope: Scope, name: bytes) -> bytes | None:
     if len(found) > 1:
         raise Problem("malformed-header", f"{name.decode()} is there twice")
     return found[0] if found else None
-
-
-def _part(message: Any) -> bytes:
-    if message["type"] != "http.request":
-        raise ClientGone
-    part: bytes = message["body"]
-    return part

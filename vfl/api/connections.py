@@ -160,13 +160,6 @@ class Connection(HttpToolsProtocol):
         elif self._taken > _MOST_ARRIVING:
             self.transport.abort()
 
-    def shutdown(self) -> None:
-        """End it now if nothing is asked yet, else after the answer."""
-        if self._in_head and not self._busy:
-            self.transport.close()
-        else:
-            super().shutdown()
-
     def send_400_response(self, msg: str) -> None:
         """Tell what is wrong as every other problem is told, and end the connection."""
         problem = Problem(self._fault)

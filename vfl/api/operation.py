@@ -13,7 +13,7 @@ import msgspec
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from vfl.api.calls import SEEN, Answer, Call, Caller
+from vfl.api.calls import SEEN, Answer, Call, Caller, encode
 from vfl.api.gate import LOCAL, Gate
 from vfl.api.problems import unreadable
 
@@ -73,7 +73,7 @@ class _Endpoint:
                 raise unreadable(error, raw) from None
         answer = await self._operation.act(call, body)
         if not isinstance(answer, Answer):
-            answer = Answer(msgspec.json.encode(answer), headers=_NO_STORE)
+            answer = Answer(encode(answer), headers=_NO_STORE)
         await answer.send(send)
 
     def _admitted(self, scope: Scope) -> Caller:

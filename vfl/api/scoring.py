@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import msgspec
 
-from vfl.api.calls import Answer, Call
+from vfl.api.calls import Answer, Call, encode
 from vfl.api.gate import Gate
 from vfl.api.meters import Meters
 from vfl.api.operation import MOST_OF_MANY, Operation
@@ -129,7 +129,7 @@ class Scoring:
         made = await self.many(call, body.applicants)
         parts = []
         for start in range(0, len(made), _SLICE):
-            parts.append(msgspec.json.encode(made[start : start + _SLICE])[1:-1])
+            parts.append(encode(made[start : start + _SLICE])[1:-1])
             await asyncio.sleep(0)
         return Answer(b'{"results":[' + b",".join(parts) + b"]}", headers=((b"cache-control", b"no-store"),))
 
