@@ -38,9 +38,9 @@ def serve(
     ] = False,
     passphrase_file: Passphrase = None,
 ) -> None:
-    """Score applicants jointly: an HTTP API and a console, every decision on the ledger.
+    """Score applicants jointly, by an API and a console.
 
-    Callers need a key as soon as there is one (`tallystick api-key new`); outside loopback there must be. Writes JSON
+    Every decision is on the ledger before it is answered. Callers need a key as soon as there is one (`tallystick api-key new`); outside loopback there must be. Writes JSON
     lines about requests to stderr.
     """
     if (directory is None) == (config is None) or (config is None and name is not None):

@@ -11,9 +11,6 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-import numpy.typing as npt
-
 from vfl.agreement import Agreement
 
 MOST = 4
@@ -54,14 +51,14 @@ def words_of(feature: str) -> str:
     return words[:1].upper() + words[1:] if words else feature
 
 
-def groups_of(columns: Sequence[Column]) -> tuple[tuple[tuple[str, str], ...], npt.NDArray[np.intp]]:
+def groups_of(columns: Sequence[Column]) -> tuple[tuple[tuple[str, str], ...], tuple[int, ...]]:
     """The different reasons, (party, words), in the order of their first columns, and the number of each column's.
 
     The numbers are what `vfl.learn.compiled_reasons.top_reasons` asks for and answers with.
     """
     numbers: dict[tuple[str, str], int] = {}
-    own = [numbers.setdefault((column.party, column.words), len(numbers)) for column in columns]
-    return tuple(numbers), np.array(own, np.intp)
+    own = tuple(numbers.setdefault((column.party, column.words), len(numbers)) for column in columns)
+    return tuple(numbers), own
 
 
 def reasons(contributions: Sequence[float], columns: Sequence[Column], most: int = MOST) -> list[Reason]:

@@ -45,6 +45,7 @@ from vfl.scoring.serving import between_companies, simulated
 from vfl.terms import GBDT
 
 _PATIENCE = 10.0  # seconds until partners answer, before the service says what it waits for
+_PHONE = "+34600000000"  # of nobody: an example of an identifier where those are phone numbers
 _SEEN = frozenset({"score", "read"})  # scopes of which one opens the console
 
 
@@ -74,7 +75,12 @@ async def _serve(
     clock = SystemClock()
     async with opening as opened:
         keys = folder / KEYS
-        settings = ApiSettings(keys if keys.exists() else None, opened.policy.partners.absent == "refuse")
+        rule = str(opened.file.agreement.psi["id_rule"])
+        settings = ApiSettings(
+            keys if keys.exists() else None,
+            opened.policy.partners.absent == "refuse",
+            example=_PHONE if rule.startswith("phone") else ApiSettings.example,
+        )
         log = json_log(sys.stderr, clock)
         app = make_app(opened.service, settings, clock, log)
         observed = Observed(clock, opened.reference.tolist())

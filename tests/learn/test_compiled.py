@@ -179,7 +179,7 @@ def test_reasons_are_those_given_one_by_one(seed: int, count: int, rows: int, mo
     columns = [Column(f"party {draw.integers(2)}", str(k), f"words {draw.integers(25)}") for k in range(count)]
     contributions = draw.integers(-2, 3, (rows, count)) * draw.choice([1.0, 0.1, 1 / 3], (rows, count))
     keys, groups = groups_of(columns)
-    found = top_reasons(contributions, groups, most)
+    found = top_reasons(contributions, np.array(groups, np.intp), most)
     assert found.shape == (rows, most)
     for row, numbers in zip(contributions.tolist(), found.tolist(), strict=True):
         due = [(reason.party, reason.words) for reason in reasons(row, columns, most)]

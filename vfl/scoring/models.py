@@ -95,8 +95,9 @@ class Book:
 
     def __init__(self, agreement: Agreement) -> None:
         columns = columns_of(agreement)
-        _, self._groups = groups_of(columns)
-        first = {int(group): column for group, column in reversed(list(zip(self._groups, columns, strict=True)))}
+        _, groups = groups_of(columns)
+        self._groups = np.array(groups, np.intp)
+        first = {group: column for group, column in reversed(list(zip(groups, columns, strict=True)))}
         self._reasons = [Reason(code_of(first[k]), first[k].words, first[k].party) for k in range(len(first))]
         self.columns = len(columns)
         members = (agreement.active, *agreement.passives)
