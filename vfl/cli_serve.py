@@ -40,8 +40,8 @@ def serve(
 ) -> None:
     """Score applicants jointly, by an API and a console.
 
-    Every decision is on the ledger before it is answered. Callers need a key as soon as there is one (`tallystick api-key new`); outside loopback there must be. Writes JSON
-    lines about requests to stderr.
+    Every decision is on the ledger before it is answered. Callers need a key as soon as there is one (`tallystick
+    api-key new`); outside loopback there must be. Writes JSON lines about requests to stderr.
     """
     if (directory is None) == (config is None) or (config is None and name is not None):
         raise typer.BadParameter("name either a run on this machine, or --config with --name", param_hint="--run")

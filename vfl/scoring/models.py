@@ -97,7 +97,7 @@ class Book:
         columns = columns_of(agreement)
         _, groups = groups_of(columns)
         self._groups = np.array(groups, np.intp)
-        first = {group: column for group, column in reversed(list(zip(groups, columns, strict=True)))}
+        first = dict(reversed(list(zip(groups, columns, strict=True))))
         self._reasons = [Reason(code_of(first[k]), first[k].words, first[k].party) for k in range(len(first))]
         self.columns = len(columns)
         members = (agreement.active, *agreement.passives)
