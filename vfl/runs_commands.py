@@ -15,6 +15,7 @@ from vfl.errors import UsageError
 from vfl.interruption import going_on
 from vfl.net.server import Address
 from vfl.party import watching
+from vfl.party.cancelling import cancel
 from vfl.party.config import PartyFile, read_party_file
 from vfl.party.driving import Driving
 from vfl.party.keystore import unlock
@@ -101,14 +102,15 @@ def watch_run(config: Path, run: str, as_json: bool) -> None:
         last = line
 
 
-def cancel_run(config: Path, run: str, reason: str, as_json: bool) -> None:
+def cancel_run(config: Path, run: str, reason: str, passphrase_file: Path | None, as_json: bool) -> None:
     """`tallystick runs cancel`."""
-    folder = _folder(config, run)
-    watching.cancel(folder, reason)
+    file = read_party_file(config)
+    folder = watching.named(file.runs, run)
+    status = cancel(folder, file.name, file.state, reason, lambda: _unlocked(file, passphrase_file), SystemClock())
     if as_json:
         _write(watching.told(folder))
     else:
-        say(screen(), f"{run} ends as soon as this party's service, or its `tallystick run`, sees that")
+        say(screen(), f"{run} is {status.state}: {status.reason}")
 
 
 def _folder(config: Path, run: str) -> RunFolder:

@@ -16,7 +16,7 @@ from typing import Any
 import grpc
 
 from vfl.desk import MAX_FRAME
-from vfl.errors import AgreementError, TransportError, Unreachable, UsageError, VflError
+from vfl.errors import AgreementError, RunEnded, TransportError, Unreachable, UsageError, VflError
 
 SERVICE = "tallystick.Party"
 OFFER, RUN, HEALTH, LOG, ATTEST, KEEP, END = (
@@ -53,6 +53,7 @@ CLIENT_OPTIONS: tuple[Option, ...] = (
 )
 
 _REFUSED = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT}
+_ENDED = grpc.StatusCode.OUT_OF_RANGE  # beyond the end of the run
 _UNKNOWN = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 
 
@@ -62,7 +63,9 @@ def method(name: str) -> str:
 
 
 def status_of(error: VflError) -> grpc.StatusCode:
-    """How an error is told to a peer: whether it may try again."""
+    """How an error is told to a peer: whether it may try again, and whether the run is over."""
+    if isinstance(error, RunEnded):
+        return _ENDED
     return grpc.StatusCode.ABORTED if isinstance(error, TransportError) else grpc.StatusCode.FAILED_PRECONDITION
 
 
@@ -70,6 +73,8 @@ def error_of(peer: str, failed: grpc.RpcError | Any) -> VflError:
     """What a failed call means here: try again, or not."""
     code, detail = failed.code(), str(failed.details() or "").strip()
     said = "".join(char if char.isprintable() else "?" for char in detail[:500])
+    if code is _ENDED:
+        return RunEnded(said, by=peer)
     if code in _REFUSED:
         return AgreementError(f"{peer} refuses: {said}", remedy="settle it with the people there, then start again")
     if code in _UNKNOWN:

@@ -20,7 +20,7 @@ NAME = "party.toml"
 class Deadlines:
     """In seconds. connect: until a peer answers a call.   silence: without any word within a run.
 
-    patience: how long a run may stand still, through all attempts, before the active party gives it up.
+    patience: how long a run may stand still, through all attempts, before this party ends it for good.
     """
 
     connect: int = 10

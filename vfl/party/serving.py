@@ -13,6 +13,7 @@ from vfl.errors import VflError
 from vfl.files import alone
 from vfl.net.server import Address, PartyServer
 from vfl.party.metrics import Metrics, metrics_text
+from vfl.party.runs import SERVE_LOCK
 from vfl.party.service import Log, Service
 from vfl.party.standing import Standing
 from vfl.progress import tell
@@ -34,7 +35,7 @@ def serve(who: Standing, listen: Address, metrics_port: int, clock: Clock, log: 
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
-    with ExitStack() as ends, alone(who.state / "serve.lock", f"another service runs with {who.state}"):
+    with ExitStack() as ends, alone(who.state / SERVE_LOCK, f"another service runs with {who.state}"):
         service = Service(who, clock, log)
         server = PartyServer(listen, who.tls, service)
         server.start()
