@@ -14,10 +14,12 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+from vfl.channel import wait
 from vfl.errors import AgreementError, VflError
 from vfl.net.pump import frames_of, hang_up
 from vfl.net.server import Address, PartyServer
 from vfl.net.tls import Known, OwnTls, pin_of
+from vfl.transport import SocketLink, drive
 
 
 def made(
@@ -134,3 +136,16 @@ def serving(gate: EchoGate, own: OwnTls = TELECOM) -> Iterator[Known]:
         yield replace(known("telecom", own), address=str(server.address))
     finally:
         server.stop(0)
+
+
+def heard(link: SocketLink, count: int) -> list[bytes]:
+    async def role() -> list[bytes]:
+        found: list[bytes] = []
+        while len(found) < count:
+            if (frame := link.pull()) is None:
+                await wait(len(found))
+            else:
+                found.append(frame)
+        return found
+
+    return drive(role(), [link], 20.0)

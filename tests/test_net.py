@@ -17,16 +17,15 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from net_kit import BANK, TELECOM, Echo, EchoGate, known, made, serving
+from net_kit import BANK, TELECOM, Echo, EchoGate, heard, known, made, serving
 
-from vfl.channel import wait
 from vfl.desk import MAX_FRAME
 from vfl.errors import AgreementError, TransportError, Unreachable, UsageError, VflError
 from vfl.net.calls import HANDSHAKE_SECONDS
 from vfl.net.client import Dialled
 from vfl.net.server import MOST_OF_ONE, Address, PartyServer
 from vfl.net.tls import Known, OwnTls, channel_credentials, pin_of, require_1_3
-from vfl.transport import SocketLink, drive
+from vfl.transport import SocketLink
 
 RIGHT = b"well"
 
@@ -40,19 +39,6 @@ def gate() -> EchoGate:
 def telecom(gate: EchoGate) -> Iterator[Known]:
     with serving(gate) as there:
         yield there
-
-
-def heard(link: SocketLink, count: int) -> list[bytes]:
-    async def role() -> list[bytes]:
-        found: list[bytes] = []
-        while len(found) < count:
-            if (frame := link.pull()) is None:
-                await wait(len(found))
-            else:
-                found.append(frame)
-        return found
-
-    return drive(role(), [link], 20.0)
 
 
 # ---- what a stream carries -------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@
 
 from __future__ import annotations
 
+import resource
 from typing import Any
 
 import grpc
@@ -25,22 +26,23 @@ OFFER, RUN, HEALTH, LOG, ATTEST, KEEP, END = (
 FROM, RUN_KEY, ATTEMPT = "tallystick-party", "tallystick-run", "tallystick-attempt"
 MAX_OFFER = 2 * 2**20  # bytes
 KEEPALIVE_SECONDS, KEEPALIVE_TIMEOUT = 20, 20
-HANDSHAKE_SECONDS = 10
+HANDSHAKE_SECONDS = 5
+MOST_CONNECTIONS = 4096  # handshakes that do not go on included: those of strangers keep no peer out
 
 Option = tuple[str, int | str]
 _BOTH: tuple[Option, ...] = (
     ("grpc.max_receive_message_length", MAX_FRAME),
     ("grpc.max_send_message_length", MAX_FRAME),
     ("grpc.max_metadata_size", 8192),
+    ("grpc.compression_enabled_algorithms_bitset", 1),  # none: what is sent is what arrives, and no bomb
     ("grpc.keepalive_time_ms", KEEPALIVE_SECONDS * 1000),
     ("grpc.keepalive_timeout_ms", KEEPALIVE_TIMEOUT * 1000),
     ("grpc.http2.max_pings_without_data", 0),  # streams are silent for minutes while a party computes
 )
-SERVER_OPTIONS: tuple[Option, ...] = (
+_SERVER: tuple[Option, ...] = (
     *_BOTH,
-    ("grpc.so_reuseport", 1),  # a listener with new certificates opens before the old one closes
+    ("grpc.so_reuseport", 0),  # nobody else listens where we do
     ("grpc.max_concurrent_streams", 16),
-    ("grpc.max_allowed_incoming_connections", 512),
     ("grpc.server_handshake_timeout_ms", HANDSHAKE_SECONDS * 1000),
     ("grpc.http2.min_ping_interval_without_data_ms", 5000),
     ("grpc.keepalive_permit_without_calls", 1),
@@ -55,6 +57,12 @@ CLIENT_OPTIONS: tuple[Option, ...] = (
 _REFUSED = {grpc.StatusCode.FAILED_PRECONDITION, grpc.StatusCode.INVALID_ARGUMENT}
 _ENDED = grpc.StatusCode.OUT_OF_RANGE  # beyond the end of the run
 _UNKNOWN = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
+
+
+def server_options() -> tuple[Option, ...]:
+    """Of a listener: at most half of the files that this process may open are connections."""
+    files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return (*_SERVER, ("grpc.max_allowed_incoming_connections", max(16, min(MOST_CONNECTIONS, files // 2))))
 
 
 def method(name: str) -> str:

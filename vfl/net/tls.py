@@ -12,7 +12,7 @@ import base64
 import contextlib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 
@@ -89,7 +89,7 @@ def channel_credentials(own: OwnTls, peer: Known) -> tuple[grpc.ChannelCredentia
 
 @dataclass(frozen=True)
 class Shown:
-    """What a listener shows, and whom it lets in: fixed while it listens."""
+    """What a listener shows, and whom it lets in, from a handshake on."""
 
     own: OwnTls
     roots: frozenset[bytes]
@@ -100,11 +100,25 @@ class Shown:
         pin_of(own.certificate)
         return cls(own, frozenset(each for peer in peers for each in peer.admitted))
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """For a listener that asks everybody for a certificate."""
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """As gRPC takes it."""
         # gRPC does not ask for one where there is no root: then only our own gets in, which is nobody's pin.
         roots = b"".join(sorted(self.roots)) or self.own.certificate
-        return grpc.ssl_server_credentials([(self.own.key, self.own.certificate)], roots, require_client_auth=True)
+        return grpc.ssl_server_certificate_configuration([(self.own.key, self.own.certificate)], roots)
+
+
+def server_credentials(shown: Callable[[], Shown]) -> grpc.ServerCredentials:
+    """For a listener that asks everybody for a certificate, and at each handshake asks `shown` what counts now."""
+    last = [shown()]
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        now = shown()
+        if now is last[0]:
+            return None  # as before
+        last[0] = now
+        return now.configuration()
+
+    return grpc.dynamic_ssl_server_credentials(last[0].configuration(), changed, require_client_authentication=True)
 
 
 def require_1_3(host: str, port: int) -> None:

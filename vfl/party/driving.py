@@ -90,7 +90,9 @@ class Driving:
             calls.callback(attempt.end)
             streams = [there.stream(self.folder.run, number, attempt.ends[peer]) for peer, there in dialled.items()]
             self._wait(attempt, streams)
-            self._gather(dialled)
+        # A run may outlast keys and pins: what is fetched now goes over connections with those of now.
+        with ExitStack() as calls:
+            self._gather({peer: calls.enter_context(dial(self._who, peer)) for peer in self._peers})
 
     def _wait(self, attempt: Attempt, streams: list[Stream]) -> None:
         """Until all sides are done. Raises what ended the attempt: of several errors the one nearest to the cause."""
