@@ -32,7 +32,10 @@ def made(
 ) -> OwnTls:
     """A key and its certificate: self-signed on P-256, valid now, unless told otherwise."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    now, subject = datetime.now(UTC), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now, serial = datetime.now(UTC), x509.random_serial_number()
+    # As `vfl.party.certificates` names them: a library that looks for an issuer by name must not find another key.
+    named = ((x509.NameOID.COMMON_NAME, name), (x509.NameOID.SERIAL_NUMBER, f"{serial:x}"))
+    subject = x509.Name([x509.NameAttribute(kind, value) for kind, value in named])
     signer = serialization.load_pem_private_key(issuer.key, None) if issuer else key
     assert isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     signed_by = x509.load_pem_x509_certificate(issuer.certificate).subject if issuer else subject
@@ -41,7 +44,7 @@ def made(
         .subject_name(subject)
         .issuer_name(signed_by)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial)
         .not_valid_before(now + timedelta(days=start))
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)

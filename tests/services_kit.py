@@ -11,12 +11,13 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from fault_proxy import FaultProxy
 from net_kit import known, made
 from run_kit import TOML, scenario
 
@@ -31,7 +32,7 @@ from vfl.config import load_scenario
 from vfl.desk import memory_links
 from vfl.errors import AgreementError
 from vfl.net.server import Address, PartyServer
-from vfl.net.tls import Known, OwnTls
+from vfl.net.tls import Known, OwnTls, pin_of
 from vfl.notary import PeerKeys
 from vfl.party import driving
 from vfl.party.concluding import own_log
@@ -116,6 +117,7 @@ class Parties:
         def look() -> None:
             while not ended.wait(0.2):
                 service.look()
+                server.refresh()
 
         looking = threading.Thread(target=look, daemon=True)
         looking.start()
@@ -126,6 +128,17 @@ class Parties:
             looking.join()
             service.stop()
             server.stop(0)
+
+    def change_keys(self, name: str, look: Callable[[], None]) -> None:
+        """A party's next TLS key, as `party rotate` and new cards bring it. `look`: until everybody has looked."""
+        new, before = made(name), self.known[name]
+        certificates = (*before.certificates, new.certificate)
+        self.known[name] = replace(before, certificates=certificates, pins=before.pins | {pin_of(new.certificate)})
+        look()
+        self.tls[name] = new
+        look()
+        self.known[name] = known(name, new, before.address)
+        look()
 
     def driving(self, run: str, patience: float = 20.0) -> Driving:
         who = self.standing("bank")
@@ -144,6 +157,18 @@ class Finished:
 
     def seat(self, name: str) -> Path:
         return self.parties.folder_of(name, self.run).path / name
+
+
+@contextmanager
+def between(parties: Parties, peer: str, seed: int = 0, **faults: Any) -> Iterator[FaultProxy]:
+    """A bad network between the bank and one peer."""
+    at = Address.parse((parties.folder / f"{peer}.address").read_text())
+    with FaultProxy(at.host, at.port, seed, **faults) as proxy:
+        parties.via[peer] = proxy.address
+        try:
+            yield proxy
+        finally:
+            del parties.via[peer]
 
 
 def in_lockstep(parties: Parties, run: str, folder: Path) -> None:

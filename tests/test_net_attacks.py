@@ -6,6 +6,7 @@ import random
 import socket
 import threading
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import replace
 
@@ -110,7 +111,7 @@ def test_no_forged_frame_of_a_service_is_taken_in() -> None:
 # ---- bytes that something on the way alters --------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("calls", [60, pytest.param(2_000, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("calls", [60, pytest.param(500, marks=pytest.mark.slow)])
 def test_what_is_altered_on_the_way_is_never_an_answer(calls: int) -> None:
     """A bit in every few chunks: TLS ends the connection; nothing altered is heard on either side."""
     gate = EchoGate([known("bank", BANK)])
@@ -143,11 +144,12 @@ class Changing:
         self.server = PartyServer(Address("127.0.0.1", 0), lambda: self.own[-1], self.gate)
         self.telecom = replace(known("telecom", TELECOM), address=str(self.server.address))
 
-    def change(self) -> None:
+    def change(self, everybody_has_the_cards: Callable[[], None]) -> None:
         new, newer = made("telecom"), made("bank")
         self.telecom = card("telecom", [*self.own[-2:], new], str(self.server.address))
         self.gate.trusted[:] = [card("bank", [*self.banks[-2:], newer])]
         assert self.server.refresh()
+        everybody_has_the_cards()
         self.own.append(new)
         assert self.server.refresh()
         self.banks.append(newer)
@@ -161,19 +163,25 @@ def card(name: str, owns: list[OwnTls], address: str = "") -> Known:
 
 @pytest.mark.parametrize("changes", [20, pytest.param(200, marks=pytest.mark.slow)])
 def test_no_good_call_fails_while_keys_and_pins_change(changes: int) -> None:
-    world, ended, done, failed = Changing(), threading.Event(), [0], []
+    """Cards reach the others before keys are used, as the guide asks for; for the rest everything happens at once."""
+    world, ended, done, failed = Changing(), threading.Event(), [0] * 3, []
     world.server.start()
 
-    def calling() -> None:
+    def calling(who: int) -> None:
         while not ended.is_set():
             try:
                 with Dialled("bank", world.banks[-1], world.telecom, 5.0) as there:
                     assert there.health() == b"well"
-                    done[0] += 1
+                    done[who] += 1
             except Exception as error:
                 failed.append(error)
 
-    callers = [threading.Thread(target=calling) for _ in range(3)]
+    def all_called_anew() -> None:
+        before = list(done)
+        while not failed and not all(now >= then + 2 for now, then in zip(done, before, strict=True)):
+            time.sleep(0.001)
+
+    callers = [threading.Thread(target=calling, args=(who,)) for who in range(3)]
     ours, theirs = socket.socketpair()
     try:
         with Dialled("bank", BANK, world.telecom) as there:
@@ -181,10 +189,9 @@ def test_no_good_call_fails_while_keys_and_pins_change(changes: int) -> None:
             for caller in callers:
                 caller.start()
             for number in range(changes):
-                world.change()
+                world.change(all_called_anew)
                 link.push(b"%d" % number)
                 assert heard(link, 1) == [b"%d" % number], "a stream outlives every change"
-                time.sleep(0.02)
             ended.set()
             for caller in callers:
                 caller.join()
@@ -194,6 +201,6 @@ def test_no_good_call_fails_while_keys_and_pins_change(changes: int) -> None:
         ended.set()
         world.server.stop(0)
     assert failed == []
-    assert done[0] > changes
+    assert min(done) >= 2 * changes
     with pytest.raises(Unreachable), Dialled("bank", BANK, world.telecom, 5.0) as there:
         there.health()  # keys of long ago are strangers'

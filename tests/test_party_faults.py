@@ -13,18 +13,15 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import pytest
-from fault_proxy import FaultProxy
 from run_kit import edit
-from services_kit import Parties, apart, assert_same, await_phase, require_signed_end
+from services_kit import Parties, apart, assert_same, await_phase, between, require_signed_end
 
 from ledger import Code, verify_bytes
 from ledger.bundle import write_bundle
 from vfl.clock import SystemClock
 from vfl.errors import AgreementError, RunEnded
-from vfl.net.server import Address
 from vfl.party import driving, watching
 from vfl.party.concluding import own_log
 from vfl.party.ending import ENDED_BUNDLE
@@ -46,18 +43,6 @@ def parties(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Parties]:
 @pytest.fixture(autouse=True)
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(driving, "FIRST_WAIT", 0.1)
-
-
-@contextmanager
-def between(parties: Parties, peer: str, seed: int = 0, **faults: Any) -> Iterator[FaultProxy]:
-    """A bad network between the bank and one peer."""
-    at = Address.parse((parties.folder / f"{peer}.address").read_text())
-    with FaultProxy(at.host, at.port, seed, **faults) as proxy:
-        parties.via[peer] = proxy.address
-        try:
-            yield proxy
-        finally:
-            del parties.via[peer]
 
 
 def ran(parties: Parties, run: str, patience: float = 60.0) -> list[str]:
