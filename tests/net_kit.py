@@ -16,9 +16,10 @@ from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPri
 
 from vfl.channel import wait
 from vfl.errors import AgreementError, VflError
+from vfl.net.pins import pin_of
 from vfl.net.pump import frames_of, hang_up
 from vfl.net.server import Address, PartyServer
-from vfl.net.tls import Known, OwnTls, pin_of
+from vfl.net.tls import Known, OwnTls
 from vfl.transport import SocketLink, drive
 
 

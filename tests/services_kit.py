@@ -31,8 +31,9 @@ from vfl.clock import SystemClock
 from vfl.config import load_scenario
 from vfl.desk import memory_links
 from vfl.errors import AgreementError
+from vfl.net.pins import pin_of
 from vfl.net.server import Address, PartyServer
-from vfl.net.tls import Known, OwnTls, pin_of
+from vfl.net.tls import Known, OwnTls
 from vfl.notary import PeerKeys
 from vfl.party import driving
 from vfl.party.concluding import own_log

@@ -23,8 +23,9 @@ from vfl.desk import MAX_FRAME
 from vfl.errors import AgreementError, TransportError, Unreachable, UsageError, VflError
 from vfl.net.calls import HANDSHAKE_SECONDS
 from vfl.net.client import Dialled
+from vfl.net.pins import pin_of
 from vfl.net.server import MOST_OF_ONE, Address, PartyServer
-from vfl.net.tls import Known, OwnTls, channel_credentials, pin_of, require_1_3
+from vfl.net.tls import Known, OwnTls, channel_credentials, require_1_3
 from vfl.transport import SocketLink
 
 RIGHT = b"well"
@@ -326,7 +327,7 @@ def test_a_server_below_1_3_is_noticed(tmp_path: Path) -> None:
 def test_only_elliptic_curves_have_pins() -> None:
     """TLS 1.2 is shut out by leaving it RSA ciphers alone: an RSA key would open it again."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    with pytest.raises(UsageError, match="elliptic-curve"):
+    with pytest.raises(UsageError, match="P-256"):
         PartyServer(Address("127.0.0.1", 0), lambda: made("telecom", key=key), EchoGate([]))
     for data in (b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\xff" * 50):
         with pytest.raises(UsageError, match="PEM"):

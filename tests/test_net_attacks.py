@@ -17,9 +17,10 @@ from net_kit import BANK, TELECOM, Echo, EchoGate, heard, known, made, serving
 
 from vfl.errors import Unreachable
 from vfl.net.client import Dialled
+from vfl.net.pins import pin_of
 from vfl.net.pump import frames_of, hang_up
 from vfl.net.server import Address, PartyServer
-from vfl.net.tls import Known, OwnTls, pin_of
+from vfl.net.tls import Known, OwnTls
 from vfl.protocols.handshake import Hello
 from vfl.transport import SocketLink
 

@@ -299,16 +299,21 @@ def test_memory_is_flat_over_thousands_of_refused_calls(parties: Parties) -> Non
     assert marks[-1] - marks[1] < 10, marks
 
 
-@pytest.mark.parametrize("name", ["telecom", pytest.param("bank", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["telecom", "bank"])
 def test_keys_that_change_during_a_run_cost_it_nothing(tmp_path: Path, name: str) -> None:
     """Also where the pin that the run began with counts no more when the bundle is gathered."""
     parties = Parties(tmp_path)
-    with parties.serving("telecom"), parties.serving("payroll"), ThreadPoolExecutor(1) as pool:
-        with between(parties, "telecom", latency=0.03):
-            running = pool.submit(parties.driving("rotated").run, lambda line: None)
-            await_phase(parties.folder_of("bank", "rotated"), "psi")
-            parties.change_keys(name, lambda: time.sleep(0.3))
-            assert not running.done(), "it went on meanwhile"
-            running.result(60)
+    with (
+        parties.serving("telecom"),
+        parties.serving("payroll"),
+        ThreadPoolExecutor(1) as pool,
+        between(parties, "telecom", latency=0.03),
+    ):
+        running = pool.submit(parties.driving("rotated").run, lambda line: None)
+        await_phase(parties.folder_of("bank", "rotated"), "psi")
+        parties.change_keys(name, lambda: time.sleep(0.3))
+        assert not running.done(), "it went on meanwhile"
+        running.result(60)
     assert parties.folder_of("bank", "rotated").status().attempt == 1
     assert_same(parties, "rotated", tmp_path / "same")

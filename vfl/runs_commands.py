@@ -34,8 +34,6 @@ def serve_party(config: Path, passphrase_file: Path | None, metrics_port: int) -
     file = read_party_file(config)
     if reasons := refusals_to_serve(file, file.state):
         raise UsageError("; ".join(reasons), remedy="mend it, then serve; `tallystick party status` shows more")
-    if not file.verify:
-        raise UsageError(f"{file.source}: [serve] verify is false, but pins are always checked", remedy="Remove it.")
     clock = SystemClock()
     who = _unlocked(file, passphrase_file)
     serve(who, Address(*file.listen), metrics_port, clock, json_log(sys.stderr, clock))

@@ -20,8 +20,9 @@ import grpc
 
 from vfl.errors import AgreementError, TransportError, UsageError, VflError
 from vfl.net import calls
+from vfl.net.pins import pin_of
 from vfl.net.pump import frames_of, hang_up, pour
-from vfl.net.tls import Known, OwnTls, Shown, pin_of, require_1_3, server_credentials
+from vfl.net.tls import Known, OwnTls, Shown, require_1_3, server_credentials
 
 T = TypeVar("T")
 MOST_CALLS = 64  # at the same time, streams included
