@@ -48,8 +48,8 @@ def run_agreement(
     name = run or f"{SystemClock().now():%Y%m%dT%H%M%S}-{fresh_seed().hex()[:8]}"
     waits = float(file.deadlines.patience if patience is None else patience)
     driving = Driving(who, name, who.admit(_read(agreement)), SystemClock(), waits)
-    tell(sys.stderr, f"run {name}; ended before its end it goes on with --run {name}\n")
     try:
+        tell(sys.stderr, f"run {name}; ended before its end it goes on with --run {name}\n")
         with shown() as progress:
             folder = driving.run(lambda line: tell(sys.stderr, f"{line}\n"), progress)
     except KeyboardInterrupt:
