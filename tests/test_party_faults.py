@@ -24,9 +24,8 @@ from vfl.clock import SystemClock
 from vfl.errors import AgreementError, RunEnded
 from vfl.party import driving, watching
 from vfl.party.concluding import own_log
-from vfl.party.ending import ENDED_BUNDLE
 from vfl.party.patience import Patience
-from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, RUNNING, WAITING, Status
+from vfl.party.runs import ABORTED, CANCELLED, DONE, ENDED_BUNDLE, FAILED, RUNNING, WAITING, Status
 from vfl.seat import RunFile, policy_of
 
 PASSIVES = ("telecom", "payroll")
@@ -167,6 +166,7 @@ def test_a_partner_that_never_comes_back_ends_the_run_on_the_record_of_all_who_r
         about = watching.told(lost.folder_of(name, "lost"))
         assert about["state"] == ABORTED
         assert about["reason"] == found.why
+        assert about["signed"].endswith("lost.partial/ended.bundle")
         assert watching.line(about).startswith("aborted, bank gave it up")
     assert lost.folder_of("payroll", "lost").status().state == WAITING
     # Whoever looks into these ledgers later finds them in order, the end of each under a signed head.
@@ -237,14 +237,14 @@ def until(true: Callable[[], bool], seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
-def test_a_run_whose_active_party_still_dials_is_not_given_up(parties: Parties) -> None:
+def test_a_run_whose_active_party_still_dials_is_not_given_up() -> None:
     """What is waited for is a word from the active party; a clock that jumps, or our own absence, is no silence."""
     clock = Moving()
     patience, status = Patience(60.0, clock), Status("r1", WAITING, "bank", changed=clock.now().isoformat())
     assert not patience.over(status)
     clock.at += timedelta(days=400)
     assert not patience.over(status), "this service has only begun to listen"
-    patience._since -= 61
+    clock.ran += 61
     assert patience.over(status)
     patience.heard("r1")
     assert not patience.over(status)
@@ -257,10 +257,13 @@ class Moving:
     """A clock that is set."""
 
     def __init__(self) -> None:
-        self.at = datetime(2026, 1, 1, tzinfo=UTC)
+        self.at, self.ran = datetime(2026, 1, 1, tzinfo=UTC), 1000.0
 
     def now(self) -> datetime:
         return self.at
+
+    def monotonic_ns(self) -> int:
+        return int(self.ran * 1e9)
 
 
 # ---- a partner that changed ------------------------------------------------------------------------------------------

@@ -11,11 +11,9 @@ from vfl.clock import Clock
 from vfl.errors import ProtocolError
 from vfl.notary import own_ledger
 from vfl.party.concluding import keep_policy
-from vfl.party.runs import RunFolder, Status
+from vfl.party.runs import ENDED_BUNDLE, RunFolder, Status
 from vfl.party.standing import Standing
 from vfl.seat import Seat
-
-ENDED_BUNDLE = "ended.bundle"
 
 
 def end_run(who: Standing, folder: RunFolder, clock: Clock, state: str, *, by: str, why: str) -> Status:

@@ -7,7 +7,6 @@ a clock that jumps counts against the peer.
 
 from __future__ import annotations
 
-import time
 from datetime import datetime, timedelta
 
 from vfl.clock import Clock
@@ -21,12 +20,13 @@ class Patience:
 
     def __init__(self, seconds: float, clock: Clock) -> None:
         self.seconds = seconds
-        self._clock, self._since = clock, time.monotonic()
+        self._clock = clock
+        self._since = self._ran()
         self._heard: dict[str, float] = {}
 
     def heard(self, run: str) -> None:
         """Its active party called because of this run."""
-        self._heard[run] = time.monotonic()
+        self._heard[run] = self._ran()
 
     def over(self, status: Status) -> bool:
         """Whether a run that has no attempt under way is to be given up."""
@@ -34,6 +34,9 @@ class Patience:
             return False
         if not status.changed:
             return False
-        listened = time.monotonic() - max(self._since, self._heard.get(status.run, 0.0))
+        listened = self._ran() - max(self._since, self._heard.get(status.run, 0.0))
         age = self._clock.now() - datetime.fromisoformat(status.changed)
         return listened > min(LISTENED, self.seconds) and age > timedelta(seconds=self.seconds)
+
+    def _ran(self) -> float:
+        return self._clock.monotonic_ns() / 1e9

@@ -34,6 +34,7 @@ OVER = frozenset({ABORTED, CANCELLED})
 DRIVE_LOCK, SERVE_LOCK = "drive.lock", "serve.lock"
 """Held by whoever supervises: of a run, at its active party; of all runs of others, in the state folder."""
 PARTIAL, SIGNED, STATUS, PROGRESS, CANCEL = ".partial", "agreement.signed", "status.json", "progress.json", "cancel"
+ENDED_BUNDLE = "ended.bundle"
 
 
 @dataclass(frozen=True)
