@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from ledger.audit_accounts import confirmed_messages
 from ledger.audit_log import LogAudit, certificates, contradicts
 from ledger.bundle import EVIDENCE, Bundle
+from ledger.ending import end_slot
 from ledger.entry import Entry
 from ledger.errors import LedgerError
 from ledger.evidence import check_evidence, signed_heads
@@ -52,6 +53,9 @@ class RunAudit:
         sender = entry.envelope().sender
         if sender not in self._keys:
             self._unknown_key(log, seq, sender)
+        elif not confirmed and entry.env is None and _ended(log):
+            # The run was ended in the middle of a round, whose account the peer had not seen yet.
+            log.add(Code.INCOMPLETE, 10, f"the run was ended before the message of entry {seq} was confirmed", seq)
         elif not confirmed and not self._signed(entry):
             stranger = entry.env is not None and entry.env.key not in self._keys[sender]
             text = f"is by a key that {sender} did not certify" if stranger else f"of {sender} does not fit"
@@ -161,3 +165,9 @@ class RunAudit:
                 self.findings.append(Finding(Code.MISBEHAVIOUR, 12, text, log.party, seq=head.size - 1))
                 return True
         return False
+
+
+def _ended(log: LogAudit) -> bool:
+    """Whether the last word of a log is that its run has ended without a result."""
+    last = log.entries[-1]
+    return last is not None and last.slot == end_slot(log.party) and last.dir == "local"

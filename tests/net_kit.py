@@ -14,10 +14,13 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.asymmetric.types import CertificateIssuerPrivateKeyTypes
 
+from vfl.channel import wait
 from vfl.errors import AgreementError, VflError
+from vfl.net.pins import pin_of
 from vfl.net.pump import frames_of, hang_up
 from vfl.net.server import Address, PartyServer
-from vfl.net.tls import Known, OwnTls, pin_of
+from vfl.net.tls import Known, OwnTls
+from vfl.transport import SocketLink, drive
 
 
 def made(
@@ -30,7 +33,10 @@ def made(
 ) -> OwnTls:
     """A key and its certificate: self-signed on P-256, valid now, unless told otherwise."""
     key = key or ec.generate_private_key(ec.SECP256R1())
-    now, subject = datetime.now(UTC), x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now, serial = datetime.now(UTC), x509.random_serial_number()
+    # As `vfl.party.certificates` names them: a library that looks for an issuer by name must not find another key.
+    named = ((x509.NameOID.COMMON_NAME, name), (x509.NameOID.SERIAL_NUMBER, f"{serial:x}"))
+    subject = x509.Name([x509.NameAttribute(kind, value) for kind, value in named])
     signer = serialization.load_pem_private_key(issuer.key, None) if issuer else key
     assert isinstance(signer, ec.EllipticCurvePrivateKey | rsa.RSAPrivateKey)
     signed_by = x509.load_pem_x509_certificate(issuer.certificate).subject if issuer else subject
@@ -39,7 +45,7 @@ def made(
         .subject_name(subject)
         .issuer_name(signed_by)
         .public_key(key.public_key())
-        .serial_number(x509.random_serial_number())
+        .serial_number(serial)
         .not_valid_before(now + timedelta(days=start))
         .not_valid_after(now + timedelta(days=days))
         .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
@@ -134,3 +140,16 @@ def serving(gate: EchoGate, own: OwnTls = TELECOM) -> Iterator[Known]:
         yield replace(known("telecom", own), address=str(server.address))
     finally:
         server.stop(0)
+
+
+def heard(link: SocketLink, count: int) -> list[bytes]:
+    async def role() -> list[bytes]:
+        found: list[bytes] = []
+        while len(found) < count:
+            if (frame := link.pull()) is None:
+                await wait(len(found))
+            else:
+                found.append(frame)
+        return found
+
+    return drive(role(), [link], 20.0)

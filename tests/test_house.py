@@ -22,7 +22,8 @@ FORBIDDEN_CALLS = {"eval", "exec", "compile", "__import__"}
 MAY_DRAW = {"vfl/randomness.py", "vfl/simulation.py", "ledger/witness_key.py"}
 MAY_READ_TIME = {
     "vfl/clock.py", "vfl/commands.py", "vfl/notary.py", "vfl/processes.py", "vfl/progress.py", "vfl/stopwatch.py",
-    "vfl/transport.py", "ledger/clock.py", "vfl/party/driving.py", "vfl/party/watching.py", "vfl/party/worker.py",
+    "vfl/transport.py", "ledger/clock.py", "vfl/party/cancelling.py", "vfl/party/driving.py", "vfl/party/watching.py",
+    "vfl/party/worker.py",
 }  # fmt: skip
 MAY_EXPOSE = ("vfl/crypto/", "vfl/protocols/", "vfl/secret.py")
 

@@ -17,16 +17,16 @@ import grpc
 import pytest
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
-from net_kit import BANK, TELECOM, Echo, EchoGate, known, made, serving
+from net_kit import BANK, TELECOM, Echo, EchoGate, heard, known, made, serving
 
-from vfl.channel import wait
 from vfl.desk import MAX_FRAME
 from vfl.errors import AgreementError, TransportError, Unreachable, UsageError, VflError
 from vfl.net.calls import HANDSHAKE_SECONDS
 from vfl.net.client import Dialled
+from vfl.net.pins import pin_of
 from vfl.net.server import MOST_OF_ONE, Address, PartyServer
-from vfl.net.tls import Known, OwnTls, channel_credentials, pin_of, require_1_3
-from vfl.transport import SocketLink, drive
+from vfl.net.tls import Known, OwnTls, channel_credentials, require_1_3
+from vfl.transport import SocketLink
 
 RIGHT = b"well"
 
@@ -40,19 +40,6 @@ def gate() -> EchoGate:
 def telecom(gate: EchoGate) -> Iterator[Known]:
     with serving(gate) as there:
         yield there
-
-
-def heard(link: SocketLink, count: int) -> list[bytes]:
-    async def role() -> list[bytes]:
-        found: list[bytes] = []
-        while len(found) < count:
-            if (frame := link.pull()) is None:
-                await wait(len(found))
-            else:
-                found.append(frame)
-        return found
-
-    return drive(role(), [link], 20.0)
 
 
 # ---- what a stream carries -------------------------------------------------------------------------------------------
@@ -340,7 +327,7 @@ def test_a_server_below_1_3_is_noticed(tmp_path: Path) -> None:
 def test_only_elliptic_curves_have_pins() -> None:
     """TLS 1.2 is shut out by leaving it RSA ciphers alone: an RSA key would open it again."""
     key = rsa.generate_private_key(public_exponent=65537, key_size=2048)
-    with pytest.raises(UsageError, match="elliptic-curve"):
+    with pytest.raises(UsageError, match="P-256"):
         PartyServer(Address("127.0.0.1", 0), lambda: made("telecom", key=key), EchoGate([]))
     for data in (b"", b"-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", b"\xff" * 50):
         with pytest.raises(UsageError, match="PEM"):

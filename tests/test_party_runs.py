@@ -17,29 +17,30 @@ from typing import Any
 
 import pytest
 from run_kit import edit, verify
-from services_kit import GOOD, SEEDS, Finished, Parties, apart, keys
+from services_kit import (
+    GOOD,
+    PHASES,
+    SEEDS,
+    Finished,
+    Parties,
+    apart,
+    assert_same,
+    await_phase,
+    in_lockstep,
+    require_signed_end,
+)
 
 from ledger.bundle import SUMS, LogFiles, read_bundle, sums_text
-from ledger.entry import Entry
-from ledger.keys import Identity
 from ledger.note import Note, sign_note
-from ledger.store import SQLiteStore
-from vfl.channel import lockstep
 from vfl.clock import SystemClock
-from vfl.desk import memory_links
 from vfl.errors import AgreementError, Malformed, ProtocolError, UsageError, VflError
 from vfl.files import alone
 from vfl.net.client import Dialled
 from vfl.party import driving
 from vfl.party.concluding import BUNDLE, Gathering, attestation, log_of, own_log, read_log
 from vfl.party.driving import Driving
-from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, RunFolder
+from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED
 from vfl.party.standing import Offer
-from vfl.seat import RunFile, Seat, new_seat
-from vfl.transcripts import read_transcript
-
-PHASES = ("handshake", "psi", "align", "bins", "train", "score", "freeze")
-FILES = ("transcript.bin", "share.json", "rows.npy")
 
 
 @pytest.fixture(scope="module")
@@ -58,22 +59,6 @@ def finished(parties: Parties) -> Iterator[Finished]:
     with parties.serving("telecom"), parties.serving("payroll"):
         parties.driving("first").run(lambda line: parties.log.append((line, {})))
         yield Finished(parties, "first")
-
-
-def in_lockstep(parties: Parties, run: str, folder: Path) -> None:
-    """The same run under lockstep, in `folder`."""
-    folder.mkdir()
-    RunFile(run, parties.agreement, keys()).write(folder)
-    seats, links = {}, {name: {} for name in SEEDS}
-    for peer in ("telecom", "payroll"):
-        links["bank"][peer], links[peer]["bank"] = memory_links()
-    for name in SEEDS:
-        who = parties.standing(name)
-        new_seat(folder / name, who.table, who.seed_of(run))
-        seats[name] = Seat(folder, name, SystemClock(), identity=Identity(name, SEEDS[name]))
-    lockstep({name: seat.role(links[name]) for name, seat in seats.items()})
-    for seat in seats.values():
-        seat.close()
 
 
 def test_services_leave_the_same_bytes_as_lockstep(finished: Finished, tmp_path: Path) -> None:
@@ -106,31 +91,6 @@ def serve(parties: Parties, name: str) -> subprocess.Popen[bytes]:
         assert process.poll() is None
         time.sleep(0.01)
     return process
-
-
-def await_phase(folder: RunFolder, phase: str) -> None:
-    """Until the party of that folder is in `phase` or beyond it."""
-    deadline = time.monotonic() + 30
-    while (now := folder.progress().get("phase", "start")) == "start" or PHASES.index(now) < PHASES.index(phase):
-        assert time.monotonic() < deadline, f"still in {now}"
-        time.sleep(0.002)
-
-
-def assert_same(parties: Parties, run: str, folder: Path) -> None:
-    """What the parties have is what lockstep leaves in `folder`, and every slot was used once."""
-    in_lockstep(parties, run, folder)
-    for name in SEEDS:
-        there = parties.folder_of(name, run)
-        assert there.status().state == DONE
-        for file in FILES:
-            assert (folder / name / file).read_bytes() == (there.path / name / file).read_bytes(), (name, file)
-        sent = [record.slot for record in read_transcript(there.path / name / "transcript.bin")]
-        assert len(sent) == len(set(sent))
-        store = SQLiteStore(there.path / name / "ledger.sqlite")
-        slots = [Entry.from_bytes(row.body).slot for row in store.rows()]
-        store.close()
-        assert len(slots) == len(set(slots)) > 50
-        assert set(sent) <= set(slots)
 
 
 @pytest.mark.parametrize(
@@ -308,14 +268,17 @@ def test_a_peer_that_never_comes_ends_the_run_with_a_signed_word(tmp_path: Path,
     parties = Parties(tmp_path)
     monkeypatch.setattr(driving, "FIRST_WAIT", 0.05)
     waits: list[str] = []
-    with pytest.raises(AgreementError, match="the run lonely is aborted: telecom cannot be reached"):
+    with pytest.raises(
+        AgreementError, match=r"the run lonely is aborted: bank gave it up .* telecom cannot be reached"
+    ):
         parties.driving("lonely", patience=0.5).run(waits.append)
     assert 2 <= len(waits) <= 5
     folder = parties.folder_of("bank", "lonely")
     assert folder.status().state == ABORTED
     with own_log(parties.standing("bank"), folder, SystemClock()) as log:
         last = [*log.entries()][-1]
-        assert (last.step, dict(last.params)["attempts"]) == (ABORTED, len(waits) + 1)
+        said = {"state": ABORTED, "by": "bank", "attempts": len(waits) + 1, "why": folder.status().reason}
+        assert (last.slot, dict(last.params)) == ("end/0/end/bank>bank/0", said)
         assert log.checkpoints()[-1].size == len(log)
     with pytest.raises(AgreementError, match="the run lonely is aborted"):
         parties.driving("lonely")
@@ -336,15 +299,19 @@ def test_a_run_is_ended_by_whoever_takes_part(finished: Finished) -> None:
     """The active party's word reaches the others; a passive party's ends the run for all."""
     parties = finished.parties
     error = stopped_while(parties, "off", lambda: parties.folder_of("bank", "off").ask_to_cancel("wrong table"))
-    assert "the run off is cancelled: wrong table" in str(error)
+    assert "the run off is cancelled: bank ended it: wrong table" in str(error)
     assert {name: parties.folder_of(name, "off").status().state for name in SEEDS} == {
         "bank": CANCELLED, "telecom": ABORTED, "payroll": ABORTED,
     }  # fmt: skip
     assert "bank ended it: wrong table" in parties.folder_of("payroll", "off").status().reason
     error = stopped_while(parties, "out", lambda: parties.folder_of("telecom", "out").ask_to_cancel("no consent"))
-    assert "telecom refuses: telecom ended the run: no consent" in str(error)
-    assert parties.folder_of("telecom", "out").status().state == CANCELLED
-    assert parties.folder_of("bank", "out").status().state == FAILED
+    assert "the run out is aborted: telecom ended it: no consent" in str(error)
+    assert {name: parties.folder_of(name, "out").status().state for name in SEEDS} == {
+        "bank": ABORTED, "telecom": CANCELLED, "payroll": ABORTED,
+    }  # fmt: skip
+    for name in SEEDS:
+        require_signed_end(parties, name, "off", by="bank")
+        require_signed_end(parties, name, "out", by="bank" if name == "payroll" else "telecom")
 
 
 def test_a_pin_taken_back_ends_what_goes_on(finished: Finished) -> None:

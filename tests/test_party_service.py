@@ -16,14 +16,20 @@ from pathlib import Path
 
 import pandas as pd
 import pytest
-from services_kit import Parties, apart
+from services_kit import GOOD, Parties, apart
 
-from vfl.clock import FixedClock
+from ledger.ending import ended
+from vfl.clock import FixedClock, SystemClock
 from vfl.errors import UsageError
-from vfl.party import watching
+from vfl.files import alone
+from vfl.party import cancelling, watching
+from vfl.party.beginning import begin
+from vfl.party.cancelling import cancel
+from vfl.party.concluding import own_log
 from vfl.party.metrics import Metrics
-from vfl.party.runs import CANCELLED, DONE, RUNNING, RunFolder, Status, all_runs
+from vfl.party.runs import CANCELLED, DONE, RUNNING, SERVE_LOCK, RunFolder, Status, all_runs
 from vfl.party.serving import json_log
+from vfl.party.standing import Standing
 
 
 @pytest.fixture(scope="module")
@@ -138,7 +144,7 @@ def test_runs_are_told_as_they_stand(ran: Parties) -> None:
         watching.named(runs, "other")
     assert "first" in caught.value.remedy
     with pytest.raises(UsageError, match="done already"):
-        watching.cancel(folder, "why")
+        cancelled(ran, "first")
 
 
 def test_a_line_says_place_and_pace() -> None:
@@ -155,19 +161,60 @@ def test_no_name_leads_out_of_the_runs(tmp_path: Path, name: str) -> None:
         RunFolder(tmp_path, name)
 
 
-def test_a_run_is_cancelled_once(tmp_path: Path) -> None:
-    folder = RunFolder(tmp_path, "r1")
-    folder.clear()
-    folder.set(Status("r1", RUNNING, "bank"))
+def cancelled(parties: Parties, run: str, name: str = "telecom") -> Status:
+    """What `runs cancel` does at a party."""
+    who = parties.standing(name)
+    return cancel(parties.folder_of(name, run), name, who.state, "no consent", lambda: who, SystemClock())
+
+
+def offered(parties: Parties, run: str) -> RunFolder:
+    """A run that waits at the telecom for its first attempt."""
+    who = parties.standing("telecom")
+    return begin(who, run, parties.admit(GOOD), "2026-01-01T00:00:00+00:00")
+
+
+def test_a_run_is_cancelled_by_the_service_that_is_up(ran: Parties) -> None:
+    folder = offered(ran, "asked")
+    status = cancelled(ran, "asked")
+    assert (status.state, status.reason) == (CANCELLED, "telecom ended it: no consent")
+    events = [json.loads(line) for line in (ran.folder / "telecom.log").read_text().splitlines()]
+    assert events[-1]["event"] == "run ended", "nobody else held its lock"
+    with own_log(ran.standing("telecom"), folder, SystemClock()) as log:
+        assert ended(log) is not None
+
+
+def test_a_run_is_cancelled_although_nothing_is_up(tmp_path: Path) -> None:
+    parties = Parties(tmp_path)
+    folder = offered(parties, "r1")
     assert folder.cancelled == ""
-    watching.cancel(folder, "wrong table")
-    assert folder.cancelled == "wrong table"
-    folder.move(CANCELLED, "now", reason="wrong table")
+    with pytest.raises(UsageError, match="no passphrase; without it the run ends when its service") as caught:
+        cancel(folder, "telecom", parties.standing("telecom").state, "why", _no_passphrase, SystemClock())
+    assert caught.value.remedy == "name a file"
+    assert (folder.cancelled, folder.status().state) == ("why", "offered")
+    status = cancelled(parties, "r1")
+    assert (status.state, status.reason) == (CANCELLED, "telecom ended it: no consent")
+    with own_log(parties.standing("telecom"), folder, SystemClock()) as log:
+        assert (found := ended(log)) is not None
+        assert (found.by, found.why, found.seq) == ("telecom", status.reason, len(log) - 1)
     with pytest.raises(UsageError, match="cancelled already"):
-        watching.cancel(folder, "again")
+        cancelled(parties, "r1")
     (folder.path / "status.json").write_text('{"run": "r1"}')
     with pytest.raises(UsageError, match="damaged"):
         folder.status()
+
+
+def _no_passphrase() -> Standing:
+    raise UsageError("no passphrase", remedy="name a file")
+
+
+def test_a_keeper_that_does_not_act_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    parties = Parties(tmp_path)
+    folder = offered(parties, "r1")
+    monkeypatch.setattr(cancelling, "PATIENCE", 0.3)
+    held = alone(parties.standing("telecom").state / SERVE_LOCK, "")
+    with held, pytest.raises(UsageError, match="r1 is asked to end, and has not within 0 seconds"):
+        cancelled(parties, "r1")
+    assert folder.cancelled == "no consent"
 
 
 def test_nobody_listening_to_the_log_is_no_reason_to_stop() -> None:

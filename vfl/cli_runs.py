@@ -85,9 +85,13 @@ def cancel_run(
     run: Annotated[str, _RUN],
     config: Folder = HERE,
     reason: Annotated[str, typer.Option(metavar="TEXT", help="Why: all parties are told.")] = "cancelled",
+    passphrase_file: Passphrase = None,
     as_json: AsJson = False,
 ) -> None:
-    """End a run for good."""
+    """End a run for good: for all, at whichever party.
+
+    Where neither a service nor `tallystick run` is up that would do it, it is done here, and needs the passphrase.
+    """
     from vfl import runs_commands
 
-    runs_commands.cancel_run(config, run, reason, as_json)
+    runs_commands.cancel_run(config, run, reason, passphrase_file, as_json)

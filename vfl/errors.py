@@ -37,6 +37,14 @@ class AgreementError(VflError):
     """The parties do not agree, or a step is not allowed by what they signed."""
 
 
+class RunEnded(AgreementError):
+    """A party has ended the run for good, and says why; `by`: which one."""
+
+    def __init__(self, message: str, *, by: str = "", remedy: str = "start a new run when it can go on") -> None:
+        super().__init__(message, remedy=remedy)
+        self.by = by
+
+
 class ProtocolError(VflError):
     """The peer did something it must not; `peer` and `step` are filled in by the channel."""
 

@@ -15,6 +15,7 @@ from vfl.errors import UsageError
 from vfl.interruption import going_on
 from vfl.net.server import Address
 from vfl.party import watching
+from vfl.party.cancelling import cancel
 from vfl.party.config import PartyFile, read_party_file
 from vfl.party.driving import Driving
 from vfl.party.keystore import unlock
@@ -33,8 +34,6 @@ def serve_party(config: Path, passphrase_file: Path | None, metrics_port: int) -
     file = read_party_file(config)
     if reasons := refusals_to_serve(file, file.state):
         raise UsageError("; ".join(reasons), remedy="mend it, then serve; `tallystick party status` shows more")
-    if not file.verify:
-        raise UsageError(f"{file.source}: [serve] verify is false, but pins are always checked", remedy="Remove it.")
     clock = SystemClock()
     who = _unlocked(file, passphrase_file)
     serve(who, Address(*file.listen), metrics_port, clock, json_log(sys.stderr, clock))
@@ -49,8 +48,8 @@ def run_agreement(
     name = run or f"{SystemClock().now():%Y%m%dT%H%M%S}-{fresh_seed().hex()[:8]}"
     waits = float(file.deadlines.patience if patience is None else patience)
     driving = Driving(who, name, who.admit(_read(agreement)), SystemClock(), waits)
-    tell(sys.stderr, f"run {name}; ended before its end it goes on with --run {name}\n")
     try:
+        tell(sys.stderr, f"run {name}; ended before its end it goes on with --run {name}\n")
         with shown() as progress:
             folder = driving.run(lambda line: tell(sys.stderr, f"{line}\n"), progress)
     except KeyboardInterrupt:
@@ -101,14 +100,15 @@ def watch_run(config: Path, run: str, as_json: bool) -> None:
         last = line
 
 
-def cancel_run(config: Path, run: str, reason: str, as_json: bool) -> None:
+def cancel_run(config: Path, run: str, reason: str, passphrase_file: Path | None, as_json: bool) -> None:
     """`tallystick runs cancel`."""
-    folder = _folder(config, run)
-    watching.cancel(folder, reason)
+    file = read_party_file(config)
+    folder = watching.named(file.runs, run)
+    status = cancel(folder, file.name, file.state, reason, lambda: _unlocked(file, passphrase_file), SystemClock())
     if as_json:
         _write(watching.told(folder))
     else:
-        say(screen(), f"{run} ends as soon as this party's service, or its `tallystick run`, sees that")
+        say(screen(), f"{run} is {status.state}: {status.reason}")
 
 
 def _folder(config: Path, run: str) -> RunFolder:

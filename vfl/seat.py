@@ -30,8 +30,10 @@ from typing import Any
 
 import numpy as np
 
+from ledger.ending import ended
 from ledger.errors import LedgerError
 from ledger.keys import Identity, PublicIdentity, VerifyingKey
+from ledger.log import Log
 from ledger.policy import Policy
 from ledger.store import Store
 from vfl import run as running
@@ -45,7 +47,7 @@ from vfl.crypto import paillier
 from vfl.crypto.paillier_keys import PrivateKey
 from vfl.desk import Desk
 from vfl.engines import EngineConfig
-from vfl.errors import ProtocolError, TransportError, UsageError
+from vfl.errors import ProtocolError, RunEnded, TransportError, UsageError
 from vfl.files import read_json, write_array, write_data, write_private, write_whole
 from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
@@ -217,6 +219,12 @@ def policy_of(file: RunFile) -> Policy:
     return Policy.of([PublicIdentity(name, pair.identity, pair.witness) for name, pair in keys], quorum="any")
 
 
+def require_going_on(log: Log) -> None:
+    """Raise RunEnded if a party's log has the end of its run."""
+    if (found := ended(log)) is not None:
+        raise RunEnded(found.why, by=found.by)
+
+
 class Seat:
     """One party taking part in a run from its folder."""
 
@@ -274,7 +282,8 @@ class Seat:
         self.desk.on_enter = entered
 
     def role(self, links: Mapping[str, Link]) -> Coroutine[int, None, Outcome]:
-        """The party's part in the run, over `links` by peer name."""
+        """The party's part in the run, over `links` by peer name. Raises RunEnded after the end of the run."""
+        require_going_on(self.notary.log)
         peers = [member.name for member in peers_of(self.file.agreement, self.name)]
         channels: dict[str, Channel] = {peer: self.desk.channel(peer, links[peer]) for peer in peers}
         if self._around is not None:

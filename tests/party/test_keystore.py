@@ -10,8 +10,9 @@ import party_kit
 import pytest
 
 from vfl.errors import UsageError
+from vfl.net.pins import pin_of
 from vfl.party import keystore, sealing
-from vfl.party.certificates import new_tls_key, pin_of
+from vfl.party.certificates import new_tls_key
 from vfl.party.keystore import FILE, Keys, unlock
 
 

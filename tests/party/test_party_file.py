@@ -60,7 +60,8 @@ def test_without_a_label_a_party_is_passive(tmp_path: Path) -> None:
     [
         ("[serves]\n", "unknown table 'serves'.*'serve'"),
         ('[serve]\nlissten = "127.0.0.1:1"\n', "unknown key 'lissten'.*'listen'"),
-        ("[serve]\nverify = 0\n", "verify is a whole number.*true or false"),
+        ("[serve]\nverify = false\n", r"\[serve\] verify is not to be chosen: peers are asked.*remove the line"),
+        ("[serve]\nverify = true\n", r"\[serve\] verify is not to be chosen"),
         ('[serve]\nlisten = "7443"\n', r"party.toml: \[serve\] listen is '7443'.*HOST:PORT"),
         ("[deadlines]\nsilence = 0\n", r"\[deadlines\] silence is '0'.*1 to 86400"),
         ("[deadlines]\nsilense = 9\n", "unknown key 'silense'.*'silence'"),
@@ -112,13 +113,6 @@ def party_of(parties: Path, **words: str) -> PartyFile:
 def test_a_party_in_order_may_serve(parties: Path) -> None:
     party = party_of(parties)
     assert refusals_to_serve(party, party.state) == []
-
-
-def test_verification_off_is_for_loopback(parties: Path) -> None:
-    party = party_of(parties, verify="false")
-    assert refusals_to_serve(party, party.state) == []
-    party = party_of(parties, listen='"0.0.0.0:7443"')
-    assert ["verify is false" in why for why in refusals_to_serve(party, party.state)] == [True]
 
 
 @pytest.mark.parametrize("place", ["keys.json", "."])

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from typing import Any
 from unittest import mock
 
+from ledger import ending, witness
 from ledger import log as ledger_log
-from ledger import witness
 from ledger.log import Log
 from ledger.store import Head, PeerAdvance
 from vfl import desk, notary, transcripts
 from vfl.channel import Record
 from vfl.desk import Envelope, LiveChannel
+from vfl.errors import ProtocolError
 from vfl.notary import LedgerNotary
 from vfl.transcripts import FileTranscript
 from vfl.wire import Message, pack
@@ -267,4 +268,57 @@ def any_date_written_down() -> Iterator[None]:
 def long_tails_cut_off() -> Iterator[None]:
     """A damaged length in the middle of a transcript passes for a torn record."""
     with mock.patch.object(transcripts, "_record_after", return_value=False):
+        yield
+
+
+@planted
+def role_begins_after_the_end() -> Iterator[None]:
+    """A ledger that says that its run has ended is gone on with."""
+    with mock.patch.object(machine, "require_going_on", return_value=None):
+        yield
+
+
+@planted
+def end_under_no_head() -> Iterator[None]:
+    """The end of a run is written down and vouched for by nobody."""
+
+    def sign_end(log: Log, state: str, **words: Any) -> Any:
+        with mock.patch.object(Log, "checkpoint", lambda self, peers=(): self.commit()):
+            return ending.sign_end(log, state, **words)
+
+    with mock.patch.object(machine, "sign_end", sign_end):
+        yield
+
+
+@planted
+def end_kept_in_memory() -> Iterator[None]:
+    """Others are told of the end before it is durable."""
+
+    def sign_end(log: Log, state: str, **words: Any) -> Any:
+        with mock.patch.object(Log, "checkpoint", return_value=""):
+            return ending.sign_end(log, state, **words)
+
+    with mock.patch.object(machine, "sign_end", sign_end):
+        yield
+
+
+@planted
+def messages_after_the_end() -> Iterator[None]:
+    """The end is entered before what the transcript has and the ledger has not."""
+    real = machine.Machine.give_up
+
+    def give_up(self: machine.Machine, by: str, why: str) -> None:
+        with mock.patch.object(LedgerNotary, "catch_up", return_value=None):
+            real(self, by, why)
+        if self.ended is not None and self.up:
+            self._guarded(lambda: late(self))
+            self._leave()
+
+    def late(self: machine.Machine) -> None:
+        with suppress(ProtocolError):
+            self._open().catch_up(self._transcript.records())  # type: ignore[union-attr]
+        if self.notary is not None:
+            self.notary.finish()
+
+    with mock.patch.object(machine.Machine, "give_up", give_up):
         yield

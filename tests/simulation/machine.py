@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Coroutine, Mapping
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 from unittest import mock
 
+from ledger.ending import Ended, sign_end
 from ledger.keys import Identity
 from vfl import run
 from vfl.channel import Channel
 from vfl.desk import Desk
-from vfl.errors import AgreementError, ProtocolError, TimedOut, TransportError, UsageError, VflError
-from vfl.notary import LedgerNotary, PeerKeys
-from vfl.seat import blinds_of
+from vfl.errors import AgreementError, ProtocolError, RunEnded, TimedOut, TransportError, UsageError, VflError
+from vfl.notary import LedgerNotary, PeerKeys, own_ledger
+from vfl.seat import blinds_of, require_going_on
 
 from .casts import ACTIVE, Cast
 from .disk import Disk, Killed, Store, Transcript
@@ -46,6 +48,8 @@ class World(Protocol):
 
     def finished(self, machine: Machine, result: Any) -> None: ...
 
+    def ended_before(self, machine: Machine) -> None: ...
+
 
 class Machine:
     """One party's computer."""
@@ -55,6 +59,8 @@ class Machine:
         self.up = True
         self.skew = self.certified_at = 0.0  # seconds that its clock is off, and was when its key was certified
         self.booted = 0.0
+        self.gone = False  # for good
+        self.ended: Ended | None = None  # what it signed, once it gave the run up
         self.version = run.__version__
         self.number = 0  # what the role's draws depend on
         self.rolled_back: Any = None  # the right store, while an old one is in its place
@@ -98,18 +104,10 @@ class Machine:
 
     def _sit(self) -> None:
         """As `vfl.seat.Seat` does."""
-        cast, keys = self.world.cast, KEYS
-        self._transcript = self.disk.open()
-        talking = cast.peers(self.name)
-        peers = {peer: keys[peer] for peer in talking}
-        others = {other: keys[other] for other in cast.parties if other not in (self.name, *talking)}
-        if not any(self.disk.store.rows()):
-            self.certified_at = self.skew
-        notary = self.notary = LedgerNotary(
-            Store(self.disk), IDENTITIES[self.name], RUN, AGREEMENT, peers, self, others,
-            sign_messages=self.world.signed,
-        )  # fmt: skip
-        self.world.promises.opened(self)
+        cast, talking = self.world.cast, self.world.cast.peers(self.name)
+        notary = self._open()
+        assert self._transcript is not None
+        require_going_on(notary.log)
         desk = Desk(self.name, self._transcript, notary, leads=self.name == ACTIVE, at_once=self.world.signed)
         desk.blind = blinds_of(bytes([len(self.name)]) * 32)
         channels: dict[str, Channel] = {peer: desk.channel(peer, self.ends[peer]) for peer in talking}
@@ -122,6 +120,48 @@ class Machine:
             return result
 
         self._role = desk.run(whole())
+
+    def _open(self) -> LedgerNotary:
+        """Its transcript and its ledger."""
+        cast, keys = self.world.cast, KEYS
+        self._transcript = self.disk.open()
+        talking = cast.peers(self.name)
+        peers = {peer: keys[peer] for peer in talking}
+        others = {other: keys[other] for other in cast.parties if other not in (self.name, *talking)}
+        if not any(self.disk.store.rows()):
+            self.certified_at = self.skew
+        self.notary = LedgerNotary(
+            Store(self.disk), IDENTITIES[self.name], RUN, AGREEMENT, peers, self, others,
+            sign_messages=self.world.signed,
+        )  # fmt: skip
+        self.world.promises.opened(self)
+        return self.notary
+
+    def give_up(self, by: str, why: str) -> None:
+        """As `vfl.party.ending.end_run` does; whoever dies in here has not, or finds that it has."""
+        self.end_attempt(why)
+
+        def sign() -> None:
+            notary = self._open()
+            assert self._transcript is not None
+            with suppress(ProtocolError):
+                notary.catch_up(self._transcript.records())
+            with own_ledger():
+                self.ended = sign_end(notary.log, "aborted", by=by, why=why, attempts=1)
+            self.world.tell(self.name, f"signs that {why}")
+
+        self._guarded(sign)
+        self._leave()
+
+    def begins_again(self) -> bool:
+        """Whether a role would begin over its ledger."""
+        try:
+            self._sit()
+        except RunEnded:
+            return False
+        finally:
+            self._leave()
+        return True
 
     def resume(self) -> None:
         """Let the role go on until it waits."""
@@ -147,6 +187,9 @@ class Machine:
         except TransportError as error:
             self.end_attempt(str(error))
             self.world.attempt_ended(self)
+        except RunEnded as end:
+            self.end_attempt(f"it has ended already: {end}")
+            self.world.ended_before(self)
         except (ProtocolError, AgreementError, UsageError) as error:
             self.world.refused(self, error)
             self.end_attempt(f"{type(error).__name__}: {error}")

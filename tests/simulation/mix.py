@@ -28,6 +28,7 @@ class Mix:
     damage: float = 0.0  # of every start: a bit of what is stored has flipped
     rollback: float = 0.0  # of every start: an old backup of the ledger was restored
     changed: float = 0.0  # of every start: another version of the software
+    gone: float = 0.0  # of every death: that party never comes back
     skew: float = 0.0  # seconds that clocks are off, and jump at every start
 
     def quiet(self) -> None:
@@ -38,8 +39,11 @@ class Mix:
         self.budget = 0
 
 
-def mix_of(chance: random.Random, casts: dict[str, int]) -> Mix:
-    """The faults of a seed. `casts`: by name, how often each is played."""
+def mix_of(chance: random.Random, casts: dict[str, int], seed: int) -> Mix:
+    """The faults of a seed. `casts`: by name, how often each is played.
+
+    In every seventh seed somebody may be gone for good.
+    """
     name = chance.choices(list(casts), list(casts.values()))[0]
     protected = chance.random() < 0.5
     mix = Mix(name, chance.random() < 0.5, protected, chance.randint(1, 4))
@@ -60,4 +64,8 @@ def mix_of(chance: random.Random, casts: dict[str, int]) -> Mix:
         if chance.random() < 0.5:
             setattr(mix, fault, most * chance.random())
     mix.skew = chance.choice([0.0, 60.0, 3e8])
+    if seed % 7 == 6:
+        mix.gone, mix.kill = 0.6, 0.03
+        # Whoever remains has nobody left who would notice these, and waits for no mended disk.
+        mix.damage = mix.rollback = mix.full = mix.changed = 0.0
     return mix

@@ -86,7 +86,7 @@ def undisturbed(cast: str, signed: bool) -> Undisturbed:
 def simulate(seed: int, spoil: Callable[[], AbstractContextManager[Any]] = nullcontext) -> Told:
     """Play one seed. `spoil`: plants a bug for as long as the context lasts that it gives."""
     chance = random.Random(seed)
-    mix = mix_of(chance, OFTEN)
+    mix = mix_of(chance, OFTEN, seed)
     due, told = undisturbed(mix.cast, mix.signed), Told(seed, str(mix), "")
     with folder() as place, virtual():
         world = World(CASTS[mix.cast], mix, chance, place, due)

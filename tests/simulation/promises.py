@@ -5,7 +5,8 @@ P2  Damage inside what was acknowledged is refused, and a ledger from an old bac
 P3  Any party may die at any durable step: it starts again, nobody is accused, and the model is the undisturbed one.
 P4  Every step is applied exactly once: one record and one entry of every message, at each end, the same at both.
 P5  Whatever is said again is said with the same bytes and the same signature.
-P6  After faults stop, the run ends: with a model, or refused for a message that was changed on a bare wire.
+P6  After faults stop, the run ends: with a model; or refused for a message that was changed on a bare wire; or, where
+    a party never comes back, with a signed end in the ledger of everyone who remains, after which nothing is said.
 P7  No input ends a process otherwise than by a declared refusal.
 P8  A party that comes back with other software is refused before it says anything else.
 P9  Clocks order nothing: with any skew and any jump the same entries stand in the same order.
@@ -21,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from ledger.checkpoint import Checkpoint
+from ledger.ending import end_slot
 from ledger.log import Log
 from ledger.merkle import Tree
 from ledger.note import Note
@@ -157,6 +159,20 @@ class Promises:
             for witness, head in self.cosigned_of(name):
                 if head.size > len(entries) or tree.root(head.size) != head.root:
                     raise Broken("P2", f"{witness} cosigned a head of {name} that its ledger does not continue")
+
+    def given_up(self, machines: dict[str, Machine]) -> None:
+        """Somebody never came back: every other ledger says so, signed, as its last word, and no role begins."""
+        for name, machine in machines.items():
+            if machine.gone:
+                continue
+            store = machine.disk.store
+            entries, heads = entries_of(machine), list(store.checkpoints())
+            if entries[-1]["slot"] != end_slot(name) or entries[-1]["params"]["state"] != "aborted":
+                raise Broken("P6", f"the last word of the ledger of {name} is not that the run has ended")
+            if not heads or heads[-1].size != len(entries):
+                raise Broken("P6", f"the end in the ledger of {name} is under no signed head")
+            if machine.begins_again():
+                raise Broken("P6", f"{name} begins again after the end")
 
     def cosigned_of(self, party: str) -> list[tuple[str, Checkpoint]]:
         """Every head of a party's log that was cosigned, and by whom."""

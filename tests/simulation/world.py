@@ -7,6 +7,7 @@ import re
 from pathlib import Path
 from typing import Any
 
+from ledger.ending import ended
 from ledger.errors import BadClock, StoreError
 from vfl.errors import ProtocolError, UsageError, VflError
 
@@ -24,6 +25,7 @@ ENDS_WITHIN = 400.0  # seconds of virtual time after the last fault
 LONGEST_WAIT = 30.0  # seconds between two attempts
 _ADDRESS = re.compile(r" at 0x[0-9a-f]+")
 DAY = 86400.0
+PATIENCE = 150.0  # seconds that a run may stand still where somebody may be gone for good
 REFUSALS = 3  # of a run that a changed message has spoilt, until its parties give up
 
 
@@ -32,6 +34,7 @@ class World:
 
     def __init__(self, cast: Cast, mix: Mix, chance: random.Random, folder: Path, due: Undisturbed | None) -> None:
         self.cast, self.mix, self.signed, self.folder = cast, mix, mix.signed, folder
+        self.impatient = mix.gone > 0  # somebody may be gone for good
         self.audited = False  # whether the ledgers are verified at the end
         self.schedule = Schedule(chance)
         self.promises = Promises(due)
@@ -43,6 +46,8 @@ class World:
         self._waits = 0
         self._refusals = 0
         self._dialling = False
+        self._moved = (0, 0.0)  # bytes of the bank's transcript, and since when there are so many
+        self._heard: dict[str, float] = {}  # when the bank last called a peer
         self._quiet_since = HORIZON
         self._cuts: dict[frozenset[str], float] = {}
         self._streams: list[Stream] = []
@@ -103,6 +108,8 @@ class World:
 
     def start(self) -> None:
         self.schedule.after(0.0, self._dial)
+        for name in self.cast.peers(ACTIVE) if self.impatient else ():
+            self.schedule.after(PATIENCE, lambda one=self.machines[name]: self._wait_for_bank(one))  # type: ignore[misc]
         self.schedule.after(HORIZON, lambda: self.mix.budget and self.quiet())
 
     def _dial_later(self) -> None:
@@ -117,6 +124,11 @@ class World:
         if self.done or not bank.up or bank.running:
             return
         self._maybe_cut(peers)
+        if self.impatient and self._stands_still(bank):
+            self._end_by_bank()
+            return
+        for name in peers:
+            self._heard[name] = self.schedule.now
         away = [name for name in peers if not self.machines[name].up or self.cut(ACTIVE, name)]
         if away:
             self.tell(ACTIVE, f"cannot reach {', '.join(away)}")
@@ -215,7 +227,56 @@ class World:
         elif self.schedule.now > self._quiet_since + ENDS_WITHIN / 2:
             raise Broken("P3", f"{machine.name} ends in {type(error).__name__} long after the last fault: {error}")
 
+    # Those who never come back
+
+    def _stands_still(self, bank: Machine) -> bool:
+        size, since = self._moved
+        if bank.disk.size() != size:
+            self._moved = bank.disk.size(), self.schedule.now
+            return False
+        return self.schedule.now - since > PATIENCE
+
+    def _end_by_bank(self) -> None:
+        """The active party gives the run up and tells whom it can reach; then, or when it died in there, look again."""
+        bank = self.machines[ACTIVE]
+        bank.give_up(ACTIVE, "bank gave it up")
+        if bank.ended is not None:
+            for name in self.cast.peers(ACTIVE):
+                if self.machines[name].up and not self.cut(ACTIVE, name):
+                    self.machines[name].give_up(ACTIVE, "bank gave it up")
+        self._look_at_ends()
+
+    def ended_before(self, machine: Machine) -> None:
+        """It found the end in its ledger."""
+        assert machine.notary is not None
+        machine.ended = ended(machine.notary.log)
+        if machine.name == ACTIVE:
+            self._end_by_bank()
+        self._look_at_ends()
+
+    def _wait_for_bank(self, machine: Machine) -> None:
+        """A passive party gives the run up when nobody has called it for long."""
+        if self.done or machine.gone or machine.ended is not None:
+            return
+        heard = max(self._heard.get(machine.name, 0.0), machine.booted)
+        left = heard + PATIENCE - self.schedule.now
+        if left <= 0 and machine.up and not machine.running:
+            machine.give_up(machine.name, f"{machine.name} gave it up")
+            self._look_at_ends()
+        self.schedule.after(max(left, 5.0), lambda: self._wait_for_bank(machine))
+
+    def _look_at_ends(self) -> None:
+        remain = [machine for machine in self.machines.values() if not machine.gone]
+        if all(machine.ended is not None and machine.up for machine in remain):
+            self.done = "given up"
+
     def died(self, machine: Machine) -> None:
+        if self.impatient and self.schedule.chance.random() < self.mix.gone:
+            self._fault("gone for good")
+            self.tell(machine.name, "is gone for good")
+            machine.gone = True
+            self._look_at_ends()
+            return
         self.schedule.after(self.schedule.chance.uniform(0.5, 40), lambda: self._boot(machine))
 
     def _boot(self, machine: Machine) -> None:
@@ -245,6 +306,8 @@ class World:
             if self.schedule.now > self._quiet_since + ENDS_WITHIN:
                 raise Broken("P6", f"no end {ENDS_WITHIN:.0f} seconds after the last fault")
         self.mix.quiet()
+        if self.done == "given up":
+            self.promises.given_up(self.machines)
         if self.done == "a model":
             if set(self.results) != set(self.machines):
                 raise Broken("P6", "the attempt ended, and not everybody has a model")

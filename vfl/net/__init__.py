@@ -1,6 +1,7 @@
 """Runs across networks: gRPC streams of plain frames over TLS 1.3 with pinned certificates. Knows no message.
 
-    tls      certificates, pins, what gRPC is given of them
+    pins     by what a certificate is known
+    tls      certificates that count, and what gRPC is given of them
     client   the dialling side: offers, and a stream that ends in a socket
     server   the listening side: who calls, and a stream that ends in a socket
     pump     moves frames between a stream and a socket

@@ -98,8 +98,8 @@ class Stream:
     def _listen(self) -> None:
         try:
             if not pour(self._call, self._end):
-                self._call.cancel()  # our side has gone
-            if self._call.code() is not grpc.StatusCode.OK:
+                self._call.cancel()  # our side has gone, and knows why
+            elif self._call.code() is not grpc.StatusCode.OK:
                 self._error = calls.error_of(self.peer, self._call)
         except grpc.RpcError as failed:
             self._error = calls.error_of(self.peer, failed)

@@ -20,13 +20,13 @@ import grpc
 
 from vfl.errors import AgreementError, TransportError, UsageError, VflError
 from vfl.net import calls
+from vfl.net.pins import pin_of
 from vfl.net.pump import frames_of, hang_up, pour
-from vfl.net.tls import Known, OwnTls, Shown, pin_of, require_1_3
+from vfl.net.tls import Known, OwnTls, Shown, require_1_3, server_credentials
 
 T = TypeVar("T")
 MOST_CALLS = 64  # at the same time, streams included
 MOST_OF_ONE = 16  # at the same time, of one peer: it can take no more from the others
-LONGEST_RUN = 30 * 86400.0  # seconds
 
 
 class Attending(Protocol):
@@ -110,10 +110,8 @@ class Address:
 
 
 class PartyServer:
-    """A party's listening side.
-
-    The certificates of a listener are fixed. When some change, a second listener opens at the same address and the
-    first admits nobody any more; its streams go on to their end.
+    """A party's listening side. What it shows and whom it lets in may change while it listens: handshakes that begin
+    from then on see it, streams go on to their end.
     """
 
     def __init__(self, listen: Address, own: Callable[[], OwnTls], gate: Gate) -> None:
@@ -124,16 +122,11 @@ class PartyServer:
         self._pool = ThreadPoolExecutor(MOST_CALLS, thread_name_prefix="call")
         self._shown = Shown.to(own(), gate.peers())
         _require_free(listen)
-        self.address = listen
-        self._server = self._listener()
-
-    def _listener(self) -> grpc.Server:
-        server = grpc.server(
-            self._pool, [self._handlers()], options=calls.SERVER_OPTIONS, maximum_concurrent_rpcs=MOST_CALLS
+        self._server = grpc.server(
+            self._pool, [self._handlers()], options=calls.server_options(), maximum_concurrent_rpcs=MOST_CALLS
         )
-        port = server.add_secure_port(str(self.address), self._shown.credentials())
-        self.address = Address(self.address.host, port)
-        return server
+        port = self._server.add_secure_port(str(listen), server_credentials(lambda: self._shown))
+        self.address = Address(listen.host, port)
 
     def start(self) -> None:
         """Serve. Raises UsageError if anything below TLS 1.3 would be spoken."""
@@ -145,10 +138,7 @@ class PartyServer:
         shown = Shown.to(self._own(), self._gate.peers())
         if shown == self._shown:
             return False
-        self._shown, old = shown, self._server
-        self._server = self._listener()
-        self._server.start()
-        old.stop(LONGEST_RUN)
+        self._shown = shown
         return True
 
     def stop(self, grace: float) -> None:

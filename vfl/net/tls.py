@@ -1,27 +1,22 @@
 """Certificates and pins: a peer is whoever holds the key behind a certificate that was exchanged by hand.
 
-    pin = base64(SHA-256(subject public key info of the certificate))
-
 No authority is asked, none is trusted. gRPC is given the certificates of trusted peers as its only roots, each of them
 self-signed and thus its own root; the pin is compared once more by our own code on every call.
 """
 
 from __future__ import annotations
 
-import base64
 import contextlib
 import socket
 import ssl
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from hashlib import sha256
 
 import grpc
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from vfl.errors import Unreachable, UsageError
+from vfl.net.pins import pin_of, read_certificate
 
 _HANDSHAKE = b"\x16"  # the type of the record in which a server agrees to a version
 
@@ -52,30 +47,13 @@ class Known:
         return tuple(each for each in self.certificates if pin_of(each) in self.pins)
 
 
-def pin_of(certificate: bytes) -> str:
-    """The pin of a certificate in PEM. Raises UsageError if it is none, or its key is not on an elliptic curve."""
-    key = _parse(certificate).public_key()
-    if not isinstance(key, ec.EllipticCurvePublicKey):
-        raise UsageError(
-            "the certificate has no elliptic-curve key", remedy="make one with `tallystick party init`, which does"
-        )
-    return base64.b64encode(sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
-
-
 def host_of(certificate: bytes) -> str:
     """The name that a certificate in PEM is for."""
     try:
-        names = _parse(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+        names = read_certificate(certificate).extensions.get_extension_for_class(x509.SubjectAlternativeName).value
         return names.get_values_for_type(x509.DNSName)[0]
     except (x509.ExtensionNotFound, ValueError, IndexError):
         raise UsageError("the certificate names nobody", remedy="a TLS certificate needs a DNS name") from None
-
-
-def _parse(certificate: bytes) -> x509.Certificate:
-    try:
-        return x509.load_pem_x509_certificate(certificate)
-    except ValueError as error:
-        raise UsageError(f"not a certificate in PEM: {error}") from None
 
 
 def channel_credentials(own: OwnTls, peer: Known) -> tuple[grpc.ChannelCredentials, str]:
@@ -89,7 +67,7 @@ def channel_credentials(own: OwnTls, peer: Known) -> tuple[grpc.ChannelCredentia
 
 @dataclass(frozen=True)
 class Shown:
-    """What a listener shows, and whom it lets in: fixed while it listens."""
+    """What a listener shows, and whom it lets in, from a handshake on."""
 
     own: OwnTls
     roots: frozenset[bytes]
@@ -100,11 +78,25 @@ class Shown:
         pin_of(own.certificate)
         return cls(own, frozenset(each for peer in peers for each in peer.admitted))
 
-    def credentials(self) -> grpc.ServerCredentials:
-        """For a listener that asks everybody for a certificate."""
+    def configuration(self) -> grpc.ServerCertificateConfiguration:
+        """As gRPC takes it."""
         # gRPC does not ask for one where there is no root: then only our own gets in, which is nobody's pin.
         roots = b"".join(sorted(self.roots)) or self.own.certificate
-        return grpc.ssl_server_credentials([(self.own.key, self.own.certificate)], roots, require_client_auth=True)
+        return grpc.ssl_server_certificate_configuration([(self.own.key, self.own.certificate)], roots)
+
+
+def server_credentials(shown: Callable[[], Shown]) -> grpc.ServerCredentials:
+    """For a listener that asks everybody for a certificate, and at each handshake asks `shown` what counts now."""
+    last = [shown()]
+
+    def changed() -> grpc.ServerCertificateConfiguration | None:
+        now = shown()
+        if now is last[0]:
+            return None  # as before
+        last[0] = now
+        return now.configuration()
+
+    return grpc.dynamic_ssl_server_credentials(last[0].configuration(), changed, require_client_authentication=True)
 
 
 def require_1_3(host: str, port: int) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from vfl import __version__
 from vfl.accusing import FOLDER as EVIDENCE
 from vfl.agreement import require_same
-from vfl.errors import AgreementError, UsageError
+from vfl.errors import AgreementError, RunEnded, UsageError
 from vfl.files import read_json, write_data, write_whole
 from vfl.party.runs import OFFERED, OVER, SIGNED, RunFolder, Status, all_runs
 from vfl.party.standing import Admitted, Standing
@@ -27,7 +27,7 @@ def begin(who: Standing, run: str, admitted: Admitted, when: str) -> RunFolder:
         require_same(RunFile.read(folder.path).agreement.encode(), agreement.encode(), "the offer")
         status = folder.status()
         if status.state in OVER:
-            raise AgreementError(f"the run {run} is {status.state}: {status.reason}", remedy="start a new one")
+            raise RunEnded(f"the run {run} is {status.state}: {status.reason}")
         if found := sorted((folder.path / who.name / EVIDENCE).glob("*.json")):
             raise AgreementError(
                 f"the run {run} was ended because a party misbehaved",

@@ -31,8 +31,8 @@ from ledger.keys import Identity, KeyType, PublicIdentity, VerifyingKey, witness
 from ledger.note import Note, sign_note
 from vfl.config import check_name
 from vfl.errors import UsageError
+from vfl.net.pins import pin_of
 from vfl.party.addresses import parse_address
-from vfl.party.certificates import pin_of
 
 LABEL = "tallystick-card-v1"
 FIELDS = ("name", "identity", "witness", "address", "created")

@@ -1,24 +1,20 @@
-"""TLS keys, self-signed certificates and pins.
-
-    pin = base64(SHA-256(subject public key info))
+"""TLS keys and self-signed certificates; what they are known by: `vfl.net.pins`.
 
 Nobody vouches for a certificate: a peer has it by hand, in a card. The key is on P-256, which every TLS library speaks.
 """
 
 from __future__ import annotations
 
-import base64
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from hashlib import sha256
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
-from vfl.errors import UsageError
+from vfl.net.pins import read_certificate
 
 SKEW = timedelta(hours=1)  # how far a peer's clock may be behind
 _KEY_USAGE = dict.fromkeys(
@@ -74,27 +70,6 @@ def new_tls_key(party: str, now: datetime, days: int) -> TlsKey:
     )
     pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     return TlsKey(pem, certificate.public_bytes(Encoding.PEM))
-
-
-def read_certificate(pem: bytes) -> x509.Certificate:
-    """The certificate in PEM. Raises UsageError unless it is one of a P-256 key in its one form."""
-    try:
-        found = x509.load_pem_x509_certificate(pem)
-        key = found.public_key()
-        same = found.public_bytes(Encoding.PEM) == pem
-    except ValueError as error:
-        raise UsageError(f"not a certificate in PEM: {error}"[:200]) from None
-    if not same or not isinstance(key, ec.EllipticCurvePublicKey) or not isinstance(key.curve, ec.SECP256R1):
-        raise UsageError(
-            "the certificate is not that of a P-256 key alone", remedy="ask for a card made by this program"
-        )
-    return found
-
-
-def pin_of(pem: bytes) -> str:
-    """The pin of the key in a certificate."""
-    key = read_certificate(pem).public_key()
-    return base64.b64encode(sha256(key.public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)).digest()).decode()
 
 
 @dataclass(frozen=True)

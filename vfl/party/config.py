@@ -20,7 +20,7 @@ NAME = "party.toml"
 class Deadlines:
     """In seconds. connect: until a peer answers a call.   silence: without any word within a run.
 
-    patience: how long a run may stand still, through all attempts, before the active party gives it up.
+    patience: how long a run may stand still, through all attempts, before this party ends it for good.
     """
 
     connect: int = 10
@@ -40,14 +40,13 @@ class Tls:
 class PartyFile:
     """A company's own settings. `table` is None for one that brings no data, such as a regulator.
 
-    verify: whether peers must show a pinned certificate.   disk_free: megabytes below which `party status` warns.
+    disk_free: megabytes below which `party status` warns.
     """
 
     name: str
     state: Path
     address: str
     listen: tuple[str, int]
-    verify: bool
     table: PartyConfig | None
     deadlines: Deadlines = field(default_factory=Deadlines)
     tls: Tls = field(default_factory=Tls)
@@ -64,11 +63,6 @@ class PartyFile:
         """The folder with the runs."""
         return self.state / "runs"
 
-    @property
-    def outside(self) -> bool:
-        """Whether others than this machine can reach the listener."""
-        return not is_loopback(self.listen[0])
-
 
 def read_party_file(path: Path) -> PartyFile:
     """The party whose file, or whose folder, this is. Raises UsageError for anything it must not hold."""
@@ -82,7 +76,12 @@ def read_party_file(path: Path) -> PartyFile:
     top.only("party", "serve", "deadlines", "tls", "data")
     head, serve = top.table("party", required=True), top.table("serve")
     head.only("name", "address", "state", "disk_free")
-    serve.only("listen", "verify")
+    if "verify" in serve.raw:
+        raise UsageError(
+            f"{serve.place('verify')} is not to be chosen: peers are asked for a pinned certificate wherever they are",
+            remedy="remove the line",
+        )
+    serve.only("listen")
     name = check_name(head.text("name", required=True), head.place())
     address = head.text("address", required=True)
     host, port = parse_address(address, head.place("address"))
@@ -94,7 +93,6 @@ def read_party_file(path: Path) -> PartyFile:
         state=path.parent / _state(head),
         address=address,
         listen=bound,
-        verify=serve.flag("verify", True),
         table=read_own_table(name, data, path.parent) if data.raw else None,
         deadlines=_deadlines(top.table("deadlines")),
         tls=_tls(top.table("tls")),
@@ -105,7 +103,7 @@ def read_party_file(path: Path) -> PartyFile:
 
 def default_host(announced: str) -> str:
     """Where to listen when the file does not say: on this machine alone if others are told nothing else."""
-    return announced if is_loopback(announced) else "0.0.0.0"  # noqa: S104  # refused while verification is off
+    return announced if is_loopback(announced) else "0.0.0.0"  # noqa: S104  # everybody is asked for a pin
 
 
 def _state(table: TomlTable) -> str:

@@ -8,20 +8,19 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from datetime import UTC
 
-from ledger.canonical import Json
-from ledger.entry import slot_name
 from vfl.clock import Clock
-from vfl.errors import AgreementError, TransportError, VflError
+from vfl.errors import AgreementError, RunEnded, TransportError, VflError
 from vfl.files import alone
 from vfl.net.client import Dialled, Stream
-from vfl.notary import own_ledger
 from vfl.party.attempt import GRACE, Attempt
 from vfl.party.beginning import begin, require_unchanged
-from vfl.party.concluding import Gathering, own_log, read_log
-from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, RUNNING, WAITING, RunFolder
+from vfl.party.concluding import Gathering, read_log
+from vfl.party.dialling import dial, tell_the_end
+from vfl.party.ending import end_run
+from vfl.party.runs import ABORTED, CANCELLED, DONE, DRIVE_LOCK, FAILED, RUNNING, WAITING, RunFolder
 from vfl.party.standing import Admitted, Offer, Standing
 from vfl.progress import Progress, Silent
 
@@ -49,7 +48,7 @@ class Driving:
     def run(self, tell: Tell, progress: Progress | None = None) -> RunFolder:
         """To its end; `tell` hears why it waits, `progress` where it stands. Raises what ended it."""
         self._progress = progress or Silent()
-        with alone(self.folder.path / "drive.lock", f"the run {self.folder.run} is driven by another process"):
+        with alone(self.folder.path / DRIVE_LOCK, f"the run {self.folder.run} is driven by another process"):
             return self._to_the_end(tell)
 
     def _to_the_end(self, tell: Tell) -> RunFolder:
@@ -64,14 +63,16 @@ class Driving:
                 if (now := self._mark()) != mark:
                     wait, since, mark = FIRST_WAIT, time.monotonic(), now
                 if time.monotonic() - since + wait > self._patience:
-                    raise self._give_up(ABORTED, str(error)) from None
+                    raise self._end(ABORTED, self._who.name, self._gave_up(error)) from None
                 self.folder.move(WAITING, self._now(), reason=str(error))
                 tell(f"{error}; next attempt in {wait:.0f} seconds")
                 self._sleep(wait)
                 wait = min(2 * wait, LONGEST_WAIT)
+            except RunEnded as error:
+                state = CANCELLED if error.by == self._who.name else ABORTED
+                raise self._end(state, error.by or self._who.name, str(error)) from None
             except VflError as error:
-                if self.folder.status().state not in (ABORTED, CANCELLED):
-                    self.folder.move(FAILED, self._now(), reason=str(error))
+                self.folder.move(FAILED, self._now(), reason=str(error))
                 raise
             else:
                 self.folder.complete(self._now())
@@ -82,25 +83,22 @@ class Driving:
         number = self.folder.status().attempt + 1
         self.folder.move(RUNNING, self._now(), attempt=number)
         with ExitStack() as calls:
-            dialled = {peer: calls.enter_context(self._dial(peer)) for peer in self._peers}
+            dialled = {peer: calls.enter_context(dial(self._who, peer)) for peer in self._peers}
             for there in dialled.values():
                 there.offer(Offer(self.folder.run, self._admitted.data).encode())
             attempt = Attempt(self.folder.path, self._who.name, self._who.seed, self._peers, self._who.timeout)
             calls.callback(attempt.end)
             streams = [there.stream(self.folder.run, number, attempt.ends[peer]) for peer, there in dialled.items()]
             self._wait(attempt, streams)
-            self._gather(dialled)
-
-    def _dial(self, peer: str) -> Dialled:
-        known = self._who.trusted().get(peer)
-        if known is None:
-            raise AgreementError(f"{peer} is not trusted here", remedy="trust its card: tallystick party trust CARD")
-        return Dialled(self._who.name, self._who.tls(), known, self._who.connect)
+        # A run may outlast keys and pins: what is fetched now goes over connections with those of now.
+        with ExitStack() as calls:
+            self._gather({peer: calls.enter_context(dial(self._who, peer)) for peer in self._peers})
 
     def _wait(self, attempt: Attempt, streams: list[Stream]) -> None:
         """Until all sides are done. Raises what ended the attempt: of several errors the one nearest to the cause."""
         while not attempt.ended(_LOOK):
             if self.folder.cancelled:
+                attempt.kill()  # before anything is written into its ledger
                 break
             if at := self.folder.progress():
                 self._progress.enter(at["phase"], at["round"], at["rounds"])
@@ -109,12 +107,9 @@ class Driving:
         if own is not None and not isinstance(own, TransportError):
             raise own
         patience = self._who.timeout if own is None else GRACE
-        errors = [error for stream in streams if (error := stream.ended(patience)) is not None]
-        errors.sort(key=_distance)
+        errors = [error for error in (own, *(stream.ended(patience) for stream in streams)) if error is not None]
         if errors:
-            raise errors[0]
-        if own is not None:
-            raise own
+            raise min(errors, key=_distance)
 
     def _gather(self, dialled: Mapping[str, Dialled]) -> None:
         run = self.folder.run
@@ -126,27 +121,16 @@ class Driving:
 
     def _require_wanted(self) -> None:
         if why := self.folder.cancelled:
-            raise self._give_up(CANCELLED, why)
+            raise RunEnded(f"{self._who.name} ended it: {why}", by=self._who.name)
 
-    def _tell_peers(self, why: str) -> None:
-        """As far as they can be reached; the others see it when they ask why no attempt comes."""
-        for peer in self._peers:
-            with suppress(VflError), self._dial(peer) as there:
-                there.withdraw(self.folder.run, why)
+    def _gave_up(self, error: TransportError) -> str:
+        return f"{self._who.name} gave it up after {self._patience:.0f} seconds without progress: {error}"
 
-    def _give_up(self, state: str, why: str) -> AgreementError:
+    def _end(self, state: str, by: str, why: str) -> RunEnded:
         """End the run for good, on record; the error to raise."""
-        slot = slot_name("end", 0, state, self._who.name, self._who.name)
-        params: dict[str, Json] = {"attempts": self.folder.status().attempt, "why": why[:200]}
-        with own_ledger(), own_log(self._who, self.folder, self._clock) as log:
-            log.append(phase="end", round=0, step=state, slot=slot, dir="local", params=params)
-            log.checkpoint()
-            log.commit()
-        self.folder.move(state, self._now(), reason=why)
-        self._tell_peers(why)
-        return AgreementError(
-            f"the run {self.folder.run} is {state}: {why}", remedy="start a new one when it can go on"
-        )
+        status = end_run(self._who, self.folder, self._clock, state, by=by, why=why)
+        tell_the_end(self._who, self.folder)
+        return RunEnded(f"the run {status.run} is {status.state}: {status.reason}", by=by)
 
     def _mark(self) -> int:
         """What grows when the run gets on."""

@@ -56,6 +56,7 @@ def standing_of(file: PartyFile, keys: Keys, clock: Clock) -> Standing:
         table=file.table,
         connect=float(file.deadlines.connect),
         timeout=float(file.deadlines.silence),
+        patience=float(file.deadlines.patience),
         tls=_Cached(file.state / FILE, read_tls),
         trusted=lambda: {name: _known(card) for name, card in cards().items()},
         admit=admit,

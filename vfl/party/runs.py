@@ -6,6 +6,7 @@ STATE/runs/RUN.partial/         while the run goes on; RUN once everything in it
     begun.json                  what must be the same when the run goes on: this program, and the party's table
     status.json                 written by whoever supervises the run: state, attempt, reason
     progress.json               written by the party's own process: phase, round, bytes
+    ended.bundle                of a run that was ended: the party's ledger, for whoever wants to check it
     cancel                      there once somebody here ended the run
 """
 
@@ -30,7 +31,10 @@ OFFERED, RUNNING, WAITING, DONE, FAILED, ABORTED, CANCELLED = (
 ENDED = frozenset({DONE, FAILED, ABORTED, CANCELLED})
 OVER = frozenset({ABORTED, CANCELLED})
 """States that no attempt leads out of."""
+DRIVE_LOCK, SERVE_LOCK = "drive.lock", "serve.lock"
+"""Held by whoever supervises: of a run, at its active party; of all runs of others, in the state folder."""
 PARTIAL, SIGNED, STATUS, PROGRESS, CANCEL = ".partial", "agreement.signed", "status.json", "progress.json", "cancel"
+ENDED_BUNDLE = "ended.bundle"
 
 
 @dataclass(frozen=True)

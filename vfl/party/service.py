@@ -2,7 +2,8 @@
 
 offer     agreement fully signed, not expired, includes us, offered by its active party         -> a run's folder
 attend    a stream of that run: the attempt under way is ended, the next goes on from the transcript
-look      now and then: changed certificates, peers that are no longer trusted, runs that somebody here cancelled
+look      now and then: changed certificates, peers that are no longer trusted, runs that somebody here cancelled, and
+          runs whose active party does not come back
 """
 
 from __future__ import annotations
@@ -19,11 +20,13 @@ from ledger.errors import BadKey
 from ledger.keys import check_party
 from vfl import __version__
 from vfl.clock import Clock
-from vfl.errors import AgreementError, TransportError, VflError
+from vfl.errors import AgreementError, RunEnded, TransportError, VflError
 from vfl.net.tls import Known
 from vfl.party.attempt import Attempt
 from vfl.party.beginning import begin, require_unchanged
-from vfl.party.concluding import attestation, keep_bundle, keep_policy, log_of
+from vfl.party.concluding import BUNDLE, attestation, keep_bundle, keep_policy, log_of
+from vfl.party.ending import end_run
+from vfl.party.patience import Patience
 from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, OVER, RUNNING, WAITING, RunFolder, all_runs
 from vfl.party.scoring import ScoringPartners
 from vfl.party.standing import Offer, Standing
@@ -41,6 +44,7 @@ class Service:
         self._lock = threading.Lock()
         self._attending: dict[str, _Attending] = {}
         self._scoring = ScoringPartners(who, clock)
+        self._patience = Patience(who.patience, clock)
         self.refused = 0  # offers and attempts so far
         self.begun = 0  # attempts so far
 
@@ -63,15 +67,16 @@ class Service:
             if admitted.agreement.active.name != peer:
                 raise AgreementError(f"only {admitted.agreement.active.name} may offer a run under this agreement")
             with self._lock:
-                begin(self._who, asked.run, admitted, self._now())
+                self._require_wanted(RunFolder(self._who.runs, asked.run))
+                folder = begin(self._who, asked.run, admitted, self._now())
+                self._hear_of(folder)
         self._log("offer accepted", run=asked.run, peer=peer)
 
     def attend(self, peer: str, run: str, attempt: int) -> _Attending:
         with self._refusing(peer, run), self._lock:
             folder = self._folder(run, peer)
+            self._require_wanted(folder)
             before = folder.status()
-            if before.state in OVER:
-                raise AgreementError(f"the run {run} is {before.state}: {before.reason}")
             if attempt <= before.attempt:
                 raise AgreementError(f"attempt {attempt} of {run} is over; the last one was {before.attempt}")
             if (present := self._attending.pop(run, None)) is not None:
@@ -89,11 +94,11 @@ class Service:
     def withdrawn(self, peer: str, run: str, why: str) -> None:
         with self._refusing(peer, run), self._lock:
             folder = self._folder(run, peer)
-            if folder.status().state not in (DONE, *OVER):
-                folder.move(ABORTED, self._now(), reason=f"{peer} ended it: {why}")
             if (present := self._attending.pop(run, None)) is not None:
                 present.stop(TransportError("the run was ended"))
-        self._log("run ended by peer", run=run, peer=peer)
+            # Our part may be done: the run is only when its bundle came.
+            if folder.status().state not in OVER and not (folder.path / BUNDLE).exists():
+                self._end(folder, ABORTED, by=peer, why=why)
 
     def score(self, peer: str, run: str, job: str, frames: Iterator[bytes]) -> Generator[bytes, None, None]:
         with self._refusing(peer, run):
@@ -117,20 +122,18 @@ class Service:
             keep_bundle(self._who.name, self._done(run, peer), bundle)
 
     def look(self) -> None:
-        """End attempts of peers that are no longer trusted, and of runs that somebody here cancelled."""
+        """End what goes on with peers that are no longer trusted, and runs that nobody here wants, or waits for."""
         trusted = self._who.trusted()
         with self._lock:
             present = list(self._attending.values())
         for one in present:
             if one.folder.cancelled:
-                one.stop(AgreementError(f"{self._who.name} ended the run: {one.folder.cancelled}"))
+                one.stop(RunEnded(self._own_word(one.folder), by=self._who.name))
             elif one.peer not in trusted:
                 one.stop(AgreementError("the certificate of this connection has no pin that counts"))
         with self._lock:
             for folder in all_runs(self._who.runs):
-                status = folder.status()
-                if folder.cancelled and status.active != self._who.name and status.state not in (DONE, *OVER):
-                    self._cancel(folder)
+                self._look_at(folder)
 
     def going_on(self) -> int:
         """How many attempts are under way."""
@@ -150,7 +153,9 @@ class Service:
                 return  # told already, or the next attempt has begun
             del self._attending[run]
             if folder.cancelled:
-                self._cancel(folder)
+                self._end(folder, CANCELLED, by=self._who.name, why=self._own_word(folder))
+            elif isinstance(error, RunEnded):
+                self._end(folder, ABORTED, by=error.by, why=str(error))
             elif error is None:
                 keep_policy(folder)
                 folder.complete(self._now())
@@ -160,8 +165,37 @@ class Service:
         state = folder.status().state
         self._log("attempt ends", run=run, peer=attending.peer, attempt=attending.number, state=state)
 
-    def _cancel(self, folder: RunFolder) -> None:
-        folder.move(CANCELLED, self._now(), reason=f"{self._who.name} ended it: {folder.cancelled}")
+    def _require_wanted(self, folder: RunFolder) -> None:
+        """Raise RunEnded if the run is over here, or somebody here has just ended it."""
+        if not folder.exists:
+            return
+        self._look_at(folder)
+        if (status := folder.status()).state in OVER:
+            raise RunEnded(status.reason, by=self._who.name)
+
+    def _look_at(self, folder: RunFolder) -> None:
+        """End a run that somebody here cancelled, or whose active party stays away; one of another's, not under way."""
+        status, me = folder.status(), self._who.name
+        if status.active == me or status.state in (DONE, *OVER) or folder.run in self._attending:
+            return
+        if folder.cancelled:
+            self._end(folder, CANCELLED, by=me, why=self._own_word(folder))
+        elif self._patience.over(status):
+            waited = f"{me} gave it up: no word from {status.active} for {self._patience.seconds:.0f} seconds"
+            self._end(folder, ABORTED, by=me, why=waited)
+
+    def _hear_of(self, folder: RunFolder) -> None:
+        """The active party dials because of a run that waits: it is there, whoever else is not."""
+        self._patience.heard(folder.run)
+        if (status := folder.status()).state == WAITING:
+            folder.move(WAITING, self._now(), reason=status.reason)
+
+    def _end(self, folder: RunFolder, state: str, *, by: str, why: str) -> None:
+        status = end_run(self._who, folder, self._clock, state, by=by, why=why)
+        self._log("run ended", run=folder.run, by=by, state=status.state)
+
+    def _own_word(self, folder: RunFolder) -> str:
+        return f"{self._who.name} ended it: {folder.cancelled}"
 
     def _folder(self, run: str, peer: str) -> RunFolder:
         _require_name(run)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import signal
 import threading
 from contextlib import ExitStack
@@ -13,10 +14,12 @@ from vfl.errors import VflError
 from vfl.files import alone
 from vfl.net.server import Address, PartyServer
 from vfl.party.metrics import Metrics, metrics_text
+from vfl.party.runs import SERVE_LOCK
 from vfl.party.service import Log, Service
 from vfl.party.standing import Standing
 from vfl.progress import tell
 
+FILES = 65_536  # open at the same time, if the machine's keeper lets us
 _LOOK = 1.0  # seconds between two looks at files
 
 
@@ -29,12 +32,21 @@ def json_log(out: TextIO, clock: Clock) -> Log:
     return log
 
 
+def _allow_files() -> None:
+    """As many open files as the machine's keeper lets this process have: connections are counted by them."""
+    now, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = FILES if most == resource.RLIM_INFINITY else min(FILES, most)
+    if now != resource.RLIM_INFINITY and now < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, most))
+
+
 def serve(who: Standing, listen: Address, metrics_port: int, clock: Clock, log: Log) -> None:
     """Serve until the process is asked to end (SIGTERM, Ctrl-C)."""
+    _allow_files()
     asked = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: asked.set())
-    with ExitStack() as ends, alone(who.state / "serve.lock", f"another service runs with {who.state}"):
+    with ExitStack() as ends, alone(who.state / SERVE_LOCK, f"another service runs with {who.state}"):
         service = Service(who, clock, log)
         server = PartyServer(listen, who.tls, service)
         server.start()

@@ -57,6 +57,7 @@ class Standing:
 
     table: what the party brings, as a scenario file says it.   admit: raises AgreementError for what is not admitted.
     connect: seconds until a peer answers a call.   timeout: seconds without any word after which an attempt ends.
+    patience: seconds that a run may stand still, through all attempts, before this party ends it for good.
     """
 
     name: str
@@ -65,6 +66,7 @@ class Standing:
     table: PartyConfig
     connect: float
     timeout: float
+    patience: float
     tls: Callable[[], OwnTls]
     trusted: Callable[[], Mapping[str, Known]]
     admit: Callable[[bytes], Admitted]

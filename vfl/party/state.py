@@ -8,7 +8,6 @@ from pathlib import Path
 
 from vfl.errors import UsageError
 from vfl.files import refusals, write_data
-from vfl.party.addresses import written
 from vfl.party.card import Card
 from vfl.party.config import PartyFile
 from vfl.party.keystore import FILE, certificates, loose
@@ -67,14 +66,12 @@ def admit(state: Path, card: Card) -> None:
 def refusals_to_serve(config: PartyFile, state: Path) -> list[str]:
     """Why this party must not listen; empty if it may."""
     found = []
-    if config.outside and not config.verify:
-        found.append(f"[serve] verify is false, and others than this machine reach {written(*config.listen)}")
     found += [why for path in (state, state / FILE) if (why := loose(path))]
     try:
         certificates(state)
         peers = trusted(state)
     except UsageError as error:
         return [*found, *([] if str(error) in found else [str(error)])]
-    if config.verify and not peers:
+    if not peers:
         found.append("no peer's pin is known: admit a card with `tallystick party trust CARD`")
     return found

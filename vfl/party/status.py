@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import Any
 
 from vfl.errors import UsageError
+from vfl.net.pins import pin_of
 from vfl.party import keystore
 from vfl.party.actions import NEEDED
 from vfl.party.addresses import written
 from vfl.party.approvers import approvers
 from vfl.party.card import Card
-from vfl.party.certificates import Validity, pin_of
+from vfl.party.certificates import Validity
 from vfl.party.config import PartyFile
 from vfl.party.state import own_card, refusals_to_serve, trusted
 

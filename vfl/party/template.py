@@ -16,7 +16,6 @@ address = "{address}"    # where others reach this party; it stands in the card
 
 [serve]
 # listen = "{listen}"    # the address that the service listens at
-# verify = true    # whether peers must show a certificate whose pin is known; false is refused outside loopback
 
 [deadlines]    # in seconds
 # connect = {deadlines.connect}    # until a peer answers a call

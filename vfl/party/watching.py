@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from vfl.errors import UsageError
-from vfl.party.runs import DONE, ENDED, RUNNING, RunFolder, all_runs
+from vfl.party.runs import ENDED, ENDED_BUNDLE, RUNNING, RunFolder, all_runs
 from vfl.progress import PHASES
 
 _LOOK = 0.25  # seconds between two looks
@@ -28,7 +28,9 @@ def told(folder: RunFolder) -> dict[str, Any]:
     """Everything about a run, JSON-ready; place and pace only while it goes on."""
     status = folder.status()
     going_on = folder.progress() if status.state not in ENDED else {}
-    return {**asdict(status), "folder": str(folder.path), **going_on}
+    bundle = folder.path / ENDED_BUNDLE
+    signed = {"signed": str(bundle)} if bundle.exists() else {}
+    return {**asdict(status), "folder": str(folder.path), **signed, **going_on}
 
 
 def line(about: Mapping[str, Any]) -> str:
@@ -63,14 +65,3 @@ def watch(folder: RunFolder) -> Iterator[dict[str, Any]]:
         if now["state"] in ENDED:
             return
         time.sleep(_LOOK)
-
-
-def cancel(folder: RunFolder, why: str) -> None:
-    """Have a run ended for good. Raises UsageError if it has ended already."""
-    status = folder.status()
-    if status.state in ENDED - {"failed"}:
-        raise UsageError(
-            f"the run {folder.run} is {status.state} already",
-            remedy="nothing is to be done" if status.state == DONE else "start a new one",
-        )
-    folder.ask_to_cancel(why)
