@@ -21,10 +21,11 @@ from typing import Any, NoReturn
 
 from vfl.clock import SystemClock
 from vfl.errors import AgreementError, TransportError, VflError
+from vfl.net.pins import pin_of
 from vfl.net.server import Address, Attending, PartyServer
 from vfl.net.tls import Known, OwnTls
 from vfl.notary import LedgerNotary
-from vfl.party.certificates import TlsKey, new_tls_key, pin_of
+from vfl.party.certificates import TlsKey, new_tls_key
 from vfl.processes import told, told_error
 from vfl.scoring.budget import Budget
 from vfl.scoring.opening import speaker_of
