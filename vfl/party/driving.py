@@ -22,6 +22,7 @@ from vfl.party.attempt import GRACE, Attempt
 from vfl.party.beginning import begin, require_unchanged
 from vfl.party.concluding import Gathering, own_log, read_log
 from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, RUNNING, WAITING, RunFolder
+from vfl.party.setback import held_of, require_going_on, require_not_set_back
 from vfl.party.standing import Admitted, Offer, Standing
 from vfl.progress import Progress, Silent
 
@@ -55,6 +56,8 @@ class Driving:
     def _to_the_end(self, tell: Tell) -> RunFolder:
         if self.folder.status().state == DONE:
             return self.folder
+        self._require_wanted()
+        require_going_on(self.folder)
         require_unchanged(self._who, self.folder)
         wait, since, mark = FIRST_WAIT, time.monotonic(), self._mark()
         while True:
@@ -83,13 +86,19 @@ class Driving:
         self.folder.move(RUNNING, self._now(), attempt=number)
         with ExitStack() as calls:
             dialled = {peer: calls.enter_context(self._dial(peer)) for peer in self._peers}
-            for there in dialled.values():
-                there.offer(Offer(self.folder.run, self._admitted.data).encode())
+            for peer, there in dialled.items():
+                self._offer(peer, there)
             attempt = Attempt(self.folder.path, self._who.name, self._who.seed, self._peers, self._who.timeout)
             calls.callback(attempt.end)
             streams = [there.stream(self.folder.run, number, attempt.ends[peer]) for peer, there in dialled.items()]
             self._wait(attempt, streams)
             self._gather(dialled)
+
+    def _offer(self, peer: str, there: Dialled) -> None:
+        """Offer the run; each side makes sure that its own ledger is not older than what the other holds of it."""
+        who, held = self._who, held_of(peer, self.folder, self._who.name)
+        theirs = there.offer(Offer(self.folder.run, self._admitted.data, held).encode())
+        require_not_set_back(theirs, self.folder, peer, who.identity.identity.verifying)
 
     def _dial(self, peer: str) -> Dialled:
         known = self._who.trusted().get(peer)
@@ -135,13 +144,14 @@ class Driving:
                 there.withdraw(self.folder.run, why)
 
     def _give_up(self, state: str, why: str) -> AgreementError:
-        """End the run for good, on record; the error to raise."""
+        """End the run for good, on record unless the ledger was set back; the error to raise."""
         slot = slot_name("end", 0, state, self._who.name, self._who.name)
         params: dict[str, Json] = {"attempts": self.folder.status().attempt, "why": why[:200]}
-        with own_ledger(), own_log(self._who, self.folder, self._clock) as log:
-            log.append(phase="end", round=0, step=state, slot=slot, dir="local", params=params)
-            log.checkpoint()
-            log.commit()
+        if not self.folder.why_set_back:
+            with own_ledger(), own_log(self._who, self.folder, self._clock) as log:
+                log.append(phase="end", round=0, step=state, slot=slot, dir="local", params=params)
+                log.checkpoint()
+                log.commit()
         self.folder.move(state, self._now(), reason=why)
         self._tell_peers(why)
         return AgreementError(
