@@ -170,7 +170,7 @@ def test_what_was_altered_is_refused(saved: Path, parties: Path, edit: Edit, say
 def test_keys_of_somebody_else_do_not_vouch(saved: Path, parties: Path) -> None:
     """A thief of backups has keys and a passphrase of his own, and would have his cards trusted."""
     other = (parties / "telecom/state/keys.json").read_bytes()
-    with pytest.raises(UsageError, match="that its party signed|is not the one that"):
+    with pytest.raises(UsageError, match=r"that its party signed|is not the one that"):
         restored(_alter(saved, _change("state/keys.json", other)), parties / "new")
 
 
