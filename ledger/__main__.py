@@ -1,4 +1,4 @@
-"""The command line: `python -m ledger` with verify, verify-evidence, show, select, timestamp and witness."""
+"""The command line: `python -m ledger` with verify, verify-evidence, show, select, copy, timestamp and witness."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from ledger.canonical import Json
+from ledger.copying import copy_store
 from ledger.errors import LedgerError, StampError
 from ledger.evidence import MAX_EVIDENCE, check_evidence
 from ledger.findings import Code
@@ -45,6 +46,8 @@ def main(arguments: list[str] | None = None) -> int:
             return _verify_evidence(options.file, options.policy, as_json=options.json)
         if options.command == "select":
             return _select(options)
+        if options.command == "copy":
+            return _copy(options.store, options.out, as_json=options.json)
         wanted = Filter(options.party, options.phase, options.slot, options.seq)
         return show_bundle(options.bundle, wanted, as_json=options.json)
     except LedgerError as error:
@@ -101,9 +104,16 @@ def _parser() -> argparse.ArgumentParser:
     select.add_argument("--slots", metavar="GLOB", action="append", help="only slots that fit; may be repeated")
     select.add_argument("--entries", metavar="N-M,..", type=parse_seqs, help="only these positions, like 3,5-9")
     select.add_argument("--artefacts", metavar="GLOB", action="append", help="also these artefacts; may be repeated")
+    copy = commands.add_parser(
+        "copy",
+        help="copy a store while its owner goes on writing",
+        description="Copy the store of a witness or of a party, as it is at one moment, while it is in use.",
+    )
+    copy.add_argument("store", metavar="STORE", type=Path, help="the SQLite file")
+    copy.add_argument("out", metavar="FILE", type=Path, help="a new file")
     add_timestamp_command(commands)
     add_witness_command(commands)
-    for command in (verify, evidence, show, select):
+    for command in (verify, evidence, show, select, copy):
         command.add_argument("--json", action="store_true", help="machine-readable output")
     return parser
 
@@ -136,6 +146,12 @@ def _verify_evidence(file: Path, policy: Path, *, as_json: bool) -> int:
     found = {"code": int(Code.MISBEHAVIOUR), "result": "proven", **proven.to_json()}
     print(json.dumps(found, indent=2, ensure_ascii=False) if as_json else str(proven))
     return Code.MISBEHAVIOUR
+
+
+def _copy(store: Path, out: Path, *, as_json: bool) -> int:
+    copy_store(store, out)
+    print(json.dumps({"copy": str(out), "bytes": out.stat().st_size}) if as_json else f"{out}: a copy of {store}")
+    return 0
 
 
 def _read(path: Path, what: str, limit: int = -1) -> bytes | None:

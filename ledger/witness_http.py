@@ -1,5 +1,7 @@
 """The HTTP side of a witness: one path, bounded bodies, bounded waiting, a bounded number of connections.
 
+`/healthz` answers 200 while the process lives, for whoever supervises it; the report does not mention it.
+
 Speaks plain HTTP, so it is meant for loopback: where others are to reach it, a server that speaks TLS stands in front.
 Requests need no authentication: a checkpoint carries its log's signature, and nothing else changes the store.
 """
@@ -18,6 +20,7 @@ from ledger.witness_service import ADD_CHECKPOINT, Reply, WitnessService
 MAX_BODY_BYTES = 256 * 1024
 SECONDS = 10.0
 MAX_CONNECTIONS = 64
+HEALTH = "/healthz"
 
 Report: TypeAlias = Callable[[Reply], None]
 
@@ -75,6 +78,9 @@ class _Handler(BaseHTTPRequestHandler):
         self._answer(self._reply())
 
     def do_GET(self) -> None:
+        if self.path == HEALTH:
+            self._say(Reply(HTTPStatus.OK, "alive\n"))
+            return
         known = self.path == self._house.path
         status = HTTPStatus.METHOD_NOT_ALLOWED if known else HTTPStatus.NOT_FOUND
         self._answer(Reply(status, f"this witness answers POST {self._house.path}\n"))
@@ -100,6 +106,10 @@ class _Handler(BaseHTTPRequestHandler):
         return self._house.service.add_checkpoint(body)
 
     def _answer(self, reply: Reply) -> None:
+        self._say(reply)
+        self._house.report(reply)
+
+    def _say(self, reply: Reply) -> None:
         data = reply.body.encode()
         self.send_response(reply.status)
         self.send_header("Content-Type", reply.content_type)
@@ -111,7 +121,6 @@ class _Handler(BaseHTTPRequestHandler):
         if self.command != "HEAD":
             self.wfile.write(data)
         self.wfile.flush()
-        self._house.report(reply)
 
     def log_message(self, format: str, *arguments: object) -> None:
         """Nothing: `report` tells what an operator needs."""

@@ -99,10 +99,11 @@ class EchoGate:
     def peers(self) -> Sequence[Known]:
         return tuple(self.trusted)
 
-    def offer(self, peer: str, offer: bytes) -> None:
+    def offer(self, peer: str, offer: bytes) -> bytes:
         self.heard.append((peer, offer.decode()))
         if offer == b"no":
             raise AgreementError("not with us")
+        return b""
 
     def attend(self, peer: str, run: str, attempt: int) -> Echo:
         self.heard.append((peer, f"{run}/{attempt}"))

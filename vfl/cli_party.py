@@ -113,6 +113,39 @@ def status(folder: Folder = HERE, as_json: AsJson = False) -> None:
     party_commands.status(folder, as_json)
 
 
+@party.command("backup")
+def backup(
+    out: Annotated[Path, typer.Argument(metavar="FILE", help="A new file.")],
+    folder: Folder = HERE,
+    passphrase_file: Passphrase = None,
+    as_json: AsJson = False,
+) -> None:
+    """Copy settings, keys, cards, agreements and runs into one signed file.
+
+    The service may go on meanwhile. The file is as secret as the party's folder; the keys in it stay encrypted.
+    """
+    from vfl import party_commands
+
+    party_commands.backup(folder, out, passphrase_file, as_json)
+
+
+@party.command("restore")
+def restore(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="What `tallystick party backup` wrote.")],
+    directory: Annotated[Path, typer.Argument(metavar="DIR", help="A new folder for the party.")],
+    passphrase_file: Passphrase = None,
+    as_json: AsJson = False,
+) -> None:
+    """Make the party of a backup anew, after its folder was lost.
+
+    Everything is checked first. Runs that were going on do not go on: to sign after an old head of a ledger would
+    contradict what the party signed since, and peers could prove it.
+    """
+    from vfl import party_commands
+
+    party_commands.restore(file, directory, passphrase_file, as_json)
+
+
 @party.command("approve")
 def approve(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"One of {', '.join(ACTIONS)}.")],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -19,10 +20,12 @@ from vfl.files import refusals, write_data
 from vfl.party import admission, approvers, founding, keystore
 from vfl.party.actions import ACTIONS, NEEDED
 from vfl.party.approvals import Deed, approve, approved
+from vfl.party.backup import back_up
 from vfl.party.card import Card
 from vfl.party.config import PartyFile, read_party_file
 from vfl.party.keystore import Keys, unlock
 from vfl.party.passphrase import passphrase
+from vfl.party.restore import restore as restored
 from vfl.party.state import admit, card_of
 from vfl.party.status import status as found_status
 from vfl.seat import RunFile
@@ -107,6 +110,39 @@ def change_passphrase(folder: Path, file: Path | None, new: Path | None, as_json
     keystore.change_passphrase(party.state, old, passphrase(new, "New passphrase", new=True, env=False))
     lines = ["The passphrase is changed. Copies of the key file from before still open with the old one."]
     _tell({"party": party.name, "changed": True}, lines, as_json)
+
+
+def backup(folder: Path, out: Path, file: Path | None, as_json: bool) -> None:
+    """`tallystick party backup`."""
+    party = read_party_file(folder)
+    card_of(party)
+    made = back_up(party, _unlocked(party, file), out, SystemClock().now())
+    lines = [
+        f"{made.path}: {made.files} files, {made.size:,} bytes",
+        "Keep it as safe as the folder itself, and the passphrase elsewhere. It needs the passphrase of today.",
+    ]
+    _tell({"party": party.name, "file": str(made.path), "files": made.files, "bytes": made.size}, lines, as_json)
+
+
+def restore(path: Path, folder: Path, file: Path | None, as_json: bool) -> None:
+    """`tallystick party restore`."""
+    found = restored(path, folder, passphrase(file), SystemClock().now())
+    ended = [run.run for run in found.runs if run.ended]
+    lines = [
+        f"{found.name} is in {folder} as it was at {found.made}; fingerprint, as ever: {found.fingerprint}",
+        *(f"  {run.run}: {run.state}, {_entries(run.entries)}" for run in found.runs),
+        "Make sure that the old one is gone for good: two copies that sign contradict each other.",
+        "Ask peers for their newest cards. If you rotated keys since, rotate again and send them yours.",
+        "Approvals are to be given anew. What was purged since is back: purge it again.",
+    ]
+    if ended:
+        lines.append(f"Not to go on, for peers may hold later heads of their ledgers: {', '.join(ended)}. Start anew.")
+    body = {"party": found.name, "made": found.made, "fingerprint": found.fingerprint}
+    _tell({**body, "runs": [asdict(run) for run in found.runs]}, lines, as_json)
+
+
+def _entries(count: int | None) -> str:
+    return "its ledger is in a database" if count is None else f"{count:,} entries"
 
 
 def status(folder: Path, as_json: bool) -> None:

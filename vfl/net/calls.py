@@ -1,6 +1,6 @@
 """What both ends of a call must know: names of methods and metadata, bounds, and what a status says.
 
-/tallystick.Party/Offer     unary: an offer, answered by nothing or refused
+/tallystick.Party/Offer     unary: an offer, answered by the newest head of the caller's ledger that we hold, or refused
 /tallystick.Party/Run       stream of frames in both directions; metadata names run and attempt
 /tallystick.Party/Score     stream of frames in both directions; metadata names run and session
 /tallystick.Party/Log       unary: the ledger of a finished run
@@ -27,6 +27,7 @@ OFFER, RUN, HEALTH, LOG, ATTEST, KEEP, END = (
 SCORE = "Score"
 FROM, RUN_KEY, ATTEMPT, JOB = "tallystick-party", "tallystick-run", "tallystick-attempt", "tallystick-job"
 MAX_OFFER = 2 * 2**20  # bytes
+MAX_HEAD = 10_000  # bytes of a signed ledger head
 KEEPALIVE_SECONDS, KEEPALIVE_TIMEOUT = 20, 20
 HANDSHAKE_SECONDS = 5
 MOST_CONNECTIONS = 4096  # handshakes that do not go on included: those of strangers keep no peer out

@@ -40,9 +40,12 @@ class Dialled:
         """End the connection and every call on it."""
         self._channel.close()
 
-    def offer(self, offer: bytes) -> None:
-        """Offer a run. Raises AgreementError with the peer's reason if it refuses, TransportError: try again."""
-        self._call(calls.OFFER, "", offer)
+    def offer(self, offer: bytes) -> bytes:
+        """Offer a run; the newest head of our ledger that the peer holds, empty if none.
+
+        Raises AgreementError with the peer's reason if it refuses, TransportError: try again.
+        """
+        return self._call(calls.OFFER, "", offer)
 
     def health(self) -> bytes:
         """What the peer tells about itself."""

@@ -53,8 +53,8 @@ class Gate(Protocol):
         """Whom it trusts, now."""
         ...
 
-    def offer(self, peer: str, offer: bytes) -> None:
-        """Admit a run."""
+    def offer(self, peer: str, offer: bytes) -> bytes:
+        """Admit a run; the newest head of the peer's ledger that we hold."""
         ...
 
     def attend(self, peer: str, run: str, attempt: int) -> Attending:
@@ -165,8 +165,7 @@ class PartyServer:
     def _offer(self, peer: str, run: str, offer: bytes) -> bytes:
         if len(offer) > calls.MAX_OFFER:
             raise AgreementError(f"an offer of {len(offer)} bytes is larger than the limit of {calls.MAX_OFFER}")
-        self._gate.offer(peer, offer)
-        return b""
+        return self._gate.offer(peer, offer)
 
     def _keep(self, peer: str, run: str, bundle: bytes) -> bytes:
         self._gate.keep(peer, run, bundle)

@@ -21,6 +21,7 @@ from vfl.party.concluding import Gathering, read_log
 from vfl.party.dialling import dial, tell_the_end
 from vfl.party.ending import end_run
 from vfl.party.runs import ABORTED, CANCELLED, DONE, DRIVE_LOCK, FAILED, RUNNING, WAITING, RunFolder
+from vfl.party.setback import held_of, require_going_on, require_not_set_back
 from vfl.party.standing import Admitted, Offer, Standing
 from vfl.progress import Progress, Silent
 
@@ -54,6 +55,8 @@ class Driving:
     def _to_the_end(self, tell: Tell) -> RunFolder:
         if self.folder.status().state == DONE:
             return self.folder
+        self._require_wanted()
+        require_going_on(self.folder)
         require_unchanged(self._who, self.folder)
         wait, since, mark = FIRST_WAIT, time.monotonic(), self._mark()
         while True:
@@ -84,8 +87,8 @@ class Driving:
         self.folder.move(RUNNING, self._now(), attempt=number)
         with ExitStack() as calls:
             dialled = {peer: calls.enter_context(dial(self._who, peer)) for peer in self._peers}
-            for there in dialled.values():
-                there.offer(Offer(self.folder.run, self._admitted.data).encode())
+            for peer, there in dialled.items():
+                self._offer(peer, there)
             attempt = Attempt(self.folder.path, self._who.name, self._who.seed, self._peers, self._who.timeout)
             calls.callback(attempt.end)
             streams = [there.stream(self.folder.run, number, attempt.ends[peer]) for peer, there in dialled.items()]
@@ -93,6 +96,12 @@ class Driving:
         # A run may outlast keys and pins: what is fetched now goes over connections with those of now.
         with ExitStack() as calls:
             self._gather({peer: calls.enter_context(dial(self._who, peer)) for peer in self._peers})
+
+    def _offer(self, peer: str, there: Dialled) -> None:
+        """Offer the run; each side makes sure that its own ledger is not older than what the other holds of it."""
+        who, held = self._who, held_of(peer, self.folder, self._who.name)
+        theirs = there.offer(Offer(self.folder.run, self._admitted.data, held).encode())
+        require_not_set_back(theirs, self.folder, peer, who.identity.identity.verifying)
 
     def _wait(self, attempt: Attempt, streams: list[Stream]) -> None:
         """Until all sides are done. Raises what ended the attempt: of several errors the one nearest to the cause."""

@@ -22,6 +22,9 @@ def end_run(who: Standing, folder: RunFolder, clock: Clock, state: str, *, by: s
     Whoever dies in here ends it again: the ledger keeps the first word. Raises UsageError for what the own ledger
     refuses; then nothing has ended.
     """
+    when = clock.now().astimezone(UTC).isoformat(timespec="seconds")
+    if folder.why_set_back:  # nothing more is signed with a ledger that is older than what peers hold of it
+        return folder.move(state, when, reason=why)
     seat = Seat(folder.path, who.name, clock, identity=who.identity)
     try:
         with own_ledger():
@@ -33,7 +36,6 @@ def end_run(who: Standing, folder: RunFolder, clock: Clock, state: str, *, by: s
         _show(who, folder, seat)
     finally:
         seat.release()
-    when = clock.now().astimezone(UTC).isoformat(timespec="seconds")
     return folder.move(said.state, when, reason=said.why)
 
 

@@ -8,6 +8,7 @@ STATE/runs/RUN.partial/         while the run goes on; RUN once everything in it
     progress.json               written by the party's own process: phase, round, bytes
     ended.bundle                of a run that was ended: the party's ledger, for whoever wants to check it
     cancel                      there once somebody here ended the run
+    set-back                    there once its ledger is known to be older than what peers hold of it
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from typing import Any
 from ledger.errors import BadKey
 from ledger.keys import check_party
 from vfl.errors import UsageError
-from vfl.files import read_json, write_whole
+from vfl.files import read_json, write_data, write_whole
 
 OFFERED, RUNNING, WAITING, DONE, FAILED, ABORTED, CANCELLED = (
     "offered", "running", "waiting", "done", "failed", "aborted", "cancelled",
@@ -33,8 +34,8 @@ OVER = frozenset({ABORTED, CANCELLED})
 """States that no attempt leads out of."""
 DRIVE_LOCK, SERVE_LOCK = "drive.lock", "serve.lock"
 """Held by whoever supervises: of a run, at its active party; of all runs of others, in the state folder."""
-PARTIAL, SIGNED, STATUS, PROGRESS, CANCEL = ".partial", "agreement.signed", "status.json", "progress.json", "cancel"
-ENDED_BUNDLE = "ended.bundle"
+PARTIAL, SIGNED, STATUS, PROGRESS = ".partial", "agreement.signed", "status.json", "progress.json"
+CANCEL, SET_BACK, ENDED_BUNDLE = "cancel", "set-back", "ended.bundle"
 
 
 @dataclass(frozen=True)
@@ -116,8 +117,20 @@ class RunFolder:
     @property
     def cancelled(self) -> str:
         """Why somebody here wants it to end; empty if nobody does."""
+        return self._words(CANCEL)
+
+    def set_back(self, why: str) -> None:
+        """Have nothing more signed in this run: its ledger is not the newest."""
+        write_data(self.path / SET_BACK, why.encode())
+
+    @property
+    def why_set_back(self) -> str:
+        """Why nothing more may be signed here; empty if it may."""
+        return self._words(SET_BACK)
+
+    def _words(self, file: str) -> str:
         try:
-            return (self.path / CANCEL).read_text(encoding="utf-8") or "cancelled"
+            return (self.path / file).read_text(encoding="utf-8") or file
         except OSError:
             return ""
 

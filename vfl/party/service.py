@@ -1,6 +1,7 @@
 """A party that serves: it admits offered runs, takes part in their attempts, and looks after what goes on.
 
-offer     agreement fully signed, not expired, includes us, offered by its active party         -> a run's folder
+offer     agreement fully signed, not expired, includes us, offered by its active party, our ledger is not older
+          than what that party holds of it                                                      -> a run's folder
 attend    a stream of that run: the attempt under way is ended, the next goes on from the transcript
 look      now and then: changed certificates, peers that are no longer trusted, runs that somebody here cancelled, and
           runs whose active party does not come back
@@ -29,6 +30,7 @@ from vfl.party.ending import end_run
 from vfl.party.patience import Patience
 from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED, OVER, RUNNING, WAITING, RunFolder, all_runs
 from vfl.party.scoring import ScoringPartners
+from vfl.party.setback import held_of, require_going_on, require_not_set_back, require_remembered
 from vfl.party.standing import Offer, Standing
 
 MOST_RUNS = 8  # at the same time
@@ -59,7 +61,7 @@ class Service:
         place = traceback.extract_tb(error.__traceback__)[-1]
         self._log("out of order", error=type(error).__name__, place=f"{Path(place.filename).name}:{place.lineno}")
 
-    def offer(self, peer: str, offer: bytes) -> None:
+    def offer(self, peer: str, offer: bytes) -> bytes:
         asked = Offer.decode(offer)
         with self._refusing(peer, asked.run):
             _require_name(asked.run)
@@ -68,9 +70,26 @@ class Service:
                 raise AgreementError(f"only {admitted.agreement.active.name} may offer a run under this agreement")
             with self._lock:
                 self._require_wanted(RunFolder(self._who.runs, asked.run))
+                self._require_newest(asked, peer)
                 folder = begin(self._who, asked.run, admitted, self._now())
                 self._hear_of(folder)
+            held = held_of(peer, folder, self._who.name)
         self._log("offer accepted", run=asked.run, peer=peer)
+        return held
+
+    def _require_newest(self, asked: Offer, peer: str) -> None:
+        """Raise AgreementError if our ledger of the run is older than what `peer` holds of it."""
+        folder, key = RunFolder(self._who.runs, asked.run), self._who.identity.identity.verifying
+        if not folder.exists:
+            require_remembered(asked.held, asked.run, peer, key)
+            return
+        require_going_on(folder)
+        try:
+            require_not_set_back(asked.held, folder, peer, key)
+        except AgreementError as error:
+            if folder.why_set_back and folder.status().state not in (DONE, *OVER):
+                folder.move(FAILED, self._now(), reason=str(error))
+            raise
 
     def attend(self, peer: str, run: str, attempt: int) -> _Attending:
         with self._refusing(peer, run), self._lock:
@@ -83,6 +102,7 @@ class Service:
                 present.stop(TransportError(f"attempt {attempt} began"))
             elif len(self._attending) >= MOST_RUNS:
                 raise TransportError(f"{MOST_RUNS} runs go on already")
+            require_going_on(folder)
             require_unchanged(self._who, folder)
             folder.move(RUNNING, self._now(), attempt=attempt)
             attending = _Attending(self, self._who, folder, peer, attempt)

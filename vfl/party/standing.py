@@ -13,17 +13,21 @@ from ledger.keys import Identity
 from vfl.agreement import Agreement
 from vfl.config import PartyConfig
 from vfl.errors import AgreementError
-from vfl.net.calls import MAX_OFFER
+from vfl.net.calls import MAX_HEAD, MAX_OFFER
 from vfl.net.tls import Known, OwnTls
 from vfl.notary import PeerKeys
 from vfl.randomness import Randomness
 
 
 class Offer(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag=True):
-    """What the active party offers: a run under an agreement (the bytes of its file, with all signatures)."""
+    """What the active party offers: a run under an agreement (the bytes of its file, with all signatures).
+
+    held: the newest head of the hearer's ledger that the active party countersigned in this run; empty if none.
+    """
 
     run: Annotated[str, msgspec.Meta(max_length=63)]
     agreement: Annotated[bytes, msgspec.Meta(max_length=MAX_OFFER)]
+    held: Annotated[bytes, msgspec.Meta(max_length=MAX_HEAD)] = b""
 
     def encode(self) -> bytes:
         """As it travels."""

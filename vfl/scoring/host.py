@@ -71,7 +71,7 @@ class ScoringGate:
     def failed(self, error: Exception) -> None:
         print(f"{type(error).__name__}", file=sys.stderr)  # its words may hold paths and values
 
-    def offer(self, peer: str, offer: bytes) -> None:
+    def offer(self, peer: str, offer: bytes) -> bytes:
         self._refuse()
 
     def attend(self, peer: str, run: str, attempt: int) -> Attending:
