@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 from run_kit import edit
-from services_kit import Parties, apart, assert_same, await_phase, between, require_signed_end
+from services_kit import SEEDS, Parties, apart, assert_same, await_phase, between, require_signed_end
 
 from ledger import Code, verify_bytes
 from ledger.bundle import write_bundle
@@ -202,7 +202,7 @@ def test_what_was_given_up_does_not_go_on_in_silence(lost: Parties) -> None:
         folder.set(replace(folder.status(), state=WAITING, reason=""))
         with pytest.raises(RunEnded, match="the run lost is aborted: bank gave it up"):
             lost.driving("lost").run(lambda line: None)
-        for name in ("bank", "telecom"):
+        for name in SEEDS:
             folder = lost.folder_of(name, "lost")
             folder.set(replace(folder.status(), state=WAITING, reason=""))
         with pytest.raises(RunEnded, match="the run lost is aborted: bank gave it up"):
