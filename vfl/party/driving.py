@@ -55,7 +55,8 @@ class Driving:
     def _to_the_end(self, tell: Tell) -> RunFolder:
         if self.folder.status().state == DONE:
             return self.folder
-        self._require_wanted()
+        if why := self.folder.cancelled:  # and whoever was asked to end it died before
+            raise self._end(CANCELLED, self._who.name, f"{self._who.name} ended it: {why}")
         require_going_on(self.folder)
         require_unchanged(self._who, self.folder)
         wait, since, mark = FIRST_WAIT, time.monotonic(), self._mark()
