@@ -1,7 +1,7 @@
 """Benchmarks: figures, not tests.
 
 python -m benchmarks NAME [options] [--json]    one of histogram, train, psi, ledger, explain, features,
-                                                scorecard, evaluation, growth, scale
+                                                scorecard, evaluation, growth, scale, whole
 python -m benchmarks all [options]              all of them, kept as docs/benchmarks.json
 python -m benchmarks page [options]             docs/benchmarks.md and its picture, from that file
 
@@ -19,7 +19,19 @@ from collections.abc import Sequence
 
 from benchmarks import page, suite
 
-NAMES = ("histogram", "train", "psi", "ledger", "explain", "features", "scorecard", "evaluation", "growth", "scale")
+NAMES = (
+    "histogram",
+    "train",
+    "psi",
+    "ledger",
+    "explain",
+    "features",
+    "scorecard",
+    "evaluation",
+    "growth",
+    "scale",
+    "whole",
+)
 
 
 def parser_of(name: str) -> argparse.ArgumentParser:
