@@ -50,7 +50,8 @@ from vfl.files import read_json, write_array, write_data, write_private, write_w
 from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
 from vfl.labels import LabelKind
-from vfl.notary import LedgerNotary, PeerKeys, open_store
+from vfl.notary import LedgerNotary, PeerKeys
+from vfl.own_ledger import open_store
 from vfl.predictions import predictions
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness

@@ -17,7 +17,7 @@ from vfl.clock import Clock
 from vfl.errors import AgreementError, TransportError, VflError
 from vfl.files import alone
 from vfl.net.client import Dialled, Stream
-from vfl.notary import own_ledger
+from vfl.own_ledger import own_ledger
 from vfl.party.attempt import GRACE, Attempt
 from vfl.party.beginning import begin, require_unchanged
 from vfl.party.concluding import Gathering, own_log, read_log
