@@ -7,6 +7,9 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --disable-pip-version-check install --quiet
 ROUND  := $(BIN)/python -m pytest -n 2 --dist worksteal
 
+# Tests start many processes: without byte code on disk each of them would compile the package again.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: demo test test-all check vectors bench docs install clean
 
 demo: install

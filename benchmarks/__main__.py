@@ -1,7 +1,7 @@
 """Benchmarks: figures, not tests.
 
 python -m benchmarks NAME [options] [--json]    one of histogram, train, psi, ledger, explain, features,
-                                                scorecard, evaluation, evaluate, growth, scale
+                                                scorecard, evaluation, evaluate, growth, scale, whole
 python -m benchmarks all [options]              all of them, kept as docs/benchmarks.json
 python -m benchmarks page [options]             docs/benchmarks.md and its picture, from that file
 
@@ -31,6 +31,7 @@ NAMES = (
     "evaluate",
     "growth",
     "scale",
+    "whole",
 )
 
 

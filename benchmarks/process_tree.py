@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import os
 import threading
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 INTERVAL = 0.5
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
-class Watch:
+class _Looking(ABC):
     """Looks at this process and its descendants twice a second, until `stop`."""
 
     def __init__(self) -> None:
-        self.peak_mb = 0.0
-        self._cpu: dict[int, float] = {}  # by process, the latest: one that has ended counts too
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._look, daemon=True)
         self._thread.start()
-
-    @property
-    def cpu_seconds(self) -> float:
-        """Of all processes seen."""
-        return sum(self._cpu.values())
 
     def stop(self) -> None:
         """The last look."""
@@ -35,6 +30,23 @@ class Watch:
         while not self._over.wait(INTERVAL):
             self._once()
 
+    @abstractmethod
+    def _once(self) -> None: ...
+
+
+class Watch(_Looking):
+    """What all of them take together."""
+
+    def __init__(self) -> None:
+        self.peak_mb = 0.0
+        self._cpu: dict[int, float] = {}  # by process, the latest: one that has ended counts too
+        super().__init__()
+
+    @property
+    def cpu_seconds(self) -> float:
+        """Of all processes seen."""
+        return sum(self._cpu.values())
+
     def _once(self) -> None:
         total = 0
         for process in _tree(os.getpid()):
@@ -44,6 +56,27 @@ class Watch:
             except (OSError, ValueError, IndexError):
                 continue  # it has just ended
         self.peak_mb = max(self.peak_mb, round(total / 1024, 1))
+
+
+class Peaks(_Looking):
+    """The most memory of each, in MB: Linux keeps that, so what lies between two looks counts too."""
+
+    def __init__(self, named: Callable[[Sequence[str]], str | None]) -> None:
+        """`named`: what a process with this command line is called; None: it does not count."""
+        self.mb: dict[str, float] = {}
+        self._named = named
+        super().__init__()
+
+    def _once(self) -> None:
+        for process in _tree(os.getpid()):
+            try:
+                words = Path(f"/proc/{process}/cmdline").read_bytes().decode(errors="replace").split("\0")
+                if (name := self._named(words)) is not None:
+                    self.mb[name] = max(
+                        self.mb.get(name, 0.0), round(_kilobytes(process, "status", "VmHWM:") / 1024, 1)
+                    )
+            except (OSError, StopIteration):
+                continue  # it has just ended
 
 
 def _tree(root: int) -> list[int]:
@@ -73,5 +106,9 @@ def _cpu(process: int) -> float:
 
 def _proportional(process: int) -> int:
     """Kilobytes, of shared pages the process's share."""
-    text = Path(f"/proc/{process}/smaps_rollup").read_text(encoding="ascii")
-    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith("Pss:"))
+    return _kilobytes(process, "smaps_rollup", "Pss:")
+
+
+def _kilobytes(process: int, file: str, field: str) -> int:
+    text = Path(f"/proc/{process}/{file}").read_text(encoding="utf-8", errors="replace")
+    return next(int(line.split()[1]) for line in text.splitlines() if line.startswith(field))

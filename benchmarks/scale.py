@@ -26,17 +26,12 @@ import time
 from argparse import Namespace
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-import duckdb
-import numpy as np
-import pandas as pd
-
-from benchmarks import data
 from benchmarks.options import add_shape, figures, new_parser, rounded, settle_scheme, whole
 from benchmarks.parties import ACTIVE, RUN, Party, run_parties
 from benchmarks.process_tree import Watch
+from benchmarks.tables import table_file, write_table
 from benchmarks.train import MIN_BIN, all_train, settings
 from vfl.config import HoldoutConfig, PartyConfig, PsiConfig
 from vfl.engine import PART_ROWS
@@ -69,7 +64,7 @@ def run(given: Namespace) -> dict[str, Any]:
     settle_scheme(parser(), given)
     with tempfile.TemporaryDirectory() as folder:
         for side in (ACTIVE, "passive0"):
-            _write(given, side, _file(folder, side))
+            write_table(given, side, table_file(folder, side))
         with_files = Namespace(**vars(given), folder=folder)
         active, passive = run_parties(_active, _passive, 1, with_files)
     sides = {"active": active, "passive": passive}
@@ -95,42 +90,13 @@ def run(given: Namespace) -> dict[str, Any]:
     return figures("scale", given, found)
 
 
-# ---- files -----------------------------------------------------------------------------------------------------------
-
-
-def _file(folder: str, side: str) -> Path:
-    return Path(folder) / f"{side}.parquet"
-
-
-def _write(given: Namespace, side: str, path: Path) -> None:
-    """The side's Parquet file: an id, features and at the active party a label."""
-    rows = given.ids or given.rows
-    first = given.ids // 2 if given.ids and side != ACTIVE else 0
-    features = given.active_features if side == ACTIVE else given.passive_features
-    start = 0 if side == ACTIVE else given.active_features
-    columns: dict[str, Any] = {"id": [f"1380000{number:08d}" for number in range(first, first + rows)]}
-    if given.ids:  # what the customers are like does not matter here
-        columns["f0"] = np.arange(rows) % 1000
-    else:
-        for number in range(start, start + features):
-            columns[f"f{number}"] = data.columns(rows, range(number, number + 1), given.seed)[:, 0]
-    if side == ACTIVE:
-        whole_width = given.active_features + given.passive_features
-        columns["bad"] = np.arange(rows) % 2 if given.ids else data.labels(rows, whole_width, given.seed)
-    frame = pd.DataFrame(columns)
-    with duckdb.connect(config={"threads": 1}) as database:
-        database.execute("SET enable_progress_bar = false")
-        database.register("frame", frame)
-        database.execute(f"COPY frame TO '{path}' (FORMAT parquet)")
-
-
 def _read(given: Namespace, side: str) -> tuple[Holding, float]:
     """The party's holding, as in a run, and the seconds it took."""
     start, active = time.perf_counter(), side == ACTIVE
     config = PartyConfig(
         name=side,
         role="active" if active else "passive",
-        table=_file(given.folder, side),
+        table=table_file(given.folder, side),
         id=("id",),
         label="bad" if active else None,
         engine=EngineConfig(given.engine, None, given.partition_rows),

@@ -84,10 +84,8 @@ class Companies:
                 process.communicate(timeout=20)
 
 
-def companies(
-    folder: Path, port: int = PORT, change: Callable[[Agreement], Agreement] = lambda same: same
-) -> Companies:
-    """Make them all. `change`: what is altered in the agreement before it is signed."""
+def companies(folder: Path, port: int = PORT) -> Companies:
+    """Make them all."""
     config = load_scenario(scenario(folder / "tables", TOML))
     now = datetime.now(UTC)
     keys: dict[str, Keys] = {}
@@ -120,7 +118,7 @@ def companies(
         budgets={},
         revenue={"rule": "none"},
     )
-    made = Companies(folder, port, keys, change(replace(agreement, contract=contract)))
+    made = Companies(folder, port, keys, replace(agreement, contract=contract))
     made.sign(made.agreement, *cards).rename(made.signed)
     return made
 

@@ -7,6 +7,7 @@ other processes of the suite. The command line and the benchmarks set the same.
 import os
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import pytest
 from hypothesis import settings
@@ -19,6 +20,15 @@ import vfl.net  # noqa: F401  # before any test loads grpc
 for profile in ("quick", "thorough"):  # see tests/effort.py
     settings.register_profile(profile, deadline=None)  # a busy machine is slow, not wrong
 settings.load_profile("quick")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Coverage leaves out what untraced.txt names."""
+    untraced = set(Path(__file__).with_name("untraced.txt").read_text("utf-8").splitlines())
+    for item in items:
+        test = item.nodeid.partition("[")[0].removeprefix("tests/")
+        if not untraced.isdisjoint((test, test.partition("::")[0])):
+            item.add_marker("no_cover")
 
 
 @pytest.fixture(scope="session")

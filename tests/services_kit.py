@@ -19,7 +19,6 @@ from typing import Any
 
 from fault_proxy import FaultProxy
 from net_kit import known, made
-from run_kit import TOML, scenario
 
 from ledger.ending import Ended, ended
 from ledger.entry import Entry
@@ -58,11 +57,15 @@ def keys() -> dict[str, PeerKeys]:
 
 
 class Parties:
-    """The parties of one scenario in one folder."""
+    """The parties of one scenario in one folder. A process of theirs finds the tables there."""
 
-    def __init__(self, folder: Path, toml: str = TOML) -> None:
-        self.folder = folder
-        self.config = load_scenario(scenario(folder / "tables", toml))
+    def __init__(self, folder: Path) -> None:
+        self.folder, file = folder, folder / "tables" / "scenario.toml"
+        if not file.exists():
+            from run_kit import TOML, scenario  # slow to import, and a service has no need of it
+
+            scenario(file.parent, TOML)
+        self.config = load_scenario(file)
         for name in SEEDS:
             (folder / name).mkdir(exist_ok=True)
         self.agreement: Agreement = agree(self.config, lambda holding: None)
@@ -96,7 +99,8 @@ class Parties:
 
     def _now(self) -> dict[str, Known]:
         """Whom the parties know, where they are now."""
-        return {name: replace(one, address=self._known(name).address) for name, one in self.known.items()}
+        known = dict(self.known)  # a test may take a pin back meanwhile
+        return {name: replace(one, address=self._known(name).address) for name, one in known.items()}
 
     def standing(self, name: str) -> Standing:
         table = next(party for party in self.config.parties if party.name == name)

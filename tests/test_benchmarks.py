@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 import pytest
+from benchmark_parties import fails, waits
 
-from benchmarks import data, evaluate, growth, histogram, ledger, measure, parties, psi, scale, train
+from benchmarks import data, evaluate, growth, histogram, ledger, measure, parties, psi, scale, train, whole
 from benchmarks.__main__ import NAMES, main, parser_of
 from benchmarks.options import COMMON
 from vfl.crypto.schemes import LEVELS
@@ -22,9 +23,8 @@ TINY = "--active-features 2 --passive-features 2 --bins 4 --depth 2"
 
 def run(name: str, words: str) -> dict[str, Any]:
     given = parser_of(name).parse_args(words.split())
-    found: dict[str, Any] = {"train": train, "histogram": histogram, "psi": psi, "ledger": ledger, "scale": scale}[
-        name
-    ].run(given)
+    known = {"train": train, "histogram": histogram, "psi": psi, "ledger": ledger, "scale": scale, "whole": whole}
+    found: dict[str, Any] = known[name].run(given)
     assert list(found)[: len(COMMON)] == list(COMMON)
     assert found["name"] == name
     assert found["options"].keys() == vars(given).keys() - {"json"}
@@ -118,6 +118,22 @@ def test_scale(what: str) -> None:
     assert found["common"] == (151 if "ids" in what else None)
     assert all(0 < found["peak_mb"][side] < found["process_peak_mb"][side] for side in ("active", "passive"))
     assert found["digest"].keys() == {"active", "passive"}
+
+
+@pytest.mark.slow
+def test_a_whole_run() -> None:
+    found = run("whole", "--rows 600 --active-features 2 --features 2 --bins 8 --depth 2 --trees 2")
+    assert found["within_limits"]
+    assert (found["verdict"], found["rows"]["intersection"], found["rows"]["holdout"]) == ("valid", 600, 120)
+    assert found["peak_mb"].keys() == found["cpu_seconds"].keys() | {"command"}
+    assert min(*found["peak_mb"].values(), *found["cpu_seconds"].values()) > 0
+    assert 0.5 < found["auc"] == pytest.approx(found["auc_lightgbm"], abs=0.05)
+
+
+def test_a_whole_run_that_fails_is_no_figure(capfd: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(RuntimeError, match="tallystick run ended with code 2"):
+        run("whole", "--rows 20 --active-features 1 --features 1 --bins 2 --depth 1 --trees 1")
+    assert "to do:" in capfd.readouterr().err
 
 
 def test_scale_is_of_ids_or_of_rows(capsys: pytest.CaptureFixture[str]) -> None:
@@ -281,15 +297,6 @@ def test_each_party_makes_its_own_columns() -> None:
     labels = data.labels(400, 5, 7)
     assert labels.dtype == np.int8
     assert labels.sum() == 100
-
-
-def fails(party: parties.Party, given: argparse.Namespace) -> dict[str, Any]:
-    raise ValueError(f"{party.me} gives up")
-
-
-def waits(party: parties.Party, given: argparse.Namespace) -> dict[str, Any]:
-    party.meet()
-    return {}
 
 
 def test_a_party_that_fails_ends_the_benchmark(capfd: pytest.CaptureFixture[str]) -> None:

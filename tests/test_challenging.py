@@ -81,7 +81,7 @@ class Stopped:
     said: str
 
 
-@pytest.fixture(scope="module", params=["round", "message"])
+@pytest.fixture(scope="module", params=["round", pytest.param("message", marks=pytest.mark.slow)])
 def stopped(request: Any, tmp_path_factory: pytest.TempPathFactory) -> Stopped:
     folder = tmp_path_factory.mktemp("stopped")
     toml = TWO.replace("[privacy]", f'[privacy]\nreceipts = "{request.param}"')

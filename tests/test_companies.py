@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import ssl
 from collections.abc import Iterator
@@ -14,7 +15,6 @@ import pytest
 from company_kit import HOSTS, PASSPHRASE, Companies, await_, companies
 from run_kit import tallystick, verify
 
-from vfl.agreement import Agreement
 from vfl.clock import FixedClock, SystemClock
 from vfl.errors import AgreementError, UsageError
 from vfl.party import keystore, state
@@ -31,6 +31,18 @@ EVERYBODY = tuple(HOSTS)
 @pytest.fixture(scope="module")
 def made(tmp_path_factory: pytest.TempPathFactory) -> Companies:
     return companies(tmp_path_factory.mktemp("companies"))
+
+
+@pytest.fixture(scope="module")
+def idle(tmp_path_factory: pytest.TempPathFactory) -> Companies:
+    """Companies that never ran; not to be changed."""
+    return companies(tmp_path_factory.mktemp("idle"), port=17444)
+
+
+@pytest.fixture
+def own(idle: Companies, tmp_path: Path) -> Companies:
+    """A copy of them, which a test may change."""
+    return replace(idle, folder=Path(shutil.copytree(idle.folder, tmp_path / "own")))
 
 
 def standing(made: Companies, name: str, clock: FixedClock | SystemClock | None = None) -> Standing:
@@ -90,8 +102,7 @@ def test_a_key_in_an_agreement_is_that_of_the_card(tmp_path: Path, made: Compani
         standing(made, "telecom").admit(data)
 
 
-def test_cards_and_keys_are_read_again_when_they_change(tmp_path: Path) -> None:
-    own = companies(tmp_path)
+def test_cards_and_keys_are_read_again_when_they_change(own: Companies) -> None:
     who, folder = standing(own, "telecom"), own.party("telecom") / "state"
     assert who.trusted().keys() == {"bank", "payroll"}
     assert who.trusted() == who.trusted()
@@ -201,9 +212,8 @@ def test_what_does_not_start(
 
 @pytest.mark.parametrize("wrong", ["verification", "loose keys", "no peers", "address"])
 def test_a_service_that_would_not_be_safe_does_not_start(
-    tmp_path: Path, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrong: str
+    own: Companies, capfd: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, wrong: str
 ) -> None:
-    own = companies(tmp_path, port=17444)
     monkeypatch.setenv("TALLYSTICK_PASSPHRASE", PASSPHRASE)
     folder = own.party("telecom")
     settings = (folder / "party.toml").read_text()
@@ -254,14 +264,11 @@ def test_ctrl_c_leaves_a_run_that_goes_on_also_with_the_next_key_of_a_peer(
     assert json.loads(ended.stdout)["metrics"] == ran[1]["metrics"]
 
 
-def test_budgets_are_kept(tmp_path: Path) -> None:
-    def once(agreement: Agreement) -> Agreement:
-        assert agreement.contract is not None
-        return replace(agreement, contract=replace(agreement.contract, budgets={"runs": 1}))
-
-    own = companies(tmp_path, port=17445, change=once)
+def test_budgets_are_kept(own: Companies) -> None:
+    assert own.agreement.contract is not None
+    once = replace(own.agreement, contract=replace(own.agreement.contract, budgets={"runs": 1}))
     who = standing(own, "bank")
-    admitted = who.admit(own.signed.read_bytes())
+    admitted = who.admit(own.sign(once, *EVERYBODY).read_bytes())
     with pytest.raises(AgreementError, match="the run first is aborted"):
         Driving(who, "first", admitted, SystemClock(), patience=0).run(lambda line: None)
     with pytest.raises(AgreementError, match=r"contract\.budgets\.runs is 1"):

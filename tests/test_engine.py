@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import os
 import pickle
+import subprocess
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -27,6 +32,7 @@ from vfl.crypto.set_digest import hmacs, merkle_root, set_commitment, table_root
 from vfl.engine import HERE, Engine, Here, Queue, mapped
 from vfl.engines import EngineConfig
 from vfl.errors import BrokenPromise, TransportError, UsageError
+from vfl.files import alone
 from vfl.ids import usable
 from vfl.protocols import intersect
 from vfl.protocols.intersect import PsiTerms
@@ -165,12 +171,70 @@ def test_an_error_of_work_on_ray_is_raised_as_it_is(ray: RayEngine) -> None:
 @pytest.mark.slow
 def test_ray_keeps_strangers_out_and_leaves_nothing(ray: RayEngine) -> None:
     assert ray.start(divmod, 7, 2)() == (3, 1)
-    assert ray._folder is not None
-    folder = Path(ray._folder)
+    (folder,) = own_folders()
     assert folder.stat().st_mode & 0o077 == 0
     ray.close()
     assert not folder.exists()
     assert ray.start(divmod, 7, 2)() == (3, 1)  # it starts again where there is more work
+
+
+def own_folders() -> list[Path]:
+    """Folders that a Ray of this process may have."""
+    return [path for path in Path(tempfile.gettempdir()).glob("tally-*") if path.stat().st_uid == os.getuid()]
+
+
+def test_what_a_killed_process_left_is_removed_and_nothing_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    for name in ("tally-left", "tally-used", "tally-new", "other"):
+        (tmp_path / name / "ray").mkdir(parents=True)
+        (tmp_path / name / "ray" / "spilled").write_text("bins of customers")
+    for name in ("tally-left", "tally-used", "other"):
+        (tmp_path / name / "lock").touch()
+    (tmp_path / "tally-file").touch()
+    (tmp_path / "tally-link").symlink_to(tmp_path / "other")
+    with alone(tmp_path / "tally-used" / "lock", "held"):
+        ray_engine._sweep()
+    assert sorted(path.name for path in tmp_path.iterdir()) == [
+        "other", "tally-file", "tally-link", "tally-new", "tally-used",
+    ]  # fmt: skip
+    assert (tmp_path / "other" / "ray" / "spilled").exists()
+
+
+KILLED = """\
+import sys
+from vfl.ray_engine import RayEngine
+print(RayEngine(4096, workers=1).start(divmod, 7, 2)(), flush=True)
+sys.stdin.read()
+"""
+
+
+@needs_ray
+@pytest.mark.slow
+def test_a_killed_process_takes_its_ray_with_it_and_the_next_one_cleans_up() -> None:
+    with tempfile.TemporaryDirectory(prefix="t") as short:  # Ray's sockets do not fit below a long path
+        place = {"env": {**os.environ, "TMPDIR": short}, "stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        left: list[set[Path]] = []
+        for end in (subprocess.Popen.kill, lambda process: process.stdin.close()):
+            with subprocess.Popen([sys.executable, "-c", KILLED], **place) as process:  # type: ignore[call-overload]
+                assert process.stdout.readline() == b"(3, 1)\n"
+                left.append(set(Path(short).glob("tally-*")))
+                end(process)
+        assert [len(folders) for folders in left] == [1, 1]
+        assert left[0] != left[1], "what was left of the killed one went"
+        deadline = time.monotonic() + 20
+        while found := [task for task in Path("/proc").glob("[0-9]*") if short.encode() in said_by(task)]:
+            assert time.monotonic() < deadline, found
+            time.sleep(0.1)
+        assert not list(Path(short).glob("tally-*"))
+
+
+def said_by(task: Path) -> bytes:
+    try:
+        return (task / "cmdline").read_bytes()
+    except OSError:
+        return b""
 
 
 def test_a_cluster_that_is_not_there_or_lets_everybody_in(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -185,7 +249,8 @@ def test_a_cluster_that_is_not_there_or_lets_everybody_in(monkeypatch: pytest.Mo
 
 
 @needs_ray
-def test_an_unreachable_cluster_is_nobodys_fault(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_cluster_is_nobodys_fault(ray: RayEngine, monkeypatch: pytest.MonkeyPatch) -> None:
+    ray.close()  # a process is on one Ray at a time
     monkeypatch.setenv("RAY_AUTH_MODE", "token")
     with pytest.raises(TransportError, match=r"the engine ray at 127\.0\.0\.1:1: .*refused") as found:
         EngineConfig("ray", "127.0.0.1:1").engine().keep(1)

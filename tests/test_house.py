@@ -148,3 +148,12 @@ def test_the_ledger_needs_only_the_standard_library_and_cryptography(package):
         m for m in ast.literal_eval(done.stdout) if not m.startswith("__editable__") and m != "distutils-precedence"
     ]
     assert strangers == []
+
+
+def test_what_coverage_leaves_out_is_there():
+    listed = (ROOT / "tests" / "untraced.txt").read_text(encoding="utf-8").splitlines()
+    places = [line for line in listed if not line.startswith("#")]
+    assert places == sorted(set(places))
+    for place in places:
+        file, _, test = place.partition("::")
+        assert not test or f"def {test}(" in (ROOT / "tests" / file).read_text(encoding="utf-8"), place

@@ -12,7 +12,7 @@ from run_kit import scenario, tallystick, verify
 
 from ledger.store import SQLiteStore
 from vfl.errors import UsageError
-from vfl.notary import open_store
+from vfl.own_ledger import open_store
 from vfl.replaying import replay
 
 

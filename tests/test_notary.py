@@ -15,7 +15,8 @@ from vfl.channel import Step
 from vfl.clock import FixedClock, SystemClock
 from vfl.commitments import COLUMN, Commitment
 from vfl.errors import BrokenPromise, ProtocolError, UsageError
-from vfl.notary import LedgerNotary, PeerKeys, open_store
+from vfl.notary import LedgerNotary, PeerKeys
+from vfl.own_ledger import open_store
 
 AGREEMENT = "ab" * 32
 BANK, TELECOM, PAYROLL = (Identity(name, bytes([n]) * 32) for n, name in enumerate(("bank", "telecom", "payroll"), 1))

@@ -7,15 +7,17 @@ import os
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
+from engine_kit import WITHOUT_RAY
 from run_kit import edit, verify
 from services_kit import (
     GOOD,
@@ -33,14 +35,21 @@ from services_kit import (
 from ledger.bundle import SUMS, LogFiles, read_bundle, sums_text
 from ledger.note import Note, sign_note
 from vfl.clock import SystemClock
+from vfl.engine import Here
+from vfl.engines import EngineConfig
 from vfl.errors import AgreementError, Malformed, ProtocolError, UsageError, VflError
 from vfl.files import alone
 from vfl.net.client import Dialled
 from vfl.party import driving
+from vfl.party.beginning import require_unchanged
 from vfl.party.concluding import BUNDLE, Gathering, attestation, log_of, own_log, read_log
 from vfl.party.driving import Driving
 from vfl.party.runs import ABORTED, CANCELLED, DONE, FAILED
 from vfl.party.standing import Offer
+from vfl.progress import Silent
+from vfl.seat import read_own_holding, read_party
+
+FILES = ("transcript.bin", "share.json", "rows.npy")
 
 
 @pytest.fixture(scope="module")
@@ -67,6 +76,54 @@ def test_services_leave_the_same_bytes_as_lockstep(finished: Finished, tmp_path:
         for file in ("transcript.bin", "share.json", "rows.npy"):
             assert (tmp_path / "same" / name / file).read_bytes() == (finished.seat(name) / file).read_bytes(), file
     assert finished.parties.folder_of("bank", "first").status().state == DONE
+
+
+def test_a_party_may_change_its_engine_and_go_on(tmp_path: Path) -> None:
+    """A run that stopped goes on where party.toml says by then; nobody else is told, and a replay needs none."""
+    parties = Parties(tmp_path)
+    first = parties.driving("moved")
+    assert read_party(first.folder.path / "bank").engine == EngineConfig()
+    ray = EngineConfig("ray", partition_rows=8192)
+    tables = [replace(party, engine=ray) if party.name == "bank" else party for party in parties.config.parties]
+    parties.config = replace(parties.config, parties=tuple(tables))
+    again = parties.driving("moved")
+    assert read_party(again.folder.path / "bank").engine == ray
+    assert again.folder.path == first.folder.path
+    require_unchanged(parties.standing("bank"), again.folder)
+    held = read_own_holding(again.folder.path / "bank", parties.agreement)
+    assert isinstance(held.engine, Here)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(WITHOUT_RAY, reason="ray is not installed")
+@pytest.mark.parametrize("name", ["bank", "telecom"])
+def test_a_party_on_ray_leaves_the_same_bytes(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    parties = Parties(tmp_path / "own")
+    tables = parties.config.parties
+    ray = EngineConfig("ray")
+    parties.config = replace(
+        parties.config, parties=tuple(replace(one, engine=ray) if one.name == name else one for one in tables)
+    )
+    with tempfile.TemporaryDirectory(prefix="t") as short, ExitStack() as services:
+        monkeypatch.setenv("TMPDIR", short)  # Ray's sockets do not fit below a long path
+        for each in ("telecom", "payroll"):
+            services.enter_context(parties.serving(each))
+        seen: list[bool] = []
+        parties.driving("large").run(lambda line: None, Watched(lambda: seen.append(any(Path(short).glob("tally-*")))))
+        assert any(seen), "a Ray was there"
+        assert not list(Path(short).glob("tally-*"))
+    parties.config = replace(parties.config, parties=tables)
+    assert_same(parties, "large", tmp_path / "same")
+
+
+class Watched(Silent):
+    """Calls something whenever the run gets on."""
+
+    def __init__(self, look: Callable[[], None]) -> None:
+        self._look = look
+
+    def enter(self, phase: str, round: int, rounds: int = 1) -> None:
+        self._look()
 
 
 # ---- whatever breaks -------------------------------------------------------------------------------------------------

@@ -100,9 +100,23 @@ def sign(path: Path, folder: Path, yes: bool, less_privacy: bool, file: Path | N
         done = signed.sign(signer)
         done.write(party.state / AGREEMENTS / f"{done.agreement.digest}.json")
         done.write(path)
-    missing = [name for name in done.parties if name not in done.signed_by()]
-    lines = [f"{party.name} has signed {path}; {'all have' if not missing else 'missing: ' + ', '.join(missing)}"]
-    _tell({"file": str(path), "digest": done.agreement.digest, "missing": missing}, lines, as_json)
+    _tell_signed(f"{party.name} has signed {path}", done, path, as_json)
+
+
+def merge(first: Path, second: Path, out: Path | None, as_json: bool) -> None:
+    """`tallystick agreement merge`."""
+    if out is not None and out.exists():
+        raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
+    done = SignedAgreement.read(first).merged(SignedAgreement.read(second), str(second))
+    path = out or first
+    done.write(path)
+    _tell_signed(f"{path} is signed by {', '.join(done.signed_by()) or 'nobody'}", done, path, as_json)
+
+
+def _tell_signed(what: str, signed: SignedAgreement, path: Path, as_json: bool) -> None:
+    missing = [name for name in signed.parties if name not in signed.signed_by()]
+    lines = [f"{what}; {'all have signed' if not missing else 'missing: ' + ', '.join(missing)}"]
+    _tell({"file": str(path), "digest": signed.agreement.digest, "missing": missing}, lines, as_json)
 
 
 def show(path: Path, as_json: bool) -> None:

@@ -89,6 +89,22 @@ def sign(
     agreement_commands.sign(file, folder, yes, less_privacy, passphrase_file, as_json)
 
 
+@agreement.command("merge")
+def merge(
+    first: Annotated[Path, typer.Argument(metavar="A", help="A copy of an agreement.")],
+    second: Annotated[Path, typer.Argument(metavar="B", help="Another copy, signed by others.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Where to write it.  [default: A]")] = None,
+    as_json: AsJson = False,
+) -> None:
+    """Put the signatures of two copies of one agreement together.
+
+    Refused where a clause differs or a signature does not fit. Nothing is signed by it.
+    """
+    from vfl import agreement_commands
+
+    agreement_commands.merge(first, second, out, as_json)
+
+
 @agreement.command("show")
 def show(file: _File, as_json: AsJson = False) -> None:
     """Show an agreement in plain words, and who has signed it."""

@@ -27,7 +27,8 @@ from vfl import decisions
 from vfl.convergence import convergence
 from vfl.errors import UsageError
 from vfl.explaining import Explained, explain
-from vfl.notary import LedgerNotary, own_ledger
+from vfl.notary import LedgerNotary
+from vfl.own_ledger import own_ledger
 from vfl.protocols.freeze import commitment
 from vfl.randomness import Randomness
 from vfl.reasons import MOST, columns_of

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-import lightgbm
 import numpy as np
 import numpy.typing as npt
 
@@ -18,6 +18,9 @@ from vfl.learn.monotone import Directions
 from vfl.learn.objective import Labels
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.rounds import Parts
+
+if TYPE_CHECKING:
+    import lightgbm
 
 Reals = npt.NDArray[np.float64]
 _FIGURES: Mapping[str, Mapping[str, Callable[[Labels, Reals], float]]] = {
@@ -42,6 +45,8 @@ def lightgbm_scores(
 
     monotone: directions of the columns.   categorical: columns whose values are categories.
     """
+    import lightgbm  # noqa: PLC0415 - as slow to import as all the rest, and few commands train
+
     options = parameters.lightgbm_params()
     if monotone is not None and monotone.any():
         options |= {"monotone_constraints": monotone.tolist(), "monotone_constraints_method": "basic"}

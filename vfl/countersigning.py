@@ -26,7 +26,7 @@ from vfl.clock import Clock
 from vfl.errors import TransportError, UsageError
 from vfl.files import read_result, refusals, write_data
 from vfl.local_logs import local_logs
-from vfl.notary import own_ledger
+from vfl.own_ledger import own_ledger
 from vfl.seat import RunFile
 
 POLICY_FILE = "policy.txt"

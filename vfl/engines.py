@@ -1,6 +1,6 @@
 """Which engines there are, and how a party names its own:
 
-[party.bank.engine]        # in a scenario
+[party.bank.engine]        # in a scenario; in party.toml: [data.engine]
 kind = "ray"               # default: "local", the party's own process
 address = "10.0.0.7:6379"  # of the party's own cluster; default: a Ray on this machine
 partition_rows = 1048576   # rows worked on together

@@ -7,11 +7,10 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 
 from ledger.account import STEP, Account, account_in, account_of
 from ledger.canonical import Json, decode, encode
@@ -23,16 +22,18 @@ from ledger.errors import BadClock, BadProof, LedgerError, NotConsistent, SlotTa
 from ledger.evidence import entry_proof, envelope_proof
 from ledger.keys import Certificate, Identity, VerifyingKey
 from ledger.log import Log
-from ledger.merkle import leaf_hash, proof_from_hex, verify_consistency, verify_inclusion
+from ledger.merkle import leaf_hash, verify_consistency, verify_inclusion
 from ledger.note import Note
-from ledger.store import PeerAdvance, SQLiteStore, Store
+from ledger.store import PeerAdvance, Store
 from ledger.told import Told, told_by
 from ledger.witness import Witness
 from vfl.challenges import Challenge, heard, issued
 from vfl.channel import Record, Step
 from vfl.clock import Clock
 from vfl.commitments import Commitment
-from vfl.errors import BrokenPromise, ProtocolError, UsageError
+from vfl.errors import BrokenPromise, ProtocolError
+from vfl.heads import ShownHead
+from vfl.own_ledger import refusal
 
 COMMITMENTS = 100  # in one entry at most, which has 64 KiB at most
 CERTIFIED_FOR = timedelta(days=30)  # a run's key speaks for its party this long
@@ -45,35 +46,6 @@ class PeerKeys:
 
     identity: VerifyingKey
     witness: VerifyingKey
-
-
-@contextmanager
-def own_ledger() -> Iterator[None]:
-    """What a party's own ledger refuses is for its keeper to mend."""
-    try:
-        yield
-    except LedgerError as error:
-        raise _refusal(error) from error
-
-
-def _refusal(error: LedgerError) -> UsageError:
-    remedy = error.remedy or "see whether the disk is full, or the file damaged"
-    return UsageError(f"the ledger refuses: {error}", remedy=remedy)
-
-
-def open_store(place: Path | str, log: str) -> Store:
-    """The ledger file at a path, new or old, or the log called `log` in the PostgreSQL database at an address.
-
-    Raises UsageError if it cannot be opened or is none.
-    """
-    with own_ledger():
-        if isinstance(place, Path):
-            return SQLiteStore(place)
-        try:
-            from ledger.postgres import PostgresStore  # noqa: PLC0415  # an extra
-        except ImportError as error:
-            raise UsageError(str(error), remedy="Or leave `ledger` out of the party's table.") from error
-        return PostgresStore(place, log)
 
 
 @dataclass
@@ -282,13 +254,13 @@ class LedgerNotary:
         note, size = self.log.checkpoint(cosigned), len(self.log)
         # After a restart nobody knows which of the earlier heads the peer kept, so it gets a proof from each.
         earlier = [head.size for head in self.log.checkpoints()] if at.shown is None else [at.shown]
-        proofs = {str(old): _hex(self.log.consistency_proof(old, size)) for old in {*earlier, size}}
+        proofs = {str(old): self.log.consistency_proof(old, size) for old in {*earlier, size}}
         at.shown = size
-        shows: dict[str, object] = {"note": note, "proofs": proofs, "gossip": self._gossip(peer)}
+        shown = ShownHead(note, proofs, self._gossip(peer))
         if at.entered is not None:
-            path = _hex(self.log.inclusion_proof(at.entered.seq, size))
-            shows["account"] = {"entry": at.entered.to_bytes().decode(), "proof": path}
-        return json.dumps(shows).encode()
+            path = self.log.inclusion_proof(at.entered.seq, size)
+            shown = replace(shown, account=at.entered.to_bytes().decode(), path=path)
+        return shown.encode()
 
     def _enter_accounts(self) -> None:
         """Enter the account with every peer that said or heard something since the last one."""
@@ -305,12 +277,12 @@ class LedgerNotary:
                 )
                 peer.accounts += 1
 
-    def _gossip(self, peer: str) -> dict[str, object]:
+    def _gossip(self, peer: str) -> dict[str, tuple[str, Sequence[bytes]]]:
         """What the other peers cosigned of our log last, each with a proof to our newest head."""
-        found: dict[str, object] = {}
+        found: dict[str, tuple[str, Sequence[bytes]]] = {}
         for name, keys in self._keys.items():
             if name != peer and (head := self.log.last_cosigned_by(keys.witness)) is not None:
-                found[name] = {"note": head.note, "proof": _hex(self.log.consistency_proof(head.size))}
+                found[name] = head.note, self.log.consistency_proof(head.size)
         return found
 
     def countersign(self, heads: Mapping[str, bytes]) -> Mapping[str, bytes]:
@@ -327,7 +299,7 @@ class LedgerNotary:
     def _cosign(self, peer: str, head: bytes) -> tuple[str, PeerAdvance]:
         """Check a head; the cosignature, and what must be durable before it leaves."""
         with blaming(peer, "checkpoint"):
-            shown = _Shown.read(head)
+            shown = ShownHead.decode(head)
             signed = open_checkpoint(shown.note, self._keys[peer].identity)
             origin = signed.head.origin
             if origin != f"{peer}/{self._run}":
@@ -342,7 +314,7 @@ class LedgerNotary:
                 at.told = (shown.note, shown.account, shown.path)
             return found
 
-    def _require_same_account(self, peer: str, shown: _Shown, head: Checkpoint) -> None:
+    def _require_same_account(self, peer: str, shown: ShownHead, head: Checkpoint) -> None:
         """The peer's signed head must tell our conversation as we do."""
         mine = self._peers[peer].account
         if not shown.account:
@@ -356,7 +328,7 @@ class LedgerNotary:
         if told != mine.as_told_by_peer(self.log.party):
             raise BrokenPromise(f"tells our messages otherwise: {told}; we have {mine}", peer=peer, step="checkpoint")
 
-    def _hear_others(self, peer: str, shown: _Shown, head: Checkpoint, note: str) -> None:
+    def _hear_others(self, peer: str, shown: ShownHead, head: Checkpoint, note: str) -> None:
         """Whether the peer shows the others the same log: what they cosigned must lead to what it shows us."""
         for name, keys in self._others.items():
             if name not in shown.gossip:
@@ -437,35 +409,7 @@ class _Measured:
         self._notary.cpu_seconds += time.thread_time() - self._cpu
         self._notary.wall_seconds += time.perf_counter() - self._wall
         if isinstance(error, LedgerError):
-            raise _refusal(error) from error
-
-
-@dataclass(frozen=True)
-class _Shown:
-    """A head as a peer shows it."""
-
-    note: str
-    proofs: Mapping[str, Sequence[bytes]]
-    account: str
-    path: Sequence[bytes]
-    gossip: Mapping[str, tuple[str, Sequence[bytes]]]
-
-    @classmethod
-    def read(cls, head: bytes) -> _Shown:
-        """Raises one of the errors that `blaming` takes for the peer's fault."""
-        body = json.loads(head)
-        account = body.get("account", {"entry": "", "proof": []})
-        return cls(
-            str(body["note"]),
-            {str(size): proof_from_hex(nodes) for size, nodes in body["proofs"].items()},
-            str(account["entry"]),
-            proof_from_hex(account["proof"]),
-            {str(name): (str(said["note"]), proof_from_hex(said["proof"])) for name, said in body["gossip"].items()},
-        )
-
-
-def _hex(nodes: Sequence[bytes]) -> list[str]:
-    return [node.hex() for node in nodes]
+            raise refusal(error) from error
 
 
 class blaming:  # noqa: N801  # reads as the statement it is; a class, for generators cost twice as much a message

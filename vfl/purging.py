@@ -29,7 +29,7 @@ from vfl.clock import Clock
 from vfl.errors import UsageError
 from vfl.files import refusals, write_private, write_whole
 from vfl.local_logs import local_logs, own_identity
-from vfl.notary import own_ledger
+from vfl.own_ledger import own_ledger
 from vfl.randomness import Randomness, fresh_seed
 from vfl.retention import IDENTITY, KEEP_UNTIL, NOTE, SALTS, notes, purgeable, require_due
 from vfl.seat import RunFile, identity_seed, read_seed

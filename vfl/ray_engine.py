@@ -4,6 +4,7 @@ Ray holds parts of rows in its object store, and on disk what does not fit; work
 What work is given can be secret (a mask, bins of customers), so a cluster is inside the party or is not used at all:
 whoever is let in can run programs as the party. A Ray started here lets in who has its token alone, which is drawn for
 it and stands in no file, keeps its files in a folder that nobody else can enter, and sends no statistics to anybody.
+Its processes end with ours; its folder, if ours was killed, goes when the next one of this user starts.
 """
 
 from __future__ import annotations
@@ -16,10 +17,12 @@ import socket
 import sys
 import tempfile
 from collections.abc import Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import Any, TypeVar, cast
 
 from vfl.errors import TransportError, UsageError
+from vfl.files import alone
 from vfl.randomness import fresh_seed
 from vfl.transport import LOOPBACK
 
@@ -31,6 +34,7 @@ REACH_SECONDS = 5.0
 """Ray itself would try for minutes."""
 _QUIET = {"log_to_driver": False, "configure_logging": False}
 _MODE = "RAY_AUTH_MODE"
+_PREFIX, _LOCK = "tally-", "lock"  # of our folders; the lock is held as long as the process lives
 _joined: list[str | None] = []
 """The address of the Ray that this process is on, if it is on one: there can be no other."""
 
@@ -45,7 +49,7 @@ class RayEngine:
         """
         self.partition_rows = partition_rows
         self._address, self._workers = address, workers or os.cpu_count() or 1
-        self._folder: str | None = None
+        self._folder = ExitStack()
         self._began = False
         self._call: Any = None
         self._ray: Any = None
@@ -83,12 +87,7 @@ class RayEngine:
             self._ray.shutdown()
             _joined.clear()
             self._began = False
-        self._drop_folder()
-
-    def _drop_folder(self) -> None:
-        if self._folder is not None:
-            shutil.rmtree(self._folder, ignore_errors=True)
-            self._folder = None
+        self._folder.close()
 
     def _begin(self) -> None:
         if self._call is not None:
@@ -101,7 +100,7 @@ class RayEngine:
             try:
                 self._guarded(self._join if self._address else self._start_here)
             except BaseException:
-                self._drop_folder()
+                self._folder.close()
                 raise
             self._began = True
             _joined[:] = [self._address]
@@ -114,14 +113,17 @@ class RayEngine:
         self._call = self._ray.remote(_call)
 
     def _start_here(self) -> None:
-        self._folder = tempfile.mkdtemp(prefix="tally-")  # a short name: Ray puts sockets below it
+        _sweep()
+        folder = Path(tempfile.mkdtemp(prefix=_PREFIX))  # a short name: Ray puts sockets below it
+        self._folder.callback(shutil.rmtree, folder, ignore_errors=True)
+        self._folder.enter_context(alone(folder / _LOCK, f"{folder} is used by another process"))
         self._ray.init(
             address="local",
             num_cpus=self._workers,
             object_store_memory=STORE_BYTES,
             include_dashboard=False,
             _node_ip_address=LOOPBACK,
-            _temp_dir=str(Path(self._folder) / "ray"),  # Ray opens its own folder to all; ours around it stays closed
+            _temp_dir=str(folder / "ray"),  # Ray opens its own folder to all; ours around it stays closed
             **_QUIET,
         )
 
@@ -144,6 +146,15 @@ class RayEngine:
                 f"the engine ray at {self._address or 'this machine'}: {said[0] if said else type(error).__name__}",
                 remedy='see to it and go on with --resume; kind = "local" does without',
             ) from None
+
+
+def _sweep() -> None:
+    """Removes what killed processes of this user left: parts of rows that had no room in memory may be in it."""
+    for folder in Path(tempfile.gettempdir()).glob(f"{_PREFIX}*"):
+        with suppress(OSError, UsageError):  # it just went, is still used, or is somebody else's
+            if folder.lstat().st_uid == os.getuid() and (folder / _LOCK).exists():
+                with alone(folder / _LOCK, "in use"):
+                    shutil.rmtree(folder)
 
 
 def _call(work: Callable[..., R], *words: Any) -> R:

@@ -24,7 +24,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Collection, Coroutine, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ from vfl.files import read_json, write_array, write_data, write_private, write_w
 from vfl.hints import HintFolder
 from vfl.holding import Holding, read_holding
 from vfl.labels import LabelKind
-from vfl.notary import LedgerNotary, PeerKeys, open_store
+from vfl.notary import LedgerNotary, PeerKeys
+from vfl.own_ledger import open_store
 from vfl.predictions import predictions
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
@@ -174,9 +175,20 @@ def open_ledger(folder: Path, run: str) -> Store:
     return open_store(party.ledger or folder / "ledger.sqlite", f"{party.name}/{run}")
 
 
-def read_own_holding(folder: Path, agreement: Agreement) -> Holding:
-    """The holding of the party whose folder this is, as the agreement wants it."""
-    return read_holding(read_party(folder), agreement.psi, agreement.holdout, LabelKind.of(agreement.model))
+def set_engine(folder: Path, engine: EngineConfig) -> None:
+    """Have the party whose folder this is work elsewhere from now on: no byte that it says depends on that."""
+    body = read_json(folder / "party.json", "the folder of a party of this run")
+    write_whole(folder / "party.json", {**body, "engine": asdict(engine)})
+
+
+def read_own_holding(folder: Path, agreement: Agreement, *, engine: bool = False) -> Holding:
+    """The holding of the party whose folder this is, as the agreement wants it.
+
+    engine: whether work is done on the party's engine, as in a run. Whoever looks at one later needs none.
+    """
+    party = read_party(folder)
+    party = party if engine else replace(party, engine=EngineConfig())
+    return read_holding(party, agreement.psi, agreement.holdout, LabelKind.of(agreement.model))
 
 
 def role(
@@ -328,7 +340,7 @@ class Seat:
         return policy_of(self.file)
 
     async def _whole(self, channels: Mapping[str, Channel]) -> Outcome:
-        mine = read_own_holding(self.folder, self.file.agreement)
+        mine = read_own_holding(self.folder, self.file.agreement, engine=True)
         self.customers = len(mine.tokens)
         kept = read_kept(self.folder, active=self.file.agreement.active.name == self.name, keep=True)
         outcome = await role(mine, self.file.terms, channels, self._rng, self._commit, kept)

@@ -31,7 +31,8 @@ from vfl.holding import Holding
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.learn.rounds import Parts
 from vfl.models import read_ensemble, read_records
-from vfl.notary import LedgerNotary, own_ledger
+from vfl.notary import LedgerNotary
+from vfl.own_ledger import own_ledger
 from vfl.predictions import run_scores
 from vfl.progress import Progress
 from vfl.scores import MODELS, Scores, joint_scores

@@ -63,6 +63,31 @@ def test_the_order_of_signing_does_not_show() -> None:
     assert SIGNED.sign(KEYS["bank"].identity) == SIGNED
 
 
+def test_copies_in_either_order_make_the_same_bytes() -> None:
+    copies = [DRAFT, *(DRAFT.sign(keys.identity) for keys in KEYS.values()), SIGNED]
+    for one in copies:
+        assert one.merged(one, "copy") == one
+        for other in copies:
+            both = one.merged(other, "copy")
+            assert both.encode() == other.merged(one, "copy").encode()
+            assert set(both.signed_by()) == {*one.signed_by(), *other.signed_by()}
+
+
+def test_copies_that_do_not_fit_are_not_put_together() -> None:
+    bank, telecom = (DRAFT.sign(keys.identity) for keys in KEYS.values())
+    wide = SignedAgreement.decode(changed(telecom, ("model.num_iterations", 300)))
+    with pytest.raises(AgreementError, match=r"copy differs from ours in model.num_iterations: ours 3, theirs 300"):
+        bank.merged(wide, "copy")
+    line = telecom.signatures[0]
+    wrong = replace(telecom, signatures=(replace(line, blob=bytes(64)),))
+    stranger = replace(telecom, signatures=(replace(line, name="bureau"),))
+    for one, other in ((bank, wrong), (wrong, bank), (SIGNED, wrong), (bank, stranger), (stranger, bank)):
+        with pytest.raises(
+            AgreementError, match=r"signature of telecom is not for these|signature by bureau is by a key"
+        ):
+            one.merged(other, "copy")
+
+
 def test_a_partly_signed_agreement_names_who_is_missing() -> None:
     with pytest.raises(AgreementError, match=r"^telecom has not signed"):
         DRAFT.sign(KEYS["bank"].identity).verify(NOW)

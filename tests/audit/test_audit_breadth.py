@@ -45,6 +45,17 @@ CHANGES: dict[str, tuple[tuple[str, str], ...]] = {
     "noise": (("[privacy]", "[privacy]\ncell_noise = 0.5"), SHORT),
     "decoys": (("[psi]", "[psi]\ndecoys = 0.5"), SHORT),
 }  # fmt: skip
+BAGS = ("max_bin = 16", "max_bin = 16\nbagging_freq = 1\nbagging_fraction = 0.6\nfeature_fraction = 0.7")
+SEVERAL = {
+    "weights, bags, each signed": (WEIGHED, BAGS, ("[privacy]", '[privacy]\nreceipts = "message"'), SHORT),
+    "categorical, monotone, noise": (
+        ('id = "phone"', 'id = "phone"\ncategorical = ["age"]\nmonotone = {calls = 1}'),
+        ("[privacy]", "[privacy]\ncell_noise = 0.5"),
+        SHORT,
+    ),
+}
+"""What the quick suite tries at once; CHANGES tells, where one of these fails, which of them it was."""
+ALONE = {"three by name", "weights", "bagging", "categorical", "monotone", "each signed", "noise"}
 
 
 @pytest.fixture(scope="module")
@@ -57,7 +68,7 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
         toml = TOML if kind.startswith("three") else TWO
         if kind == "scorecard":
             toml = toml[: toml.index("kind =")] + 'kind = "scorecard"\n' + toml[toml.index("[privacy]") :]
-        for old, new in CHANGES.get(kind, ()):
+        for old, new in (CHANGES | SEVERAL).get(kind, ()):
             assert old in toml
             toml = toml.replace(old, new)
         tables = frames(240)
@@ -68,9 +79,9 @@ def runs(tmp_path_factory: pytest.TempPathFactory) -> Runs:
             bank["default"] += bank["exposure"].gt(6)
         if kind == "regression":
             bank["default"] += bank["exposure"] / 7
-        if kind == "categorical":
+        if "categorical" in kind:
             tables["telecom"]["age"] = rng.integers(0, 4, len(tables["telecom"]))
-        if kind != "weights":
+        if "weights" not in kind:
             del bank["exposure"]
         file = scenario(folder, toml, tables)
         argv = ["tallystick", "run", str(file), "--out", str(folder / "run"), "--json", *words]
@@ -94,14 +105,16 @@ def require_all_fit(run: Path, least: int = 2) -> dict[str, int]:
     return left_out
 
 
-@pytest.mark.parametrize("kind", CHANGES)
+@pytest.mark.parametrize(
+    "kind", [pytest.param(kind, marks=[pytest.mark.slow] if kind in ALONE else []) for kind in CHANGES | SEVERAL]
+)
 def test_honest_parties_pass(runs: Runs, kind: str) -> None:
     left_out = require_all_fit(runs(kind))
     assert any(left_out.values()) == (kind == "stopped")
 
 
 def test_a_model_that_goes_on(runs: Any) -> None:
-    require_all_fit(runs("goes on", "--init-model", str(runs("weights"))))
+    require_all_fit(runs("goes on", "--init-model", str(runs("levels"))))
 
 
 def test_chosen_entries_are_not_audited(runs: Runs, capfd: Any, tmp_path: Path) -> None:

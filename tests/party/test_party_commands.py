@@ -318,6 +318,37 @@ def test_two_companies_agree(here: Path) -> None:
     assert told("agreement", "show", "joint.agreement")["missing"] == []
 
 
+def test_copies_signed_side_by_side_are_put_together(here: Path) -> None:
+    digest = draft("joint.agreement")
+    copy = shutil.copyfile("joint.agreement", "copy.agreement")
+    sign("joint.agreement", "bank")
+    sign("copy.agreement", "telecom")
+    one_by_one = shutil.copyfile("joint.agreement", "whole.agreement")
+    sign("whole.agreement", "telecom")
+    words = ("agreement", "merge", "copy.agreement", "joint.agreement", "--out", "both.agreement")
+    assert told(*words) == {"file": "both.agreement", "digest": digest, "missing": []}
+    assert Path("both.agreement").read_bytes() == Path(one_by_one).read_bytes()
+    assert told("agreement", "show", copy)["missing"] == ["bank"], "with --out it is as it was"
+    with pytest.raises(UsageError, match=r"both.agreement exists already"):
+        tallystick(*words)
+    for _ in range(2):
+        said = tallystick("agreement", "merge", "joint.agreement", "copy.agreement")
+        assert said == "joint.agreement is signed by bank, telecom; all have signed\n"
+        assert Path("joint.agreement").read_bytes() == Path(one_by_one).read_bytes()
+    assert told("agreement", "check", "joint.agreement", "--party", "bank")["digest"] == digest
+
+
+def test_another_agreement_is_not_put_together_with_this(here: Path) -> None:
+    draft("a.agreement")
+    draft("b.agreement", "--budget", "scores=9")
+    sign("a.agreement", "bank")
+    sign("b.agreement", "telecom")
+    before = Path("a.agreement").read_bytes()
+    with pytest.raises(AgreementError, match=r"b.agreement differs from ours in contract.budgets.scores: .*null, .* 9"):
+        tallystick("agreement", "merge", "a.agreement", "b.agreement")
+    assert Path("a.agreement").read_bytes() == before
+
+
 def test_differences_are_named_clause_by_clause() -> None:
     draft("a.agreement")
     draft("b.agreement", "--budget", "scores=9", "--revenue", "equal")

@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from vfl.engine import PART_ROWS
+from vfl.engines import EngineConfig
 from vfl.errors import UsageError
 from vfl.party.config import NAME, Deadlines, PartyFile, Tls, read_party_file
 from vfl.party.state import refusals_to_serve
@@ -47,6 +49,22 @@ def test_the_template_has_every_option(tmp_path: Path) -> None:
     assert [name for name in given if not getattr(party.table, name)] == []
     for kind in (Deadlines, Tls):
         assert [each.name for each in fields(kind) if f"# {each.name} = " not in template("b", "h:1", data=False)] == []
+
+
+def test_a_party_may_have_an_engine(tmp_path: Path) -> None:
+    """The one of a scenario file: what is wrong in it is told in the same words."""
+    text = template("bank", "127.0.0.1:7443", data=True)
+    assert read(tmp_path, text).table.engine == EngineConfig()
+    assert read(tmp_path, uncommented(text)).table.engine == EngineConfig("ray", "10.0.0.7:6379", PART_ROWS)
+    for table, words in (
+        ('kind = "spark"', r"\[data.engine\] kind is 'spark'.*'local', 'ray'"),
+        ('address = "10.0.0.7:6379"', "address is given, but kind is 'local'"),
+        ('kind = "ray"\naddress = "10.0.0.7"', r"address is '10.0.0.7'.*HOST:PORT"),
+        ("partition_rows = 1", r"partition_rows is '1'.*4096"),
+    ):
+        with pytest.raises(UsageError) as caught:
+            read(tmp_path, f"{text}[data.engine]\n{table}\n")
+        assert re.search(words, caught.value.diagnostics().replace("\n", " ")), caught.value.diagnostics()
 
 
 def test_without_a_label_a_party_is_passive(tmp_path: Path) -> None:

@@ -46,8 +46,8 @@ def test_the_examples_run_one_after_the_other(tmp_path: Path, monkeypatch: pytes
         assert program == "tallystick"
         if words[:2] == ["agreement", "sign"]:
             words.append("--yes")
-        if words[:2] == ["agreement", "diff"]:
-            (tmp_path / "earlier.agreement").write_bytes((tmp_path / "joint.agreement").read_bytes())
+        if words[:2] in (["agreement", "diff"], ["agreement", "merge"]):
+            (tmp_path / words[-1]).write_bytes((tmp_path / "joint.agreement").read_bytes())
         done = CliRunner().invoke(app, words)
         assert done.exception is None, f"{line}: {done.exception!r}"
         if words[:2] == ["party", "passphrase"]:

@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 from vfl.channel import Channel, Record, lockstep
 from vfl.crypto.group import POINT, Mask, domain, hash_to_curve, split
 from vfl.crypto.set_digest import merkle_root
-from vfl.desk import Desk, Envelope, Frame, MemoryTranscript, NoNotary, memory_links
-from vfl.errors import AgreementError, BrokenPromise, ProtocolError, UsageError, VflError
+from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNotary, memory_links
+from vfl.errors import AgreementError, BrokenPromise, ProtocolError, Unexpected, UsageError, VflError
 from vfl.protocols import intersect
 from vfl.protocols.intersect import (
     TOKEN,
@@ -127,6 +127,52 @@ def test_streams_of_several_blocks_and_bytes_per_id() -> None:
     assert match.sent + match.received <= 44 * len(own) + 32 * len(other) + 1_000
     confirm = desks[0].count("align")
     assert confirm.sent + confirm.received <= 4 * len(agreed) + 1_000
+
+
+class Narrow(MemoryLink):
+    """A link that takes four frames until the peer has read one."""
+
+    def __init__(self, inbox: list[bytes], outbox: list[bytes]) -> None:
+        super().__init__(inbox, outbox)
+        self.waiting, self.most = outbox, 0
+
+    def push(self, frame: bytes) -> None:
+        super().push(frame)
+        self.most = max(self.most, len(self.waiting))
+
+    @property
+    def full(self) -> bool:  # type: ignore[override]
+        return len(self.waiting) >= 4
+
+
+@pytest.mark.parametrize("sizes", [(200, 150), (150, 200), (200, 5), (5, 200), (8, 8), (17, 16)])
+def test_neither_side_says_more_than_the_other_can_take(
+    monkeypatch: pytest.MonkeyPatch, sizes: tuple[int, int]
+) -> None:
+    """Streams of any length pass through a narrow link; where all was said before anything was heard, nobody moves."""
+    monkeypatch.setattr(intersect, "BLOCK", 8)
+    monkeypatch.setattr(intersect, "AHEAD", 2)
+    own, other = ([f"id-{i}" for i in range(size)] for size in sizes)
+
+    def together() -> tuple[Any, list[Narrow]]:
+        there: list[bytes] = []
+        back: list[bytes] = []
+        links = [Narrow(back, there), Narrow(there, back)]
+        desks = [Desk(name, MemoryTranscript(), NoNotary()) for name in ("bank", "telecom")]
+        ends = [desk.channel(peer, link) for desk, peer, link in zip(desks, ("telecom", "bank"), links, strict=True)]
+        roles = {
+            "bank": desks[0].run(intersect.active({"telecom": ends[0]}, own, TERMS, seed(1))),
+            "telecom": desks[1].run(intersect.passive(ends[1], other, TERMS, seed(2))),
+        }
+        return lockstep(roles), links
+
+    result, links = together()
+    assert {own[row] for row in result["bank"][0]} == set(own) & set(other)
+    assert max(link.most for link in links) <= 5  # a head at a round boundary waits for nobody
+    monkeypatch.setattr(intersect, "AHEAD", 1000)
+    if min(sizes) > 5 * 8:
+        with pytest.raises(Unexpected, match="silence"):
+            together()
 
 
 def test_text_outside_ascii_is_an_id_like_any_other() -> None:
@@ -364,9 +410,8 @@ def test_swapped_tokens_from_the_passive_party_are_found_out() -> None:
         active.enter("psi")
         theirs, _ = await intersect._declare(active, "passive", Y, TERMS, seed(2), excluded=0, duplicates=0)
         order, secret = seed(2).permutation(len(Y)), Secret(bytes([5]) * 32)
-        await intersect._send_points(active, [Y[i] for i in order], secret, TERMS)
-        twice = split(await intersect._masked_twice(active, secret, theirs.size), Tokens.WIDTH)
-        await intersect._send(active, Tokens, b"".join(twice[::-1]))
+        twice = await intersect._mask_both(active, [Y[i] for i in order], secret, theirs.size, TERMS)
+        await intersect._send(active, Tokens, b"".join(split(twice, Tokens.WIDTH)[::-1]))
         await active.checkpoint()
         stream = intersect.PassiveStream(order, theirs, Secret(bytes(32)))
         return await intersect.passive_confirm(active, Y, stream, TERMS, seed(4))
@@ -458,7 +503,7 @@ def test_repeats_across_blocks_are_refused() -> None:
         active = peers["bank"]
         active.enter("psi")
         await intersect._declare(active, "passive", ids, TERMS, seed(2), excluded=0, duplicates=0)
-        await intersect._send_points(active, ids[:4_096] + ids[:4], Secret(bytes([5]) * 32), TERMS)
+        await intersect._mask_both(active, ids[:4_096] + ids[:4], Secret(bytes([5]) * 32), 1, TERMS)
 
     with pytest.raises(BrokenPromise, match="no point comes twice in a stream"):
         run(bank(["a"]), telecom=liar)

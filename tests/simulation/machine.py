@@ -14,7 +14,8 @@ from vfl import run
 from vfl.channel import Channel
 from vfl.desk import Desk
 from vfl.errors import AgreementError, ProtocolError, RunEnded, TimedOut, TransportError, UsageError, VflError
-from vfl.notary import LedgerNotary, PeerKeys, own_ledger
+from vfl.notary import LedgerNotary, PeerKeys
+from vfl.own_ledger import own_ledger
 from vfl.seat import blinds_of, require_going_on
 
 from .casts import ACTIVE, Cast

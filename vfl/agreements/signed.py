@@ -14,7 +14,7 @@ text than was signed.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -22,7 +22,7 @@ from pathlib import Path
 from ledger.errors import LedgerError
 from ledger.keys import KeyType, PublicIdentity, Signer, VerifyingKey, witness_name
 from ledger.note import SignatureLine, sign_note
-from vfl.agreement import Agreement
+from vfl.agreement import Agreement, require_same
 from vfl.agreements.leakage import require_allowed
 from vfl.agreements.soundness import require_sound
 from vfl.clauses import Contract
@@ -114,7 +114,20 @@ class SignedAgreement:
                 f"the agreement names another key for {signer.name} than its own",
                 remedy="have it drafted again with the newest card",
             )
-        lines = sign_note(self._statement, [signer]).signatures
+        return self._with(sign_note(self._statement, [signer]).signatures)
+
+    def merged(self, other: SignedAgreement, name: str) -> SignedAgreement:
+        """With the signatures of another copy besides its own. `name`: of that copy, for errors.
+
+        Raises AgreementError naming the clauses in which the two differ, or a signature that does not fit.
+        """
+        require_same(self.agreement.encode(), other.agreement.encode(), name)
+        for copy in (self, other):
+            copy.signed_by()
+        return other._with(self.signatures)
+
+    def _with(self, lines: Iterable[SignatureLine]) -> SignedAgreement:
+        """With these signatures of parties in place of their own of before, in the order of the parties."""
         order = list(self.parties)
         signatures = {line.name: line for line in (*self.signatures, *lines)}
         return replace(self, signatures=tuple(sorted(signatures.values(), key=lambda line: order.index(line.name))))

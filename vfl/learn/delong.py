@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy.stats import norm, rankdata
+from scipy.special import ndtr
 
 from vfl.errors import UsageError
 from vfl.learn.metrics import checked
@@ -36,7 +36,7 @@ class DeLong:
         difference = float(contrast @ self.auc)
         if spread == 0.0:
             return 1.0 if difference == 0.0 else 0.0
-        return float(2.0 * norm.sf(abs(difference) / spread))
+        return float(2.0 * ndtr(-abs(difference) / spread))
 
 
 def delong(y: npt.ArrayLike, scores: Sequence[npt.ArrayLike]) -> DeLong:
@@ -52,9 +52,16 @@ def delong(y: npt.ArrayLike, scores: Sequence[npt.ArrayLike]) -> DeLong:
     for score in scores:
         _, values = checked(y, score)
         bad, good = values[labels == 1], values[labels == 0]
-        everywhere = rankdata(np.concatenate([bad, good]))
-        at_bads.append((everywhere[:bads] - rankdata(bad)) / goods)
-        at_goods.append(1.0 - (everywhere[bads:] - rankdata(good)) / bads)
+        everywhere = _ranks(np.concatenate([bad, good]))
+        at_bads.append((everywhere[:bads] - _ranks(bad)) / goods)
+        at_goods.append(1.0 - (everywhere[bads:] - _ranks(good)) / bads)
         found.append(float(at_bads[-1].mean()))
     covariance = np.atleast_2d(np.cov(at_bads)) / bads + np.atleast_2d(np.cov(at_goods)) / goods
     return DeLong(np.array(found), np.asarray(covariance))
+
+
+def _ranks(values: Reals) -> Reals:
+    """From 1 on; equal values share the mean of their ranks."""
+    _, at, counts = np.unique(values, return_inverse=True, return_counts=True)
+    last = np.cumsum(counts)
+    return (last - (counts - 1) / 2)[at]

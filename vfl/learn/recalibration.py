@@ -14,7 +14,7 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from scipy.optimize import isotonic_regression, minimize
+import scipy  # loads its optimisers when they are asked for: every run starts with this module, few are recalibrated
 from scipy.special import expit, logit
 
 from vfl.learn.calibration import probabilities
@@ -54,7 +54,9 @@ class Platt:
             value = (np.logaddexp(0.0, raw) - target * raw).mean()
             return float(value), np.array([missed.mean(), (missed * odds).mean()])
 
-        found = minimize(loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B", bounds=[(None, None), (0.0, None)])
+        found = scipy.optimize.minimize(
+            loss, np.array([0.0, 1.0]), jac=True, method="L-BFGS-B", bounds=[(None, None), (0.0, None)]
+        )
         return cls(float(found.x[0]), float(found.x[1]))
 
     def __call__(self, pd: Reals) -> Reals:
@@ -78,7 +80,7 @@ class Isotonic:
         labels, values = probabilities(y, pd)
         knots, group, weights = np.unique(values, return_inverse=True, return_counts=True)
         rates = np.bincount(group, weights=labels) / weights
-        fitted = np.asarray(isotonic_regression(rates, weights=weights).x, np.float64)
+        fitted = np.asarray(scipy.optimize.isotonic_regression(rates, weights=weights).x, np.float64)
         edge = 0.5 / (len(labels) + 1.0)
         return cls(knots, np.clip(fitted, edge, 1.0 - edge))
 

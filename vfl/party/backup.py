@@ -27,7 +27,7 @@ from ledger.note import sign_note
 from vfl import __version__
 from vfl.errors import UsageError
 from vfl.files import refusals
-from vfl.notary import own_ledger
+from vfl.own_ledger import own_ledger
 from vfl.party.config import NAME, PartyFile
 from vfl.party.keystore import Keys
 from vfl.party.state import APPROVALS

@@ -14,7 +14,7 @@ from vfl.errors import AgreementError, RunEnded, UsageError
 from vfl.files import read_json, write_data, write_whole
 from vfl.party.runs import OFFERED, OVER, SIGNED, RunFolder, Status, all_runs
 from vfl.party.standing import Admitted, Standing
-from vfl.seat import RunFile, new_seat
+from vfl.seat import RunFile, new_seat, set_engine
 
 _BEGUN = "begun.json"
 
@@ -33,6 +33,7 @@ def begin(who: Standing, run: str, admitted: Admitted, when: str) -> RunFolder:
                 f"the run {run} was ended because a party misbehaved",
                 remedy=f"{found[0]} is for whoever has to decide; start a new one",
             )
+        set_engine(folder.path / who.name, who.table.engine)
         return folder
     member = agreement.member(who.name)
     begun = [RunFile.read(one.path, needs=()) for one in all_runs(who.runs)]

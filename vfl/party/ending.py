@@ -9,7 +9,7 @@ from ledger.bundle import write_bundle
 from ledger.ending import sign_end
 from vfl.clock import Clock
 from vfl.errors import ProtocolError
-from vfl.notary import own_ledger
+from vfl.own_ledger import own_ledger
 from vfl.party.concluding import keep_policy
 from vfl.party.runs import ENDED_BUNDLE, RunFolder, Status
 from vfl.party.standing import Standing

@@ -31,7 +31,7 @@ from ledger.reopening import stored_entries, stored_heads
 from ledger.store import SQLiteStore
 from vfl.errors import UsageError
 from vfl.files import refusals
-from vfl.notary import own_ledger
+from vfl.own_ledger import own_ledger
 from vfl.party.backup import LEDGER, NOTE, STATE, SUMS, note_of
 from vfl.party.config import NAME, PartyFile, read_party_file
 from vfl.party.keystore import Keys, unlock

@@ -20,7 +20,7 @@ from ledger.merkle import Tree
 from ledger.store import Store
 from vfl.errors import AgreementError
 from vfl.net.calls import MAX_HEAD
-from vfl.notary import own_ledger
+from vfl.own_ledger import own_ledger
 from vfl.party.runs import RunFolder
 from vfl.seat import open_ledger, read_party
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vfl.engine import PART_ROWS
 from vfl.party.addresses import parse_address, written
 from vfl.party.config import Deadlines, PartyFile, Tls, default_host
 
@@ -35,6 +36,10 @@ id = "customer_id"    # or a list of columns
 # features = ["income"]    # the only columns that agreements may name; default: every other column
 # categorical = ["branch"]    # of trees: features whose values are categories, numbered from 0
 # ledger = "postgresql://bank_writer@db/ledger"    # default: a file in the folder of the run
+# [data.engine]    # where its work over many rows is done; see docs/guide/scale.md
+# kind = "ray"    # default: "local", the party's own process
+# address = "10.0.0.7:6379"    # of the party's own cluster; default: a Ray on this machine
+# partition_rows = {partition_rows}    # rows in a part
 # [data.reasons]    # what a customer reads where a feature speaks against them
 # income = "Income is low for the amount"
 # [data.special]    # of a scorecard: values that are codes and get bins of their own
@@ -57,4 +62,4 @@ def template(name: str, address: str, *, data: bool) -> str:
         deadlines=Deadlines(),
         tls=Tls(),
     )
-    return text + (_DATA if data else "")
+    return text + (_DATA.replace("{partition_rows}", str(PART_ROWS)) if data else "")

@@ -27,7 +27,8 @@ With `PsiTerms.decoys` the agreed rows are a mixture of common customers and oth
 the active (`vfl.decoys`); no table is common to both sides, and `vfl.protocols.confirm_rows` takes the place of Share,
 Answer and Proof.
 
-Both sides send their points before they receive any, so that they mask at the same time.
+Both sides mask at the same time: each sends on, and is at most AHEAD blocks of points ahead of what it has received, so
+that however large the sets are, neither has to hold what the other has not masked yet.
 
 The agreed order is random, drawn by the active party, and each stream is shuffled: an order by id would tell how many
 of the other's customers lie between two common ones. Roots are never compared in the clear: whoever shows a digest of
@@ -39,13 +40,15 @@ Learns:  active  -> size, excluded, duplicates, commitment of the passive's ids;
                     in the agreed order; nothing of a result below the minimum except that it is below; with decoys,
                     rows among which all common ones are, and no more
 Cost:    |X| + |Y| maskings on each side and 2 to confirm; 44 |X| + 32 |Y| + 4 rows bytes; messages cross the network
-         3 times in a match and 4 times in a confirmation; with decoys, `confirm_rows` instead of the latter
+         3 times in a match, once more for every 65,536 ids of the smaller set, and 4 times in a confirmation; with
+         decoys, `confirm_rows` instead of the latter
 """
 
 from __future__ import annotations
 
 import hashlib
 import hmac
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import reduce
@@ -70,6 +73,7 @@ from vfl.texts import Texts, first_places
 from vfl.wire import Bytes32, Message, require
 
 BLOCK = 4096  # items in one message
+AHEAD = 16  # blocks of points said before the peer's first is awaited
 TOKEN = 12  # bytes: 2 * log2(LARGEST) + 40 bits, so that two sets collide by chance with probability 2^-40
 LARGEST = 2**28  # ids in one set
 PROTOCOLS = ("x25519", "kkrt", "auto")
@@ -271,8 +275,7 @@ async def active_match(
         await passive.checkpoint()
         return Match(hits.own, hits.positions, theirs, salt)
     order, secret = rng.child("shuffle").permutation(len(tokens)), _secret(rng, "mask")
-    await _send_points(passive, texts.take(order), secret, terms, engine)
-    twice = _items(await _masked_twice(passive, secret, theirs.size, engine), Tokens)
+    twice = _items(await _mask_both(passive, texts.take(order), secret, theirs.size, terms, engine), Tokens)
     found = _items(await _receive(passive, Tokens, len(tokens)), Tokens)
     require(_distinct(found), "the tokens of distinct points are distinct")
     await passive.checkpoint()
@@ -299,8 +302,7 @@ async def passive_match(
         order = await kkrt.passive(active, texts, theirs.size, terms.run, rng.child("kkrt"), engine)
     else:
         order, secret = rng.child("shuffle").permutation(len(tokens)), _secret(rng, "mask")
-        await _send_points(active, texts.take(order), secret, terms, engine)
-        await _send(active, Tokens, await _masked_twice(active, secret, theirs.size, engine))
+        await _send(active, Tokens, await _mask_both(active, texts.take(order), secret, theirs.size, terms, engine))
     await active.checkpoint()
     return PassiveStream(order, theirs, salt)
 
@@ -436,23 +438,27 @@ def _secret(rng: Randomness, label: str) -> Secret[bytes]:
     return Secret(rng.child(label).bytes(32))
 
 
-async def _send_points(
-    peer: Channel, tokens: Sequence[str], secret: Secret[bytes], terms: PsiTerms, engine: Engine = HERE
-) -> None:
+async def _mask_both(
+    peer: Channel, tokens: Sequence[str], secret: Secret[bytes], total: int, terms: PsiTerms, engine: Engine = HERE
+) -> bytes:
+    """Say our points while hearing the peer's `total`, block by block; what is compared of each after our mask."""
     texts, tag = Texts.of(tokens), domain("psi", terms.run)
-    pieces = ((texts[start : start + BLOCK], secret.expose(), tag) for start in range(0, len(texts), BLOCK))
-    for index, points in enumerate(mapped(engine, mask_tokens, pieces)):
-        await peer.send(Points(index, len(points) // POINT, (index + 1) * BLOCK >= len(texts), points))
-
-
-async def _masked_twice(peer: Channel, secret: Secret[bytes], total: int, engine: Engine = HERE) -> bytes:
-    """Receive the peer's points, mask each block as it comes, and keep what is compared of each point."""
     points, twice = bytearray(), bytearray()
     queue = Queue(engine, mask_twice, twice.extend)
-    for start in range(0, total, BLOCK):
+
+    async def hear(start: int) -> None:
         items = await _receive_block(peer, Points, start, total)
-        points += items
+        points.extend(items)
         queue.add(items, secret.expose(), TOKEN)
+
+    due = deque(range(0, total, BLOCK))
+    pieces = ((texts[start : start + BLOCK], secret.expose(), tag) for start in range(0, len(texts), BLOCK))
+    for index, said in enumerate(mapped(engine, mask_tokens, pieces)):
+        await peer.send(Points(index, len(said) // POINT, (index + 1) * BLOCK >= len(texts), said))
+        if index >= AHEAD and due:
+            await hear(due.popleft())
+    while due:
+        await hear(due.popleft())
     queue.finish()
     require(_distinct(_items(points, Points)), "no point comes twice in a stream")
     # Points that differ by a component of small order are spellings of one id: their masked values are equal.

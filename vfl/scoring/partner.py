@@ -25,7 +25,8 @@ from vfl.learn.compiled_card import CompiledCard
 from vfl.learn.compiled_reasons import top_reasons
 from vfl.learn.compiled_splits import CompiledSplits
 from vfl.models import read_records, require_share
-from vfl.notary import blaming, open_store
+from vfl.notary import blaming
+from vfl.own_ledger import open_store
 from vfl.protocols import score_online
 from vfl.protocols.freeze import ModelShare, commitment
 from vfl.protocols.points import as_told

@@ -18,7 +18,8 @@ from vfl.channel import Record
 from vfl.clock import Clock
 from vfl.desk import Desk, LiveChannel
 from vfl.errors import AgreementError
-from vfl.notary import LedgerNotary, PeerKeys, open_store
+from vfl.notary import LedgerNotary, PeerKeys
+from vfl.own_ledger import open_store
 from vfl.randomness import Randomness
 from vfl.wire import blinds
 

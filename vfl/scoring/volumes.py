@@ -38,7 +38,8 @@ from ledger.tables import make_tables, tables
 from vfl.clock import Clock
 from vfl.decisions import ALGORITHM, leaf_of
 from vfl.errors import UsageError
-from vfl.notary import CERTIFIED_FOR, SET_BACK, own_ledger
+from vfl.notary import CERTIFIED_FOR, SET_BACK
+from vfl.own_ledger import own_ledger
 from vfl.protocols.score_online import ShowHead
 from vfl.scoring.session import decisions_job
 
