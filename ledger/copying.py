@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
@@ -17,9 +18,10 @@ from ledger.store import SQLiteStore
 from ledger.wal import require_whole
 
 
-def copy_store(source: Path, target: Path) -> None:
+def copy_store(source: Path, target: Path, kind: Callable[[Path], SQLiteStore] = SQLiteStore) -> None:
     """Copy the store in `source` into the new file `target`, which its owner alone may read, and check the copy.
 
+    `kind`: what opens it, and finds it whole.
     Raises StoreError if `target` exists or either refuses, StoreDamaged if the store is damaged.
     """
     if not source.is_file():
@@ -39,7 +41,7 @@ def copy_store(source: Path, target: Path) -> None:
         target.unlink()
         raise StoreError(f"could not copy {source}: {error}") from error
     try:
-        SQLiteStore(target).close()
+        kind(target).close()
     except StoreError:
         target.unlink()
         raise

@@ -4,7 +4,8 @@
           SHA256SUMS                  "<hex>  <name>" of each of them
           BACKUP.note                 signed by the party: its name, the time, the digest of SHA256SUMS
 
-Left out are locks, files that are being written, and approvals: each of them counts once, and a copy would count again.
+Left out are locks, files that are being written, indices that are made again, and approvals: each of those counts once,
+and a copy would count again.
 A ledger in a database is not in it; the database has backups of its own.
 """
 
@@ -24,6 +25,7 @@ from typing import BinaryIO
 from ledger.clock import format_time
 from ledger.copying import copy_store
 from ledger.note import sign_note
+from ledger.store import SQLiteStore
 from vfl import __version__
 from vfl.errors import UsageError
 from vfl.files import refusals
@@ -31,11 +33,12 @@ from vfl.own_ledger import own_ledger
 from vfl.party.config import NAME, PartyFile
 from vfl.party.keystore import Keys
 from vfl.party.state import APPROVALS
+from vfl.scoring.volumes import INDEX, VOLUMES, VolumeStore
 
 FORMAT = "tallystick-backup-v1"
 STATE, SUMS, NOTE = "state", "SHA256SUMS", "BACKUP.note"
 LEDGER = "ledger.sqlite"
-_LEFT_OUT = ("lock", ".part", "-wal", "-shm")  # how such names end
+_LEFT_OUT = ("lock", ".part", "-wal", "-shm", INDEX)  # how such names end
 _TRIES = 3
 
 
@@ -103,7 +106,7 @@ def _files(party: PartyFile) -> Iterator[tuple[str, Path]]:
 
 def _add(archive: tarfile.TarFile, name: str, path: Path, near: Path) -> str:
     """Add a file; its SHA-256 in hex."""
-    if path.name != LEDGER:
+    if path.suffix != ".sqlite":
         with path.open("rb") as file:
             return _pour(archive, name, file, os.fstat(file.fileno()).st_size)
     with tempfile.TemporaryDirectory(dir=near) as beside:
@@ -111,7 +114,7 @@ def _add(archive: tarfile.TarFile, name: str, path: Path, near: Path) -> str:
         if not path.exists():
             raise FileNotFoundError(str(path))
         with own_ledger():
-            copy_store(path, copy)
+            copy_store(path, copy, VolumeStore if path.parent.name == VOLUMES else SQLiteStore)
         with copy.open("rb") as file:
             return _pour(archive, name, file, copy.stat().st_size)
 

@@ -37,6 +37,8 @@ from vfl.party.config import NAME, PartyFile, read_party_file
 from vfl.party.keystore import Keys, unlock
 from vfl.party.runs import DONE, FAILED, OVER, RunFolder, all_runs
 from vfl.party.state import card_of, make
+from vfl.scoring.session import FOLDER as SCORING
+from vfl.scoring.volumes import RESTORED, VOLUMES
 from vfl.seat import read_party
 
 _ALTERED = "take another backup: this one was damaged or altered"
@@ -142,6 +144,9 @@ def _require_signed(folder: Path, keys: Keys, found: Mapping[str, str]) -> str:
 def _restored(folder: RunFolder, party: PartyFile, keys: Keys, made: str, now: datetime) -> RestoredRun:
     seat, before = folder.path / party.name, folder.status()
     entries = None if read_party(seat).ledger else _checked(seat / LEDGER, f"{party.name}/{folder.run}", keys)
+    volumes = seat / SCORING / VOLUMES
+    if volumes.is_dir():
+        (volumes / RESTORED).touch(mode=0o600)
     going_on = before.state not in (DONE, *OVER)
     if going_on:
         why = f"it was restored from the backup of {made}, and its peers may hold later heads of its ledger"

@@ -50,6 +50,10 @@ _TABLES = (
     " PRIMARY KEY (caller, key)) STRICT, WITHOUT ROWID",
 )
 STEP, PHASE = "decision", "serve"
+VOLUMES, INDEX, RESTORED = "volumes", "keys.sqlite", "restored"
+"""RESTORED stands beside volumes that came from a backup: partners may have cosigned later heads of the newest."""
+SKIPPED = 1000
+"""Volumes that may have been begun since such a backup: the next one has a number that no lost one had."""
 KEPT_SECONDS = 86_400
 """How long an idempotency key is remembered at least."""
 _REMEMBER = "INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?, unixepoch())"
@@ -238,7 +242,7 @@ class Volumes:
         self, folder: Path, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock, most_entries: int
     ) -> None:
         """Raises UsageError where a file is damaged."""
-        self._folder, self._most = folder / "volumes", most_entries
+        self._folder, self._most = folder / VOLUMES, most_entries
         self._folder.mkdir(parents=True, exist_ok=True)
         self._open: Callable[[int], Volume] = lambda number: Volume(
             self._folder / f"{number:06d}.sqlite", number, run, agreement, identity, key, clock
@@ -247,8 +251,11 @@ class Volumes:
         self._older: dict[int, Volume] = {}
         numbers = self.numbers()
         self.newest: Volume = self._open(numbers[-1] if numbers else 1)
-        self.keys = Keys(folder / "keys.sqlite", self)
-        if self._over():
+        self.keys = Keys(folder / INDEX, self)
+        if (restored := self._folder / RESTORED).exists():
+            self._turn(SKIPPED)
+            restored.unlink()
+        elif self._over():
             self._turn()
 
     def origin(self, number: int) -> str:
@@ -316,9 +323,11 @@ class Volumes:
         self.newest.store.close()
         self.newest = self._open(self.newest.number)
 
-    def _turn(self) -> None:
-        last, head = self.newest, Checkpoint.parse(Note.parse(self.newest.checkpoint()).text)
-        self.newest = self._open(last.number + 1)
+    def _turn(self, further: int = 1) -> None:
+        # A volume that was restored is not signed again: what it says might contradict what it said before.
+        note = self.newest.checkpoint() if further == 1 else self.newest.log.checkpoints()[-1].note
+        last, head = self.newest, Checkpoint.parse(Note.parse(note).text)
+        self.newest = self._open(last.number + further)
         self.newest.note("continues", {"log": head.origin, "size": head.size, "root": head.root.hex()})
         self.newest.commit()
         last.store.close()
