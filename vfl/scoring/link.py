@@ -106,7 +106,10 @@ class Line:
 
     def ask(self, tokens: Sequence[bytes]) -> asyncio.Future[Told | Spent]:
         """Ask about applicants. Whoever waits for the answer minds the deadline, and says so by `failed`."""
-        return self._exchange(lambda channel: score_online.ask(channel, tokens, self._splits, self._features))
+        masked = self._opening.masked
+        return self._exchange(
+            lambda channel: score_online.ask(channel, tokens, self._splits, self._features, masked=masked)
+        )
 
     def show_head(self, shown: ShowHead) -> asyncio.Future[Seen]:
         """Have a head of the log of decisions cosigned."""

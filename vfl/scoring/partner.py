@@ -20,7 +20,7 @@ from vfl.agreement import Agreement
 from vfl.card_models import read_card, require_card
 from vfl.channel import digest_of
 from vfl.errors import AgreementError, BrokenPromise, UsageError
-from vfl.files import read_result
+from vfl.files import read_json, read_result, write_whole
 from vfl.learn.compiled_card import CompiledCard
 from vfl.learn.compiled_reasons import top_reasons
 from vfl.learn.compiled_splits import CompiledSplits
@@ -33,7 +33,6 @@ from vfl.protocols.score_online import (
     MOST_REASONS,
     UNIT_BITS,
     Decided,
-    Masked,
     OpenScoring,
     Parted,
     Ready,
@@ -55,6 +54,8 @@ from vfl.wire import pack
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+MASKED = "masked.json"
+"""With whom sums are masked, once they were."""
 HEADS = "heads.sqlite"
 """The newest head of each of the active party's logs of decisions that was cosigned."""
 
@@ -157,8 +158,23 @@ class ScoringPartner:
             line = self._witness.cosign(shown.note, shown.proof, key)
             return Seen(self._witness.size(origin), line)
 
+    def masked_with(self) -> list[str] | None:
+        """The partners whose masks cancel ours in this run; None where none were told yet."""
+        path = self.who.folder / MASKED
+        return [str(name) for name in read_json(path, "a seat")["with"]] if path.exists() else None
+
+    def mask_with(self, names: list[str]) -> None:
+        """Hold on to them: from sums with some of the others, and then with other ones, parts could be computed."""
+        with self._lock:
+            held = self.masked_with()
+            if held is None:
+                write_whole(self.who.folder / MASKED, {"with": names})
+            elif held != names:
+                raise AgreementError(f"sums of this run are masked with {', '.join(held)}, not {', '.join(names)}")
+
     def close(self) -> None:
-        """Release what is open."""
+        """Release what is open; answers that are reserved and were not given are given back."""
+        self.budget.close()
         self._heads.close()
 
     def serve(self, peer: str, job: str, frames: Iterator[bytes]) -> Generator[bytes, None, None]:
@@ -190,7 +206,7 @@ class _Answering:
     def __init__(self, partner: ScoringPartner, session: Session) -> None:
         self._partner, self._session = partner, session
         self._lookup: Lookup | None = None
-        self._masked, self._blocks = False, 0
+        self._masked, self._blocks, self._token_key = False, 0, b""
         self._masks: Masks | None = None
         self._private = partner.who.rng("masks").bytes(32)
 
@@ -207,16 +223,21 @@ class _Answering:
             if len(partner.agreement.passives) < 2 or isinstance(partner.half, Splits):
                 raise AgreementError("sums are masked of scorecards with two partners or more")
             self._masked = True
-        self._lookup = partner.lookup(asked.token_key)
+        elif partner.masked_with() is not None:
+            raise AgreementError("scores of this run have masked sums: parts are not told any more")
+        self._token_key, self._lookup = asked.token_key, partner.lookup(asked.token_key)
         note = mask_key(who.run, self._private, who.identity.identity) if asked.masked else ""
         return Ready(partner.half.splits, note)
 
     def mask(self, keys: Mapping[str, str]) -> None:
         who = self._partner.who
         others = {member.name for member in self._partner.agreement.passives} - {who.name}
-        if not self._masked or not keys or not keys.keys() <= others:
-            raise AgreementError("sums are masked with the keys of other partners that are asked as well")
-        self._masks = Masks(who.run, who.name, self._private, keys, {name: who.keys[name].identity for name in keys})
+        if not self._masked or self._masks is not None or not keys or not keys.keys() <= others:
+            raise AgreementError("sums are masked once, with the keys of other partners that are asked as well")
+        signers = {name: who.keys[name].identity for name in keys}
+        masks = Masks(who.run, who.name, self._private, self._token_key, keys, signers)
+        self._partner.mask_with(sorted(keys))
+        self._masks = masks
 
     def cosign(self, shown: ShowHead) -> Seen:
         return self._partner.cosign(shown)
@@ -233,9 +254,8 @@ class _Answering:
         if self._masks is None:
             return told
         assert isinstance(told, Parted)
-        units = np.rint(np.ldexp(told.predictor, UNIT_BITS)).astype(np.int64).astype(np.uint64)
-        more, some = self._masks.draw(b"".join(tokens), len(tokens))
-        return Masked(known, units + more, told.points.astype(np.uint64) + some)
+        units = np.rint(np.ldexp(told.predictor, UNIT_BITS)).astype(np.int64)
+        return self._masks.hide(b"".join(tokens), known, units, told.points)
 
     def _reserve(self, day: str, reserved: int, total: int) -> None:
         """A block of answers goes on record before any of it is given."""
