@@ -6,7 +6,8 @@ Nothing is written for an answer but its entry in the session's ledger, which ho
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,13 +15,16 @@ import numpy.typing as npt
 
 from ledger.checkpoint import open_checkpoint
 from ledger.entry import slot_name
+from ledger.errors import NotConsistent
+from ledger.evidence import fork_evidence
 from ledger.log import Log
 from ledger.witness import Witness
+from vfl import accusing
 from vfl.agreement import Agreement
 from vfl.card_models import read_card, require_card
 from vfl.channel import digest_of
 from vfl.errors import AgreementError, BrokenPromise, UsageError
-from vfl.files import read_json, read_result, write_whole
+from vfl.files import read_json, read_result, write_private, write_whole
 from vfl.learn.compiled_card import CompiledCard
 from vfl.learn.compiled_reasons import top_reasons
 from vfl.learn.compiled_splits import CompiledSplits
@@ -46,7 +50,7 @@ from vfl.scoring.budget import Budget
 from vfl.scoring.lookup import Lookup
 from vfl.scoring.masks import Masks, mask_key
 from vfl.scoring.models import feature_numbers
-from vfl.scoring.session import Session, Speaker, decisions_job, require_job
+from vfl.scoring.session import Session, Speaker, is_decisions, require_job
 from vfl.seat import blinds_of, protocol_randomness, read_own_holding
 from vfl.terms import GBDT, Terms
 from vfl.wire import pack
@@ -56,6 +60,7 @@ Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 MASKED = "masked.json"
 """With whom sums are masked, once they were."""
+_LOOK = 5.0  # seconds between two looks whether the agreement is in force
 HEADS = "heads.sqlite"
 """The newest head of each of the active party's logs of decisions that was cosigned."""
 
@@ -147,16 +152,30 @@ class ScoringPartner:
         return self.half.tell(known, self._values[rows])
 
     def cosign(self, shown: ShowHead) -> Seen:
-        """See that the active party's log of decisions goes on from where it was, and say so. Raises ProtocolError."""
+        """See that the active party's log of decisions goes on from where it was, and say so.
+
+        Raises ProtocolError; two heads that contradict each other are kept as evidence before.
+        """
         key = self.who.keys[self.active].identity
         with self._lock, blaming(self.active):
             origin = open_checkpoint(shown.note, key).head.origin
-            if not origin.startswith(f"{self.active}/{decisions_job(self.who.run, '')}"):
+            if not is_decisions(origin, self.active, self.who.run):
                 raise BrokenPromise(f"shows the head of another log, {origin[:80]}", peer=self.active)
             if (size := self._witness.size(origin)) != shown.old:
                 return Seen(size)
-            line = self._witness.cosign(shown.note, shown.proof, key)
+            try:
+                line = self._witness.cosign(shown.note, shown.proof, key)
+            except NotConsistent as error:
+                self._keep(error)
+                raise
             return Seen(self._witness.size(origin), line)
+
+    def _keep(self, error: NotConsistent) -> None:
+        folder = self.who.seat / accusing.FOLDER
+        folder.mkdir(exist_ok=True)
+        file = folder / f"fork-{sum(1 for _ in folder.iterdir()) + 1}.json"
+        write_private(file, fork_evidence(error).decode())
+        error.remedy = f"both heads are in {file}: python -m ledger verify-evidence {file} --policy FILE"
 
     def masked_with(self) -> list[str] | None:
         """The partners whose masks cancel ours in this run; None where none were told yet."""
@@ -177,8 +196,13 @@ class ScoringPartner:
         self.budget.close()
         self._heads.close()
 
-    def serve(self, peer: str, job: str, frames: Iterator[bytes]) -> Generator[bytes, None, None]:
-        """Take part in a session: frames that arrived in, frames to send out. Raises VflError where it must end."""
+    def serve(
+        self, peer: str, job: str, frames: Iterator[bytes], in_force: Callable[[], object] = lambda: None
+    ) -> Generator[bytes, None, None]:
+        """Take part in a session: frames that arrived in, frames to send out. Raises VflError where it must end.
+
+        in_force: raises AgreementError where the session may not go on; asked now and then before an answer.
+        """
         if peer != self.active:
             raise AgreementError(f"only {self.active} asks for scores under this agreement")
         require_job(job, self.who.run)
@@ -188,8 +212,12 @@ class ScoringPartner:
             role = session.desk.run(score_online.passive(session.channel, answering))
             role.send(None)
             yield from _leaving(session)
+            looked = time.monotonic()
             for frame in frames:
-                session.frames.arrived.append(frame)
+                if time.monotonic() >= looked + _LOOK:
+                    in_force()
+                    looked = time.monotonic()
+                session.frames.take_in(frame)
                 try:
                     role.send(None)
                 except StopIteration:

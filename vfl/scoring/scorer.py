@@ -261,7 +261,7 @@ class Service:
     def _draft(self, verdict: Verdict) -> Decision | Refused:
         if verdict.pd is None:
             return _AWAY
-        grades, model = self._bench.grades_of(verdict.degraded), self._bench.model
+        grades, model = self._bench.grades, self._bench.model
         return Decision(
             decision_id="", pd=verdict.pd, points=verdict.points, band=grades.band(verdict.points),
             decision=grades.outcome(verdict.pd), reasons=verdict.reasons, degraded=verdict.degraded,
