@@ -28,7 +28,8 @@ Learns:  active  -> for each applicant whether the passive knows it; of trees th
                     all passives' parts, of applicants whom all of them know
          passive -> that the active party asks about this customer of its table now; of others only a token, which it
                     can compare with identifiers that it guesses; how many entries the log of decisions has
-Cost:    1 round; 16 bytes an applicant out; back n * splits / 8 bytes, or 8 to 32 bytes an applicant; no encryption
+Cost:    1 round; 16 bytes an applicant out; back n * splits / 8 bytes, or 32 bytes an applicant, masked 16;
+         no encryption
 """
 
 from __future__ import annotations
@@ -205,8 +206,8 @@ def seed_of_mask(secret: bytes, token_key: bytes, question: bytes) -> bytes:
     return blake2b(token_key + question, digest_size=32, key=secret, person=b"tallystick-mask").digest()
 
 
-async def open_active(passive: Channel, asked: OpenScoring) -> Ready:
-    """Begin a session. Returns what the passive is ready with."""
+async def active(passive: Channel, asked: OpenScoring) -> Ready:
+    """Begin a session: what the passive is ready with. Then `ask` and the others, as often as need be; then `goodbye`."""
     passive.enter(PHASE, 0)
     await passive.send(asked)
     ready = await passive.recv(Ready)
