@@ -207,7 +207,7 @@ def seed_of_mask(secret: bytes, token_key: bytes, question: bytes) -> bytes:
 
 
 async def active(passive: Channel, asked: OpenScoring) -> Ready:
-    """Begin a session: what the passive is ready with. Then `ask` and the others, as often as need be; then `goodbye`."""
+    """Begin a session: what the passive is ready with. Then `ask` and the others follow, and `goodbye` at last."""
     passive.enter(PHASE, 0)
     await passive.send(asked)
     ready = await passive.recv(Ready)
