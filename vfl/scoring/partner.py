@@ -6,7 +6,6 @@ Nothing is written for an answer but its entry in the session's ledger, which ho
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Protocol
 
@@ -60,7 +59,7 @@ Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 MASKED = "masked.json"
 """With whom sums are masked, once they were."""
-_LOOK = 5.0  # seconds between two looks whether the agreement is in force
+_LOOK = 5 * 10**9  # nanoseconds between two looks whether the agreement is in force
 HEADS = "heads.sqlite"
 """The newest head of each of the active party's logs of decisions that was cosigned."""
 
@@ -212,11 +211,11 @@ class ScoringPartner:
             role = session.desk.run(score_online.passive(session.channel, answering))
             role.send(None)
             yield from _leaving(session)
-            looked = time.monotonic()
+            looked, now = self.who.clock.monotonic_ns(), self.who.clock.monotonic_ns
             for frame in frames:
-                if time.monotonic() >= looked + _LOOK:
+                if now() >= looked + _LOOK:
                     in_force()
-                    looked = time.monotonic()
+                    looked = now()
                 session.frames.take_in(frame)
                 try:
                     role.send(None)

@@ -17,7 +17,6 @@ from __future__ import annotations
 import hmac
 import sqlite3
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
@@ -345,7 +344,7 @@ class Volumes:
 
     def _unlearned(self) -> list[int]:
         """Volumes with keys that the index may lack: from its last one on, and written to in the last day."""
-        since = time.time() - KEPT_SECONDS
+        since = self._clock.now().timestamp() - KEPT_SECONDS
         written = {number: (self._folder / f"{number:06d}.sqlite").stat().st_mtime for number in self.numbers()}
         return [n for n, at in written.items() if n >= self.keys.last and (at >= since or n == self.newest.number)]
 
