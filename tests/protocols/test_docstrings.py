@@ -30,6 +30,7 @@ from . import (
     test_intersect,
     test_points,
     test_score,
+    test_score_online,
     test_standard_errors,
     weighing,
 )
@@ -64,6 +65,8 @@ def run_of(name: str) -> dict[str, Tape]:
             return fitting.with_errors(test_standard_errors.FEW, ClearShares(False))
         case "score":
             return test_score.run(test_score.ROWS, telecom=test_score.LEFT)
+        case "score_online":
+            return test_score_online.run()
     raise AssertionError(f"no recorded run of {name}: add one here")
 
 

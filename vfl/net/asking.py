@@ -8,9 +8,11 @@ from typing import Any
 
 import grpc
 
-from vfl.errors import VflError
+from vfl.errors import Unreachable, VflError
 from vfl.net import calls
 from vfl.net.tls import Known, OwnTls, channel_credentials
+
+_FAILED = (grpc.ChannelConnectivity.TRANSIENT_FAILURE, grpc.ChannelConnectivity.SHUTDOWN)
 
 
 class GrpcWire:
@@ -25,6 +27,7 @@ class GrpcWire:
         credentials, host = channel_credentials(own, peer)
         options = [*calls.CLIENT_OPTIONS, ("grpc.ssl_target_name_override", host)]
         channel = grpc.aio.secure_channel(peer.address, credentials, options)
+        await _connected(peer.name, channel)
         metadata = ((calls.FROM, me), (calls.RUN_KEY, run), (calls.JOB, job))
         call = channel.stream_stream(calls.method(calls.SCORE))(metadata=metadata)
         return cls(peer.name, channel, call)
@@ -49,6 +52,19 @@ class GrpcWire:
     async def close(self) -> None:
         self._call.cancel()
         await self._channel.close()
+
+
+async def _connected(peer: str, channel: grpc.aio.Channel) -> None:
+    """Until the channel has a connection; without one, no session begins. Raises Unreachable."""
+    try:
+        async with asyncio.timeout(calls.HANDSHAKE_SECONDS):
+            while (state := channel.get_state(try_to_connect=True)) is not grpc.ChannelConnectivity.READY:
+                if state in _FAILED:
+                    raise Unreachable(f"{peer} cannot be connected to")
+                await channel.wait_for_state_change(state)
+    except (TimeoutError, Unreachable):
+        await channel.close()
+        raise Unreachable(f"{peer} cannot be connected to") from None
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Generator, Iterator, Sequence
 from datetime import UTC
+from functools import partial
 from pathlib import Path
 
 from ledger.errors import BadKey
@@ -122,10 +123,11 @@ class Service:
 
     def score(self, peer: str, run: str, job: str, frames: Iterator[bytes]) -> Generator[bytes, None, None]:
         with self._refusing(peer, run):
-            partner = self._scoring.partner(self._done(run, peer))
+            folder = self._done(run, peer)
+            partner = self._scoring.partner(folder)
             self._log("scoring begins", run=run, peer=peer, session=job)
             try:
-                yield from partner.serve(peer, job, frames)
+                yield from partner.serve(peer, job, frames, partial(self._scoring.require_in_force, folder))
             finally:
                 self._log("scoring ends", run=run, peer=peer, session=job)
 
@@ -164,6 +166,7 @@ class Service:
         with self._lock:
             for one in self._attending.values():
                 one.stop(TransportError(f"the service of {self._who.name} stops"))
+        self._scoring.close()
 
     def ended(self, attending: _Attending, error: VflError | None) -> None:
         """An attempt is over: write down how."""

@@ -19,15 +19,17 @@ Trees: the active party walks them with its own and the received decisions (one 
 2021, IEEE Intelligent Systems 36(6)). Scorecards are sums (Siddiqi, Credit Risk Scorecards, 2006, chapter 6). Masked
 sums: every two passives share a key, and what one of them adds the other subtracts (Bonawitz et al., CCS 2017, section
 4, without drop-outs: the answer counts only where all passives answered). A mask belongs to the very bytes of the
-question, so answers to different questions do not open each other.
+question and the key of its tokens, so answers to different questions do not open each other; and whoever does not know
+an applicant answers noise, so that nobody's part stands alone.
 
 Learns:  active  -> for each applicant whether the passive knows it; of trees the yes/no of each split the passive
                     holds, and so what each feature adds; of a scorecard the passive's part of the log-odds, its points,
                     and the features of up to four reasons with the points they cost; with masked sums only the sum of
-                    all passives' parts
+                    all passives' parts, of applicants whom all of them know
          passive -> that the active party asks about this customer of its table now; of others only a token, which it
                     can compare with identifiers that it guesses; how many entries the log of decisions has
-Cost:    1 round; 16 bytes an applicant out; back n * splits / 8 bytes, or 8 to 32 bytes an applicant; no encryption
+Cost:    1 round; 16 bytes an applicant out; back n * splits / 8 bytes, or 32 bytes an applicant, masked 16;
+         no encryption
 """
 
 from __future__ import annotations
@@ -107,7 +109,7 @@ class Parts(Message, frozen=True):
 
 
 class Total(Message, frozen=True):
-    """The same of all applicants, masked: modulo 2**64, little-endian. Of one that is not known, a mask alone."""
+    """The same of all applicants, masked: modulo 2**64, little-endian. Of one that is not known, noise."""
 
     known: bytes
     predictors: bytes
@@ -199,13 +201,13 @@ def tokens_of(key: bytes, identifiers: Sequence[str]) -> list[bytes]:
     return [blake2b(each.encode(), digest_size=TOKEN, key=key).digest() for each in identifiers]
 
 
-def seed_of_mask(shared: bytes, question: bytes) -> bytes:
-    """What a mask is drawn from: the key two passives share, and the question's tokens. 32 bytes."""
-    return blake2b(question, digest_size=32, key=shared, person=b"tallystick-mask").digest()
+def seed_of_mask(secret: bytes, token_key: bytes, question: bytes) -> bytes:
+    """What a mask is drawn from: a key that two passives share, the key of tokens, and the question. 32 bytes."""
+    return blake2b(token_key + question, digest_size=32, key=secret, person=b"tallystick-mask").digest()
 
 
-async def open_active(passive: Channel, asked: OpenScoring) -> Ready:
-    """Begin a session. Returns what the passive is ready with."""
+async def active(passive: Channel, asked: OpenScoring) -> Ready:
+    """Begin a session: what the passive is ready with. Then `ask` and the others follow, and `goodbye` at last."""
     passive.enter(PHASE, 0)
     await passive.send(asked)
     ready = await passive.recv(Ready)
@@ -218,27 +220,25 @@ async def tell_masks(passive: Channel, keys: Mapping[str, str]) -> None:
     await passive.send(MaskKeys(keys=dict(keys)))
 
 
-async def ask(passive: Channel, tokens: Sequence[bytes], splits: int | None, features: int) -> Told | Spent:
+async def ask(
+    passive: Channel, tokens: Sequence[bytes], splits: int | None, features: int, *, masked: bool = False
+) -> Told | Spent:
     """Ask about applicants. `splits`: of trees, how many the passive holds; None for a scorecard, of `features`."""
     await passive.send(Ask(b"".join(tokens)))
-    told = await passive.recv(Splits, Parts, Total, Spent)
+    due: type[Splits | Parts | Total] = Splits if splits is not None else Total if masked else Parts
+    told = await passive.recv(due, Spent)
     if isinstance(told, Spent):
         require(told.left < len(tokens), "a budget is used up")
         return told
+    known = unpack_bits(told.known, len(tokens))
     if isinstance(told, Splits):
-        known = unpack_bits(told.known, len(tokens))
-        require(splits is not None, "splits are told of trees")
         assert splits is not None
         left = np.zeros((splits, len(tokens)), np.bool_)
         left[:, known] = unpack_bits(told.left, splits, int(known.sum()))
         return Decided(known, left)
-    require(splits is None, "parts are told of a scorecard")
     if isinstance(told, Total):
-        known = unpack_bits(told.known, len(tokens))
-        predictor, points = (_numbers(each, "<u8", len(tokens)) for each in (told.predictors, told.points))
-        return Masked(known, predictor.astype(np.uint64), points.astype(np.uint64))
-    assert isinstance(told, Parts)
-    return _parted(told, unpack_bits(told.known, len(tokens)), features)
+        return Masked(known, _words(told.predictors, len(tokens)), _words(told.points, len(tokens)))
+    return _parted(told, known, features)
 
 
 async def show_head(passive: Channel, shown: ShowHead) -> Seen:
@@ -316,8 +316,15 @@ def _parted(told: Parts, known: Mask, features: int) -> Parted:
     return found
 
 
-def _numbers(data: bytes, kind: str, count: int) -> npt.NDArray[np.int64]:
+def _numbers(data: bytes, kind: str, count: int) -> Int64s:
+    return _blob(data, kind, count).astype(np.int64)
+
+
+def _words(data: bytes, count: int) -> npt.NDArray[np.uint64]:
+    return _blob(data, "<u8", count).astype(np.uint64)
+
+
+def _blob(data: bytes, kind: str, count: int) -> npt.NDArray[np.generic]:
     size = np.dtype(kind).itemsize
     require(len(data) == size * count, f"{count} numbers take {size * count} bytes")
-    found = np.frombuffer(data, kind)
-    return found.astype(np.uint64 if kind == "<u8" else np.int64)
+    return np.frombuffer(data, kind)

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from ledger.keys import VerifyingKey
+from vfl.errors import BrokenPromise
 from vfl.protocols.score_online import MOST_ASKED, Spent, Told, tokens_of
 from vfl.scoring.answers import Partner, PartnerHealth, Reason, State
 from vfl.scoring.grading import Grades
@@ -60,11 +61,11 @@ class Bench:
 
     def __init__(
         self, model: JointModel, stand_in: JointModel, lines: Sequence[Line], token_key: bytes,
-        grades: Grades, stand_in_grades: Grades, rules: PartnerRules,
+        grades: Grades, rules: PartnerRules,
     ) -> None:  # fmt: skip
-        """`lines`: in the agreement's order.   grades: of the model and of the stand-in."""
+        """`lines`: in the agreement's order.   grades: of whichever model scores."""
         self.model, self.lines, self.grades = model, lines, grades
-        self._stand_in, self._stand_in_grades = stand_in, stand_in_grades
+        self._stand_in = stand_in
         self._token_key, self._rules = token_key, rules
         self._waiting: list[_Waiting] = []
         self._free = asyncio.Semaphore(_UNDER_WAY)
@@ -83,10 +84,11 @@ class Bench:
 
     async def stop(self) -> None:
         """End the sessions, cosigned where the partners are there; whoever still waits for a verdict gets none."""
+        up = [task for line, task in zip(self.lines, self._running, strict=False) if line.up.is_set()]
         for line in self.lines:
             line.end()
-        if self._running:
-            await asyncio.wait(self._running, timeout=_ENDING)
+        if up:
+            await asyncio.wait(up, timeout=_ENDING)
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
@@ -95,10 +97,6 @@ class Bench:
     def witnesses(self) -> list[tuple[Line, VerifyingKey]]:
         """Each partner's line, and the key it cosigns with."""
         return [(line, line.witness) for line in self.lines]
-
-    def grades_of(self, degraded: bool) -> Grades:
-        """Of the stand-in, or of the model."""
-        return self._stand_in_grades if degraded else self.grades
 
     def partners(self) -> Mapping[str, PartnerHealth]:
         """Each partner's line, now."""
@@ -191,12 +189,16 @@ class Bench:
 
     def _combine(self, values: Reals, heard: Sequence[_Heard]) -> list[Verdict]:
         n = len(values)
-        whole = all(each.told is not None for each in heard)
-        known = np.logical_and.reduce([each.known for each in heard]) if whole else np.zeros(n, np.bool_)
-        joint = (
-            self.model.judge(values, [each.told for each in heard if each.told], self.grades) if known.any() else None
-        )
-        alone = None if known.all() else self._stand_in.judge(values, (), self._stand_in_grades)
+        known = np.full(n, all(each.told is not None for each in heard))
+        for each in heard:
+            known &= each.known if each.told is not None else False
+        joint = None
+        if known.any():
+            try:
+                joint = self.model.judge(values, [each.told for each in heard if each.told], self.grades)
+            except BrokenPromise:  # nobody can tell which of them it was
+                heard, known = [_Heard(None, "down", each.ms) for each in heard], np.zeros(n, np.bool_)
+        alone = None if known.all() else self._stand_in.judge(values, (), self.grades)
         return [self._verdict(row, bool(known[row]), joint, alone, heard) for row in range(n)]
 
     def _verdict(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import threading
 from collections.abc import Callable
-from datetime import UTC
+from datetime import UTC, date
 from pathlib import Path
 
 from vfl.clock import Clock
@@ -19,6 +19,7 @@ from vfl.errors import UsageError
 from vfl.files import write_whole
 
 BLOCK = 1000
+"""Answers reserved at a time at most; of a small budget a hundredth, for a crash loses what was left of a block."""
 FILE = "budget.json"
 Reserved = Callable[[str, int, int], None]
 """Told the day, how many answers are reserved of it so far, and how many in all."""
@@ -31,6 +32,8 @@ class Budget:
         """Raises UsageError if the file is damaged: then nobody knows what was given."""
         self.per_day, self.in_all = per_day, in_all
         self._path, self._clock, self._lock = folder / FILE, clock, threading.Lock()
+        least = min((most for most in (per_day, in_all) if most is not None), default=100 * BLOCK)
+        self._block = max(1, min(BLOCK, least // 100))
         self._day, self._reserved, self._total = "", 0, 0
         if self._path.exists():
             self._read()
@@ -39,12 +42,20 @@ class Budget:
     def _read(self) -> None:
         try:
             body = json.loads(self._path.read_bytes())
-            self._day, self._reserved, self._total = str(body["day"]), int(body["reserved"]), int(body["total"])
-        except (OSError, ValueError, KeyError, TypeError) as error:
+            if (
+                body.keys() != {"day", "reserved", "total"}
+                or date.fromisoformat(body["day"]).isoformat() != body["day"]
+            ):
+                raise ValueError("it has no day, or other keys")
+            counts = body["reserved"], body["total"]
+            if any(type(count) is not int for count in counts) or not 0 <= counts[0] <= counts[1]:
+                raise ValueError("what it counts cannot be")
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
             raise UsageError(
                 f"{self._path} is damaged: {error!r}",
                 remedy="the newest `budget` entries of the ledgers of sessions beside it say what stood there",
             ) from None
+        self._day, (self._reserved, self._total) = body["day"], counts
 
     def left(self) -> int | None:
         """How many answers today's budget leaves; None without a bound."""
@@ -60,15 +71,24 @@ class Budget:
             if left is not None and left < count:
                 return False
             if self._ahead < count:
-                more = max(BLOCK, count - self._ahead)
+                more = max(self._block, count - self._ahead)
                 more = more if left is None else min(more, left - self._ahead)
-                now = self._reserved + more, self._total + more
-                reserved(self._day, *now)
-                self._reserved, self._total = now
+                reserved(self._day, self._reserved + more, self._total + more)
+                self._keep(self._reserved + more, self._total + more)
                 self._ahead += more
-                write_whole(self._path, {"day": self._day, "reserved": now[0], "total": now[1]})
             self._ahead -= count
             return True
+
+    def close(self) -> None:
+        """Give back what is reserved and was not given."""
+        with self._lock:
+            if self._ahead:
+                self._keep(self._reserved - self._ahead, self._total - self._ahead)
+                self._ahead = 0
+
+    def _keep(self, reserved: int, total: int) -> None:
+        write_whole(self._path, {"day": self._day, "reserved": reserved, "total": total})
+        self._reserved, self._total = reserved, total
 
     def _left(self) -> int | None:
         given = self._reserved - self._ahead, self._total - self._ahead

@@ -30,14 +30,20 @@ from vfl.processes import told, told_error
 from vfl.scoring.budget import Budget
 from vfl.scoring.opening import speaker_of
 from vfl.scoring.partner import ScoringPartner
-from vfl.scoring.session import FOLDER, Speaker
+from vfl.scoring.session import Speaker
 from vfl.seat import RunFile, identity_of, open_ledger, read_seed
 
 LOOPBACK = "127.0.0.1"
 _DAYS = 30
 
 
-def partner_of(who: Speaker, file: RunFile, per_day: int | None, in_all: int | None) -> ScoringPartner:
+def budget_of(who: Speaker, per_day: int | None, in_all: int | None) -> Budget:
+    """The count of what a passive party answers in a run. Raises UsageError."""
+    who.folder.mkdir(parents=True, exist_ok=True)
+    return Budget(who.folder, per_day, in_all, who.clock)
+
+
+def partner_of(who: Speaker, file: RunFile, budget: Budget) -> ScoringPartner:
     """The scoring side of a passive party of a finished run. Raises UsageError."""
     store = open_ledger(who.seat, file.run)
     try:
@@ -45,8 +51,7 @@ def partner_of(who: Speaker, file: RunFile, per_day: int | None, in_all: int | N
         notary = LedgerNotary(
             store, who.identity, file.run, who.agreement, {active: file.keys[active]}, who.clock, ended=True
         )
-        (who.seat / FOLDER).mkdir(parents=True, exist_ok=True)
-        return ScoringPartner(who, file.terms, notary.log, Budget(who.folder, per_day, in_all, who.clock))
+        return ScoringPartner(who, file.terms, notary.log, budget)
     finally:
         store.close()
 
@@ -166,7 +171,7 @@ def main(arguments: Sequence[str]) -> int:
         file = RunFile.read(root)
         seed = read_seed(root / party)
         who = speaker_of(root, party, seed, identity_of(party, seed), file, SystemClock())
-        partner = partner_of(who, file, given["per_day"], None)
+        partner = partner_of(who, file, budget_of(who, given["per_day"], None))
         certificate = given["admitted"].encode()
         caller = Known(given["active"], "", (certificate,), frozenset({pin_of(certificate)}))
         own = OwnTls(given["key"].encode(), given["certificate"].encode())

@@ -106,7 +106,10 @@ class Line:
 
     def ask(self, tokens: Sequence[bytes]) -> asyncio.Future[Told | Spent]:
         """Ask about applicants. Whoever waits for the answer minds the deadline, and says so by `failed`."""
-        return self._exchange(lambda channel: score_online.ask(channel, tokens, self._splits, self._features))
+        masked = self._opening.masked
+        return self._exchange(
+            lambda channel: score_online.ask(channel, tokens, self._splits, self._features, masked=masked)
+        )
 
     def show_head(self, shown: ShowHead) -> asyncio.Future[Seen]:
         """Have a head of the log of decisions cosigned."""
@@ -147,6 +150,10 @@ class Line:
                 wait = _REFUSED_WAIT
             except (TransportError, OSError) as error:
                 self._down("connecting", str(error))
+            except Exception as error:  # nobody foresaw it, and a line that is not tried again would stay silent
+                self._down("connecting", f"out of order: {type(error).__name__}")
+            if self._ending:
+                return
             if self._now() - began > _LONGEST_WAIT:
                 wait = _FIRST_WAIT
             await asyncio.sleep(wait)
@@ -163,17 +170,19 @@ class Line:
         moment = self._who.clock.now().astimezone(UTC).strftime("%Y%m%dT%H%M%S")
         job = job_of(self._who.run, moment, fresh_bytes(4).hex())
         wire = await self._dial(job)
-        session = Session(self._who, self.peer, job, leads=True)
         try:
-            await _Talk(session, wire).lead(self)
+            session = Session(self._who, self.peer, job, leads=True)
+            try:
+                await self._talk(_Talk(session, wire))
+            finally:
+                session.close()
         finally:
             with contextlib.suppress(Exception):
                 await wire.close()
-            session.close()
 
-    async def talk(self, talk: _Talk) -> None:
+    async def _talk(self, talk: _Talk) -> None:
         """One session, from its opening to its end."""
-        ready = await talk.drive(score_online.open_active(talk.channel, self._opening))
+        ready = await talk.drive(score_online.active(talk.channel, self._opening))
         if self._splits is not None and ready.splits != self._splits:
             raise ProtocolError(f"holds {ready.splits} splits of the model, not {self._splits}", peer=self.peer)
         if self.mask_keys is not None:
@@ -182,33 +191,31 @@ class Line:
             await talk.drive(score_online.tell_masks(talk.channel, await self.mask_keys()))
         self._state, self._detail = "up", f"session {talk.job}"
         self.up.set()
-        round, since, asked = 0, self._now(), 0
+        round, since, asked = 0, 0.0, 0
         for _ in range(MOST_EXCHANGES):
-            exchange = await self._next(since if asked else None)
+            exchange = await self._next(since + self._round_seconds if asked else None)
             if exchange is not None:
-                await self._go_through(talk, exchange)
+                since = since if asked else self._now()
                 asked += 1
+                await self._go_through(talk, exchange)
             if self._ending and self._exchanges.empty():
                 break
-            due = asked and (self._now() - since >= self._round_seconds or asked >= _EXCHANGES_A_ROUND)
-            if due and (self._exchanges.empty() or asked >= _EXCHANGES_A_ROUND):
-                round += 1
+            due = self._now() >= since + self._round_seconds and self._exchanges.empty()
+            if asked and (due or asked >= _EXCHANGES_A_ROUND):
+                round, asked = round + 1, 0
                 await talk.drive(score_online.boundary(talk.channel, round))
-                since, asked = self._now(), 0
-            elif not asked:
-                since = self._now()
         await talk.drive(score_online.goodbye(talk.channel))
 
-    async def _next(self, since: float | None) -> _Exchange | None:
-        """The next exchange; None when a boundary is due first."""
-        if since is None:
-            return await self._exchanges.get()
-        left = self._round_seconds - (self._now() - since)
-        if self._exchanges.empty() and left > 0:
-            with contextlib.suppress(TimeoutError):
-                return await asyncio.wait_for(self._exchanges.get(), left)
-            return None
-        return None if self._exchanges.empty() else self._exchanges.get_nowait()
+    async def _next(self, until: float | None) -> _Exchange | None:
+        """The next exchange that somebody waits for; None when a boundary is due first, or the end."""
+        while True:
+            left = None if until is None else max(0.0, until - self._now())
+            try:
+                exchange = await asyncio.wait_for(self._exchanges.get(), left)
+            except TimeoutError:
+                return None
+            if exchange is None or not exchange.result.done():  # who gave it up need not be told of, or counted
+                return exchange
 
     async def _go_through(self, talk: _Talk, exchange: _Exchange) -> None:
         try:
@@ -216,8 +223,7 @@ class Line:
         except BaseException as error:
             _fail(exchange.result, f"{self.peer} went: {type(error).__name__}")
             raise
-        if isinstance(found, Spent):
-            self.left = found.left
+        self.left = found.left if isinstance(found, Spent) else None
         if not exchange.result.done():
             exchange.result.set_result(found)
 
@@ -235,10 +241,6 @@ class _Talk:
         self._session, self._wire = session, wire
         self.channel, self.job = session.channel, session.job
 
-    async def lead(self, line: Line) -> None:
-        """Talk until the session has been long enough."""
-        await line.talk(self)
-
     async def drive(self, role: Coroutine[int, None, R]) -> R:
         """Go through one exchange: what the role says is sent, what it waits for is read."""
         whole, frames = self._session.desk.run(role), self._session.frames
@@ -254,7 +256,7 @@ class _Talk:
                 frame = await self._wire.read()
                 if frame is None:
                     raise Unreachable("the stream ended")
-                frames.arrived.append(frame)
+                frames.take_in(frame)
         finally:
             whole.close()
 

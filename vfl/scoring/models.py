@@ -34,6 +34,7 @@ from vfl.scoring.answers import Reason
 from vfl.scoring.grading import Grades, points_of
 from vfl.seat import RunFile
 from vfl.terms import GBDT
+from vfl.wire import require
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
@@ -76,7 +77,10 @@ class JointModel(Protocol):
         ...
 
     def judge(self, values: Reals, told: Sequence[Told], grades: Grades) -> Judged:
-        """By the own columns, float64[n, features], and what each of the `partners_of` it told."""
+        """By the own columns, float64[n, features], and what each of the `partners_of` it told.
+
+        Raises BrokenPromise where what several told cannot be.
+        """
         ...
 
 
@@ -194,16 +198,24 @@ class JointCard:
                 assert isinstance(each, Masked)
                 masked.append(each)
         if masked:
-            units, more = (_sum(words) for words in ([m.predictor for m in masked], [m.points for m in masked]))
+            units, more = _unmasked(masked)
             parts.append(np.ldexp(units.astype(np.float64), -UNIT_BITS))
             points = points + more
         return Judged(sigmoid(joined(self.intercept + predictor, parts)), points, self.book.worst(lost))
 
 
-def _sum(words: Sequence[npt.NDArray[np.uint64]]) -> Int64s:
-    """Modulo 2**64, where masks cancel; read as signed."""
-    total: npt.NDArray[np.uint64] = np.add.reduce(np.stack(words))
-    return total.astype(np.int64)
+def _unmasked(masked: Sequence[Masked]) -> tuple[Int64s, Int64s]:
+    """Sums of parts in units of 2**-20 and of points, int64[n] both; zero where some passive knows nothing.
+
+    Raises BrokenPromise where masks do not cancel: each part has 32 bits.
+    """
+    known = np.logical_and.reduce([each.known for each in masked])
+    found = []
+    for words in ([each.predictor for each in masked], [each.points for each in masked]):
+        total = np.where(known, np.add.reduce(np.stack(words)).astype(np.int64), 0)  # modulo 2**64
+        require((np.abs(total) <= 2**31 * len(masked)).all(), "masks cancel in a sum of parts")
+        found.append(total)
+    return found[0], found[1]
 
 
 def feature_numbers(names: Sequence[str], features: Sequence[str]) -> Int64s:

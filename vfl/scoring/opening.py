@@ -71,14 +71,14 @@ def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy:
     mine = read_own_holding(seat, file.agreement)
     share = stand_in_share(seat, file, mine)
     stand_in = stand_in_of(share, file.run, alone(file.agreement))
-    grades, beside, reference = _grades(seat, policy, mine, stand_in)
+    grades, reference = _grades(seat, policy)
     token_key = Randomness.system().bytes(32)
     lines = [_line(who, name, dial, model, token_key, policy) for name in partners_of(model)]
     if rules.masked and len(lines) < 2:
         raise UsageError("[partners] masked: fewer than two partners have lines on the scorecard")
     if rules.masked:
         _exchange_masks(lines)
-    bench = Bench(model, stand_in, lines, token_key, grades, beside, rules)
+    bench = Bench(model, stand_in, lines, token_key, grades, rules)
     volumes = Volumes(
         seat / FOLDER, file.run, file.agreement.digest, who.identity, who.rng("salts").bytes(32), who.clock,
         policy.record.volume_entries,
@@ -104,10 +104,10 @@ def _model(who: Speaker, file: RunFile) -> JointModel:
         store.close()
 
 
-def _grades(seat: Path, policy: ServingPolicy, mine: Holding, stand_in: JointModel) -> tuple[Grades, Grades, Int64s]:
-    """By the hold-out: of the model as the run left it, of the stand-in as it scores the same customers.
+def _grades(seat: Path, policy: ServingPolicy) -> tuple[Grades, Int64s]:
+    """By the hold-out, as the run left it; and the points of the model there.
 
-    And the points of the model there.
+    They are the stand-in's grades too: who is declined is one policy, whoever scores.
     """
     with (seat / PREDICTIONS).open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -115,13 +115,7 @@ def _grades(seat: Path, policy: ServingPolicy, mine: Holding, stand_in: JointMod
     pd = np.array([float(row["pd"]) for row in rows])
     points = np.array([int(row["points"]) for row in rows], np.int64) if rows and "points" in rows[0] else None
     grades = Grades.of(policy.decision, pd, points, labels)
-    places = {customer: place for place, customer in enumerate(mine.ids)}
-    held = mine.values[[places[row["id"]] for row in rows if row["id"] in places]]
-    judged = stand_in.judge(held, (), grades)
-    beside = Grades.of(policy.decision, judged.pd, judged.points, labels[: len(held)])
-    # The cut-off is the model's: who is declined is one policy, whoever scores.
-    known = points if points is not None else points_of(grades.scaling, pd)
-    return grades, Grades(beside.scaling, grades.cut_off, grades.refer_from, grades.floors), known
+    return grades, points if points is not None else points_of(grades.scaling, pd)
 
 
 def _line(who: Speaker, peer: str, dial: Dialler, model: JointModel, token_key: bytes, policy: ServingPolicy) -> Line:

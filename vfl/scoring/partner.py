@@ -6,7 +6,7 @@ Nothing is written for an answer but its entry in the session's ledger, which ho
 from __future__ import annotations
 
 import threading
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from typing import Protocol
 
 import numpy as np
@@ -14,13 +14,16 @@ import numpy.typing as npt
 
 from ledger.checkpoint import open_checkpoint
 from ledger.entry import slot_name
+from ledger.errors import NotConsistent
+from ledger.evidence import fork_evidence
 from ledger.log import Log
 from ledger.witness import Witness
+from vfl import accusing
 from vfl.agreement import Agreement
 from vfl.card_models import read_card, require_card
 from vfl.channel import digest_of
 from vfl.errors import AgreementError, BrokenPromise, UsageError
-from vfl.files import read_result
+from vfl.files import read_json, read_result, write_private, write_whole
 from vfl.learn.compiled_card import CompiledCard
 from vfl.learn.compiled_reasons import top_reasons
 from vfl.learn.compiled_splits import CompiledSplits
@@ -34,7 +37,6 @@ from vfl.protocols.score_online import (
     MOST_REASONS,
     UNIT_BITS,
     Decided,
-    Masked,
     OpenScoring,
     Parted,
     Ready,
@@ -48,7 +50,7 @@ from vfl.scoring.budget import Budget
 from vfl.scoring.lookup import Lookup
 from vfl.scoring.masks import Masks, mask_key
 from vfl.scoring.models import feature_numbers
-from vfl.scoring.session import Session, Speaker, decisions_job, require_job
+from vfl.scoring.session import Session, Speaker, is_decisions, require_job
 from vfl.seat import blinds_of, protocol_randomness, read_own_holding
 from vfl.terms import GBDT, Terms
 from vfl.wire import pack
@@ -56,6 +58,9 @@ from vfl.wire import pack
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
+MASKED = "masked.json"
+"""With whom sums are masked, once they were."""
+_LOOK = 5 * 10**9  # nanoseconds between two looks whether the agreement is in force
 HEADS = "heads.sqlite"
 """The newest head of each of the active party's logs of decisions that was cosigned."""
 
@@ -147,23 +152,57 @@ class ScoringPartner:
         return self.half.tell(known, self._values[rows])
 
     def cosign(self, shown: ShowHead) -> Seen:
-        """See that the active party's log of decisions goes on from where it was, and say so. Raises ProtocolError."""
+        """See that the active party's log of decisions goes on from where it was, and say so.
+
+        Raises ProtocolError; two heads that contradict each other are kept as evidence before.
+        """
         key = self.who.keys[self.active].identity
         with self._lock, blaming(self.active):
             origin = open_checkpoint(shown.note, key).head.origin
-            if not origin.startswith(f"{self.active}/{decisions_job(self.who.run, '')}"):
+            if not is_decisions(origin, self.active, self.who.run):
                 raise BrokenPromise(f"shows the head of another log, {origin[:80]}", peer=self.active)
             if (size := self._witness.size(origin)) != shown.old:
                 return Seen(size)
-            line = self._witness.cosign(shown.note, shown.proof, key)
+            try:
+                line = self._witness.cosign(shown.note, shown.proof, key)
+            except NotConsistent as error:
+                self._keep(error)
+                raise
             return Seen(self._witness.size(origin), line)
 
+    def _keep(self, error: NotConsistent) -> None:
+        folder = self.who.seat / accusing.FOLDER
+        folder.mkdir(exist_ok=True)
+        file = folder / f"fork-{sum(1 for _ in folder.iterdir()) + 1}.json"
+        write_private(file, fork_evidence(error).decode())
+        error.remedy = f"both heads are in {file}: python -m ledger verify-evidence {file} --policy FILE"
+
+    def masked_with(self) -> list[str] | None:
+        """The partners whose masks cancel ours in this run; None where none were told yet."""
+        path = self.who.folder / MASKED
+        return [str(name) for name in read_json(path, "a seat")["with"]] if path.exists() else None
+
+    def mask_with(self, names: list[str]) -> None:
+        """Hold on to them: from sums with some of the others, and then with other ones, parts could be computed."""
+        with self._lock:
+            held = self.masked_with()
+            if held is None:
+                write_whole(self.who.folder / MASKED, {"with": names})
+            elif held != names:
+                raise AgreementError(f"sums of this run are masked with {', '.join(held)}, not {', '.join(names)}")
+
     def close(self) -> None:
-        """Release what is open."""
+        """Release what is open; answers that are reserved and were not given are given back."""
+        self.budget.close()
         self._heads.close()
 
-    def serve(self, peer: str, job: str, frames: Iterator[bytes]) -> Generator[bytes, None, None]:
-        """Take part in a session: frames that arrived in, frames to send out. Raises VflError where it must end."""
+    def serve(
+        self, peer: str, job: str, frames: Iterator[bytes], in_force: Callable[[], object] = lambda: None
+    ) -> Generator[bytes, None, None]:
+        """Take part in a session: frames that arrived in, frames to send out. Raises VflError where it must end.
+
+        in_force: raises AgreementError where the session may not go on; asked now and then before an answer.
+        """
         if peer != self.active:
             raise AgreementError(f"only {self.active} asks for scores under this agreement")
         require_job(job, self.who.run)
@@ -173,8 +212,12 @@ class ScoringPartner:
             role = session.desk.run(score_online.passive(session.channel, answering))
             role.send(None)
             yield from _leaving(session)
+            looked, now = self.who.clock.monotonic_ns(), self.who.clock.monotonic_ns
             for frame in frames:
-                session.frames.arrived.append(frame)
+                if now() >= looked + _LOOK:
+                    in_force()
+                    looked = now()
+                session.frames.take_in(frame)
                 try:
                     role.send(None)
                 except StopIteration:
@@ -191,7 +234,7 @@ class _Answering:
     def __init__(self, partner: ScoringPartner, session: Session) -> None:
         self._partner, self._session = partner, session
         self._lookup: Lookup | None = None
-        self._masked, self._blocks = False, 0
+        self._masked, self._blocks, self._token_key = False, 0, b""
         self._masks: Masks | None = None
         self._private = partner.who.rng("masks").bytes(32)
 
@@ -208,16 +251,21 @@ class _Answering:
             if len(partner.agreement.passives) < 2 or isinstance(partner.half, Splits):
                 raise AgreementError("sums are masked of scorecards with two partners or more")
             self._masked = True
-        self._lookup = partner.lookup(asked.token_key)
+        elif partner.masked_with() is not None:
+            raise AgreementError("scores of this run have masked sums: parts are not told any more")
+        self._token_key, self._lookup = asked.token_key, partner.lookup(asked.token_key)
         note = mask_key(who.run, self._private, who.identity.identity) if asked.masked else ""
         return Ready(partner.half.splits, note)
 
     def mask(self, keys: Mapping[str, str]) -> None:
         who = self._partner.who
         others = {member.name for member in self._partner.agreement.passives} - {who.name}
-        if not self._masked or not keys or not keys.keys() <= others:
-            raise AgreementError("sums are masked with the keys of other partners that are asked as well")
-        self._masks = Masks(who.run, who.name, self._private, keys, {name: who.keys[name].identity for name in keys})
+        if not self._masked or self._masks is not None or not keys or not keys.keys() <= others:
+            raise AgreementError("sums are masked once, with the keys of other partners that are asked as well")
+        signers = {name: who.keys[name].identity for name in keys}
+        masks = Masks(who.run, who.name, self._private, self._token_key, keys, signers)
+        self._partner.mask_with(sorted(keys))
+        self._masks = masks
 
     def cosign(self, shown: ShowHead) -> Seen:
         return self._partner.cosign(shown)
@@ -234,9 +282,8 @@ class _Answering:
         if self._masks is None:
             return told
         assert isinstance(told, Parted)
-        units = np.rint(np.ldexp(told.predictor, UNIT_BITS)).astype(np.int64).astype(np.uint64)
-        more, some = self._masks.draw(b"".join(tokens), len(tokens))
-        return Masked(known, units + more, told.points.astype(np.uint64) + some)
+        units = np.rint(np.ldexp(told.predictor, UNIT_BITS)).astype(np.int64)
+        return self._masks.hide(b"".join(tokens), known, units, told.points)
 
     def _reserve(self, day: str, reserved: int, total: int) -> None:
         """A block of answers goes on record before any of it is given."""

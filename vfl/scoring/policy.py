@@ -14,7 +14,8 @@
     unknown = "stand-in"     # the same where a partner does not know the applicant
     breaker_failures = 5     # so many failures in a row open the circuit breaker
     breaker_seconds = 5      # for so long
-    scores_per_day = 0       # answers that each partner gives a day (UTC); 0: no bound but the agreement's
+    scores_per_day = 0       # of a simulation: answers that each partner gives a day (UTC); 0: no bound. Between
+                             # companies the agreement says it
     masked = false           # of a scorecard with two partners or more: learn the sum of their parts only
 
     [record]

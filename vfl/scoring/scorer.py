@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, ParamSpec, TypeVar
@@ -24,9 +23,7 @@ from ledger.canonical import Json, decode, encode
 from ledger.clock import format_time
 from ledger.errors import LedgerError
 from ledger.keys import VerifyingKey
-from ledger.merkle import Tree
 from vfl.clock import Clock
-from vfl.decisions import leaf_of
 from vfl.errors import UsageError, VflError
 from vfl.ids import normalise
 from vfl.scoring.answers import (
@@ -48,8 +45,10 @@ from vfl.scoring.answers import (
     UnknownApplicant,
 )  # fmt: skip
 from vfl.scoring.bench import Bench, Verdict
+from vfl.scoring.keys import Asked
 from vfl.scoring.link import Line
-from vfl.scoring.volumes import Asked, Kept, Volumes
+from vfl.scoring.recorder import Recorder
+from vfl.scoring.volumes import Kept, Volumes
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -82,8 +81,9 @@ class Service:
         """`models`: the champion first.   cosign_seconds: between two heads that partners cosign."""
         self._bench, self._table, self._volumes, self._clock = bench, table, volumes, clock
         self._models = list(models)
-        self._writer = ThreadPoolExecutor(1, thread_name_prefix="ledger")
+        self._recorder = Recorder(volumes)
         self._under_way: set[tuple[str, str]] = set()
+        self._decisions: set[asyncio.Task[Any]] = set()
         self._every, self._cosigned = cosign_seconds, 0
         self._task: asyncio.Task[None] | None = None
         self.on_decision: list[Callable[[Decision, float], None]] = []
@@ -116,10 +116,13 @@ class Service:
         """Stop asking, sign the last head, release the files."""
         if self._task is not None:
             self._task.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._task
             await self.cosign()
+        await asyncio.gather(*self._decisions, return_exceptions=True)
         await self._bench.stop()
-        await asyncio.get_running_loop().run_in_executor(self._writer, self._volumes.close)
-        self._writer.shutdown()
+        await self._read(self._volumes.close)
+        self._recorder.close()
 
     async def cosign(self) -> None:
         """Sign the head of the newest volume, and have every partner that can be reached cosign it."""
@@ -150,6 +153,9 @@ class Service:
     # -- decisions ----------------------------------------------------------------------------------------------
 
     async def score(self, applicant: Applicant, caller: str, key: str | None = None) -> Decision:
+        return await self._to_its_end(self._score(applicant, caller, key))
+
+    async def _score(self, applicant: Applicant, caller: str, key: str | None) -> Decision:
         began = self._clock.monotonic_ns()
         if isinstance(row := self._row(applicant), Refused):
             raise UnknownApplicant() if row.code == UNKNOWN else UsageError(row.detail)
@@ -163,6 +169,11 @@ class Service:
 
     async def score_batch(
         self, applicants: Sequence[Applicant], caller: str, key: str | None = None
+    ) -> tuple[Decision | Refused, ...]:
+        return await self._to_its_end(self._score_batch(applicants, caller, key))
+
+    async def _score_batch(
+        self, applicants: Sequence[Applicant], caller: str, key: str | None
     ) -> tuple[Decision | Refused, ...]:
         began = self._clock.monotonic_ns()
         if not 1 <= len(applicants) <= MOST_OF_A_BATCH:
@@ -179,6 +190,18 @@ class Service:
             )
             drafts = [row if isinstance(row, Refused) else self._draft(next(verdicts)) for row in rows]
             return tuple(await self._record(applicants, drafts, asked, began, batch=True))
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, R]) -> R:
+        """What was begun is finished though the caller went: its key is in use until the answer is on record."""
+        task = asyncio.get_running_loop().create_task(work)
+        self._decisions.add(task)
+        task.add_done_callback(self._ended)
+        return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        self._decisions.discard(task)
+        if not task.cancelled():
+            task.exception()  # whoever asked may have gone
 
     def _row(self, applicant: Applicant) -> tuple[str, Reals] | Refused:
         """The normalised identifier, and the own columns float64[features]."""
@@ -200,6 +223,8 @@ class Service:
             return Refused("bad-features", f"features {lacks}; the model uses {', '.join(names)}")
         values = np.array([np.nan if features[name] is None else features[name] for name in names], np.float64)
         for name, value in zip(names, values.tolist(), strict=True):
+            if np.isinf(value):
+                return Refused("bad-features", f"{name} is not finite; null says that a value is missing")
             if name in self._table.categorical and not np.isnan(value) and (value < 0 or value != int(value)):
                 return Refused("bad-features", f"{name} is a category: a whole number from 0")
         return token, values
@@ -224,8 +249,7 @@ class Service:
             "degraded": sum(draft.degraded for draft in made),
             "parties": _counted(made),
         }
-        loop = asyncio.get_running_loop()
-        (kept,) = await loop.run_in_executor(self._writer, self._volumes.write, [(records, params, asked)])
+        kept = await self._recorder.keep((records, params, asked))
         placed = [_placed(draft, kept, place if batch else None) for place, draft in enumerate(drafts)]
         seconds = (self._clock.monotonic_ns() - began) / 1e9
         for tell in self.on_decision:
@@ -237,7 +261,7 @@ class Service:
     def _draft(self, verdict: Verdict) -> Decision | Refused:
         if verdict.pd is None:
             return _AWAY
-        grades, model = self._bench.grades_of(verdict.degraded), self._bench.model
+        grades, model = self._bench.grades, self._bench.model
         return Decision(
             decision_id="", pd=verdict.pd, points=verdict.points, band=grades.band(verdict.points),
             decision=grades.outcome(verdict.pd), reasons=verdict.reasons, degraded=verdict.degraded,
@@ -272,39 +296,40 @@ class Service:
 
     async def _read(self, work: Callable[P, R], *words: P.args, **named: P.kwargs) -> R:
         """Readers take their turn with the writer, who alone moves the log."""
-        return await asyncio.get_running_loop().run_in_executor(self._writer, lambda: work(*words, **named))
+        return await self._recorder.read(lambda: work(*words, **named))
 
     def _newest(self, count: int) -> list[tuple[str, Decision]]:
-        volume, found = self._volumes.newest, list[tuple[str, Decision]]()
-        for seq, place, body in volume.store.newest(min(count, MOST_SHOWN)):
-            time, decision = _read_record(body)
-            placed = _placed(decision, volume.kept(seq), volume.place(seq, place))
+        found: list[tuple[str, Decision]] = []
+        for entered, place in self._volumes.latest(min(count, MOST_SHOWN)):
+            time, draft = _read_record(entered.records[place][1])
+            placed = _placed(draft, entered.kept, place if entered.batch else None)
             if isinstance(placed, Decision):
                 found.append((time, placed))
         return found
 
     def _all_of(self, number: int, seq: int) -> list[Decision | Refused]:
         volume = self._volumes.volume(number)
-        assert volume is not None
-        kept = volume.kept(seq)
+        entered = volume.records(seq) if volume is not None else None
+        if entered is None:
+            raise UsageError("the answer to an idempotency key is not on record", remedy="restore the volumes")
         return [
-            _placed(_read_record(body)[1], kept, volume.place(seq, place))
-            for place, (_, body) in enumerate(volume.store.records(seq))
+            _placed(_read_record(body)[1], entered.kept, place if entered.batch else None)
+            for place, (_, body) in enumerate(entered.records)
         ]
 
     def _proven(self, number: int, seq: int, place: int, decision_id: str) -> tuple[Decision, Proof] | None:
         volume = self._volumes.volume(number)
-        records = volume.store.records(seq) if volume is not None and 0 <= seq < len(volume.log) else []
-        if volume is None or not 0 <= place < len(records):
+        entered = volume.records(seq) if volume is not None else None
+        if volume is None or entered is None or not 0 <= place < len(entered.records):
             return None
-        salt, body = records[place]
-        placed = _placed(_read_record(body)[1], volume.kept(seq), volume.place(seq, place))
+        salt, body = entered.records[place]
+        placed = _placed(_read_record(body)[1], entered.kept, place if entered.batch else None)
         if isinstance(placed, Refused) or placed.decision_id != decision_id:
             return None
-        head, tree = volume.covering(seq), Tree(leaf_of(*each) for each in records)
+        head = volume.covering(seq)
         return placed, Proof(
-            record=body.decode(), salt=salt.hex(), place=place, count=len(records),
-            path=_hex(tree.inclusion_proof(place)), entry=volume.store.row(seq).body.decode(), index=seq,
+            record=body.decode(), salt=salt.hex(), place=place, count=len(entered.records),
+            path=_hex(entered.tree().inclusion_proof(place)), entry=entered.entry, index=seq,
             size=head.size, inclusion=_hex(volume.log.inclusion_proof(seq, head.size)), checkpoint=head.note,
             key=volume.log.key.vkey,
         )  # fmt: skip
@@ -338,11 +363,16 @@ class _OneAtATime:
         if (self._caller, self._key) in self._under_way:
             raise KeyInUse()
         self._under_way.add((self._caller, self._key))
-        return Asked(self._caller, self._key, sha256(msgspec.json.encode(self._request)).digest())
+        return Asked(self._caller, self._key, _digest(self._request))
 
     async def __aexit__(self, *_: object) -> None:
         if self._key is not None:
             self._under_way.discard((self._caller, self._key))
+
+
+def _digest(request: object) -> bytes:
+    """SHA-256 of what was asked, whatever the order of its features."""
+    return sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
 
 def _whole(found: Sequence[Decision | Refused]) -> Decision:
@@ -372,8 +402,9 @@ def _counted(made: Sequence[Decision]) -> Json:
 
 def _body(applicant: Applicant, draft: Decision | Refused, time: str) -> Json:
     """What a record says; real numbers as the shortest text that gives the same float64 again."""
-    features: dict[str, Json] = {name: _text(value) for name, value in (applicant.features or {}).items()}
-    head: dict[str, Json] = {"v": VERSION, "id": applicant.id, "time": time, "features": features or None}
+    fresh = sorted((applicant.features or {}).items())  # in pairs: a name may be in any script, a key may not
+    features: Json = [[name, _text(value)] for name, value in fresh] or None
+    head: dict[str, Json] = {"v": VERSION, "id": applicant.id, "time": time, "features": features}
     if isinstance(draft, Refused):
         return {**head, "refused": {"code": draft.code, "detail": draft.detail}}
     return {

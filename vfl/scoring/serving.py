@@ -11,11 +11,11 @@ from typing import Any
 
 from vfl.clock import SystemClock
 from vfl.errors import AgreementError, UsageError, VflError
-from vfl.files import alone
+from vfl.files import alone, read_result
 from vfl.net.asking import GrpcWire
 from vfl.net.tls import Known, OwnTls
 from vfl.party.certificates import new_tls_key
-from vfl.party.runs import DONE, RunFolder
+from vfl.party.runs import DONE, SIGNED, RunFolder
 from vfl.party.scoring import speaker_in
 from vfl.party.standing import Standing
 from vfl.scoring.host import Hosted
@@ -70,6 +70,12 @@ async def between_companies(who: Standing, run: str, policy: ServingPolicy) -> A
     file = RunFile.read(folder.path)
     if file.agreement.active.name != who.name:
         raise AgreementError(f"{file.agreement.active.name} scores under this agreement, not {who.name}")
+    who.admit(read_result(folder.path / SIGNED))  # partners refuse as well, once it is over
+    if policy.partners.scores_per_day:
+        raise UsageError(
+            "[partners] scores_per_day is for simulations",
+            remedy="between companies each partner counts by contract.budgets.scores_per_day of the agreement",
+        )
 
     def known(peer: str) -> Known:
         trusted = who.trusted()

@@ -24,6 +24,7 @@ from vfl.randomness import Randomness
 from vfl.wire import blinds
 
 FOLDER, SESSIONS = "scoring", "sessions"
+VOLUME_DIGITS = 6
 MOST_EXCHANGES = 20_000
 """In one session: then a new one, so that no ledger grows without bound."""
 
@@ -34,8 +35,15 @@ def job_of(run: str, moment: str, nonce: str) -> str:
 
 
 def decisions_job(run: str, volume: str) -> str:
-    """The name of a volume of decisions."""
+    """The name of a volume of decisions, numbered with VOLUME_DIGITS digits."""
     return f"decisions-{sha256(run.encode()).hexdigest()[:12]}-{volume}"
+
+
+def is_decisions(origin: str, party: str, run: str) -> bool:
+    """Whether a log of that name holds decisions of this run."""
+    start = f"{party}/{decisions_job(run, '')}"
+    number = origin.removeprefix(start)
+    return origin.startswith(start) and len(number) == VOLUME_DIGITS and number.isascii() and number.isdecimal()
 
 
 def require_job(job: str, run: str) -> None:
@@ -65,9 +73,15 @@ class Frames:
     def __init__(self) -> None:
         self.leaving: deque[bytes] = deque()
         self.arrived: deque[bytes] = deque()
+        self.heard = False
 
     def push(self, frame: bytes) -> None:
         self.leaving.append(frame)
+
+    def take_in(self, frame: bytes) -> None:
+        """One that arrived."""
+        self.arrived.append(frame)
+        self.heard = True
 
     def pull(self) -> bytes | None:
         return self.arrived.popleft() if self.arrived else None
@@ -106,11 +120,11 @@ class Session:
         """Begin it. Raises AgreementError if there was one of that name, UsageError if its ledger cannot be kept."""
         folder = who.folder / SESSIONS
         folder.mkdir(parents=True, exist_ok=True)
-        place = folder / f"{peer}-{job}.sqlite"
-        if place.exists():
+        self._place = folder / f"{peer}-{job}.sqlite"
+        if self._place.exists():
             raise AgreementError(f"there was a session {job} already")
         self.job, self.frames = job, Frames()
-        self._store = open_store(place, f"{who.name}/{job}")
+        self._store = open_store(self._place, f"{who.name}/{job}")
         self.notary = LedgerNotary(
             self._store, who.identity, job, who.agreement, {peer: who.keys[peer]}, who.clock, sign_messages=False
         )
@@ -119,8 +133,10 @@ class Session:
         self.channel: LiveChannel = self.desk.channel(peer, self.frames)
 
     def close(self) -> None:
-        """Make durable what is not yet, and release the file."""
+        """Make durable what is not yet, and release the file; of a session that nobody answered nothing is kept."""
         try:
             self.notary.finish()
         finally:
             self._store.close()
+        if not self.frames.heard:
+            self._place.unlink()

@@ -17,18 +17,18 @@ from __future__ import annotations
 import hmac
 import sqlite3
 import threading
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from ledger.canonical import Json, decode
+from ledger.canonical import Json
 from ledger.checkpoint import Checkpoint
 from ledger.clock import format_time
-from ledger.entry import slot_name
+from ledger.entry import Entry, slot_name
 from ledger.keys import Identity, VerifyingKey
 from ledger.log import Log
 from ledger.merkle import Tree, leaf_hash
@@ -41,6 +41,7 @@ from vfl.errors import UsageError
 from vfl.notary import CERTIFIED_FOR, SET_BACK
 from vfl.own_ledger import own_ledger
 from vfl.protocols.score_online import ShowHead
+from vfl.scoring.keys import KEPT_SECONDS, Asked, Keys
 from vfl.scoring.session import decisions_job
 
 _TABLES = (
@@ -54,18 +55,6 @@ VOLUMES, INDEX, RESTORED = "volumes", "keys.sqlite", "restored"
 """RESTORED stands beside volumes that came from a backup: partners may have cosigned later heads of the newest."""
 SKIPPED = 1000
 """Volumes that may have been begun since such a backup: the next one has a number that no lost one had."""
-KEPT_SECONDS = 86_400
-"""How long an idempotency key is remembered at least."""
-_REMEMBER = "INSERT OR REPLACE INTO asked VALUES (?, ?, ?, ?, ?, unixepoch())"
-
-
-@dataclass(frozen=True)
-class Asked:
-    """An idempotency key: who used it, and SHA-256 of the request."""
-
-    caller: str
-    key: str
-    body: bytes
 
 
 @dataclass(frozen=True)
@@ -78,6 +67,20 @@ class Kept:
     leaf: str
 
 
+@dataclass(frozen=True)
+class Entered:
+    """What stands in one entry. batch: whether it was asked as one.   records: salt and record of each decision."""
+
+    kept: Kept
+    batch: bool
+    entry: str
+    records: Sequence[tuple[bytes, bytes]]
+
+    def tree(self) -> Tree:
+        """Over the records."""
+        return Tree(leaf_of(salt, record) for salt, record in self.records)
+
+
 class VolumeStore(SQLiteStore):
     """A ledger store that keeps records beside the entries."""
 
@@ -86,9 +89,11 @@ class VolumeStore(SQLiteStore):
         super().__init__(path)
 
     def _create(self) -> None:
-        fresh = not self._db.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         super()._create()
-        if fresh:
+        # A crash may come between the tables of the ledger and these; without the first entry there is no record.
+        (begun,) = self._db.execute("SELECT EXISTS (SELECT 1 FROM entry)").fetchone()
+        (whole,) = self._db.execute("SELECT EXISTS (SELECT 1 FROM sqlite_master WHERE name = 'record')").fetchone()
+        if not begun and not whole:
             _make_tables(self._db)
 
     def _tables_due(self) -> list[tuple[str, str]]:
@@ -129,10 +134,10 @@ class VolumeStore(SQLiteStore):
         with self._lock, self._speaking("read"):
             return self._db.execute("SELECT salt, body FROM record WHERE seq = ? ORDER BY place", (seq,)).fetchall()
 
-    def newest(self, count: int) -> list[tuple[int, int, bytes]]:
-        """Entry, place and record of the latest decisions, newest first."""
+    def newest(self, count: int) -> list[tuple[int, int]]:
+        """Entry and place of the latest decisions, newest first."""
         with self._lock, self._speaking("read"):
-            query = "SELECT seq, place, body FROM record ORDER BY seq DESC, place DESC LIMIT ?"
+            query = "SELECT seq, place FROM record ORDER BY seq DESC, place DESC LIMIT ?"
             return self._db.execute(query, (count,)).fetchall()
 
     def all_asked(self) -> list[tuple[str, str, bytes, int]]:
@@ -179,14 +184,24 @@ class Volume:
         self.store.beside(rows, [] if asked is None else [(asked.caller, asked.key, asked.body, seq)])
         return Kept(log.origin, self.number, seq, leaf_hash(entry.to_bytes()).hex())
 
-    def kept(self, seq: int) -> Kept:
-        """Where the records of an entry are."""
-        return Kept(self.log.origin, self.number, seq, self.store.row(seq).leaf.hex())
-
-    def place(self, seq: int, place: int) -> int | None:
-        """The place of a record in the batch of its entry; None where the entry is of one decision."""
-        batch = decode(self.store.row(seq).body)["params"]["batch"]  # type: ignore[index,call-overload]
-        return place if batch else None
+    def records(self, seq: int) -> Entered | None:
+        """What an entry commits to; None for an entry that is no decision. Raises UsageError if it is damaged."""
+        with own_ledger():
+            if not 0 <= seq < len(self.log):
+                return None
+            row = self.store.row(seq)
+            if leaf_hash(row.body) != row.leaf:
+                raise _damaged(self.store.path, seq)
+            entry = Entry.from_bytes(row.body)
+            if entry.step != STEP:
+                return None
+            found = Entered(
+                Kept(self.log.origin, self.number, seq, row.leaf.hex()), bool(entry.params["batch"]),
+                row.body.decode(), self.store.records(seq),
+            )  # fmt: skip
+        if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
+            raise _damaged(self.store.path, seq)
+        return found
 
     def commit(self) -> None:
         """Everything so far is durable when this returns. Raises UsageError where the disk refuses."""
@@ -249,9 +264,12 @@ class Volumes:
         )
         self._clock, self._lock = clock, threading.RLock()
         self._older: dict[int, Volume] = {}
-        numbers = self.numbers()
-        self.newest: Volume = self._open(numbers[-1] if numbers else 1)
-        self.keys = Keys(folder / INDEX, self)
+        self._stale = False
+        self.newest: Volume = self._open(max(self.numbers(), default=1))
+        self._continue()
+        self.keys = Keys(folder / INDEX)
+        for number in self._unlearned():
+            self._learn(number)
         if (restored := self._folder / RESTORED).exists():
             self._turn(SKIPPED)
             restored.unlink()
@@ -283,22 +301,36 @@ class Volumes:
     def write(self, groups: Sequence[tuple[Sequence[bytes], Mapping[str, Json], Asked | None]]) -> list[Kept]:
         """Keep groups of records, each as one entry, in one transaction. They are durable when this returns."""
         with self._lock:
-            if self._over():
-                self._turn()
-            try:
+            with self._whole_or_nothing():
+                if self._over():
+                    self._turn()
                 found = [self.newest.keep(*group) for group in groups]
                 self.newest.commit()
-            except UsageError:
-                self._again()
-                raise
-            self.keys.add([(asked, kept) for (_, _, asked), kept in zip(groups, found, strict=True) if asked])
+            self.keys.add(
+                (asked, kept.volume, kept.entry) for (_, _, asked), kept in zip(groups, found, strict=True) if asked
+            )
             return found
 
     def note(self, step: str, params: Mapping[str, Json]) -> None:
         """Put something else on record, durably."""
-        with self._lock:
+        with self._lock, self._whole_or_nothing():
             self.newest.note(step, params)
             self.newest.commit()
+
+    def latest(self, count: int) -> list[tuple[Entered, int]]:
+        """The latest decisions, newest first: where each is entered, and at which place. Raises UsageError."""
+        found: list[tuple[Entered, int]] = []
+        for number in reversed(self.numbers()):
+            volume = self.volume(number)
+            assert volume is not None
+            read: dict[int, Entered | None] = {}
+            for seq, place in volume.store.newest(count - len(found)):
+                entered = read[seq] if seq in read else read.setdefault(seq, volume.records(seq))
+                if entered is not None:
+                    found.append((entered, place))
+            if len(found) >= count or number < self.newest.number:
+                break  # a volume that has just begun is filled up from the one before it
+        return found
 
     def checkpoint(self) -> str:
         """Sign the newest volume's head."""
@@ -318,60 +350,64 @@ class Volumes:
         ends = self.newest.log.certificate.not_after
         return len(self.newest.log) >= self._most or format_time(self._clock.now() + SET_BACK) > ends
 
+    def _unlearned(self) -> list[int]:
+        """Volumes with keys that the index may lack: from its last one on, and written to in the last day."""
+        since = self._clock.now().timestamp() - KEPT_SECONDS
+        written = {number: (self._folder / f"{number:06d}.sqlite").stat().st_mtime for number in self.numbers()}
+        return [n for n, at in written.items() if n >= self.keys.last and (at >= since or n == self.newest.number)]
+
+    def _learn(self, number: int) -> None:
+        volume = self.volume(number)
+        assert volume is not None
+        self.keys.add((Asked(caller, key, body), number, seq) for caller, key, body, seq in volume.store.all_asked())
+
+    @contextmanager
+    def _whole_or_nothing(self) -> Iterator[None]:
+        """What could not be written was not said either: after a failure the volume is read again from the disk."""
+        if self._stale:
+            self._again()
+        try:
+            yield
+        except BaseException:
+            self._stale = True
+            with suppress(UsageError):  # the disk may still refuse: then the next write tries again
+                self._again()
+            raise
+
     def _again(self) -> None:
-        """The newest volume as it stands on the disk: what could not be written was not said either."""
         self.newest.store.close()
-        self.newest = self._open(self.newest.number)
+        self.newest = self._open(max(self.numbers()))
+        self._continue()
+        self._learn(self.newest.number)  # the disk may have kept what it said it could not
+        self._stale = False
 
     def _turn(self, further: int = 1) -> None:
-        # A volume that was restored is not signed again: what it says might contradict what it said before.
-        note = self.newest.checkpoint() if further == 1 else self.newest.log.checkpoints()[-1].note
-        last, head = self.newest, Checkpoint.parse(Note.parse(note).text)
-        self.newest = self._open(last.number + further)
-        self.newest.note("continues", {"log": head.origin, "size": head.size, "root": head.root.hex()})
-        self.newest.commit()
+        if further == 1:  # one that was restored is not signed again: that might contradict what it signed before
+            self.newest.checkpoint()
+        last, self.newest = self.newest, self._open(self.newest.number + further)
         last.store.close()
+        self._continue()
+
+    def _continue(self) -> None:
+        """A volume's second entry names the head of the volume before it: made now, where a crash came between."""
+        earlier = [number for number in self.numbers() if number < self.newest.number]
+        if earlier and len(self.newest.log) == 1:
+            before = self._open(earlier[-1])
+            try:
+                if earlier[-1] + 1 == self.newest.number:
+                    before.checkpoint()
+                head = Checkpoint.parse(Note.parse(before.log.checkpoints()[-1].note).text)
+            finally:
+                before.store.close()
+            self.newest.note("continues", {"log": head.origin, "size": head.size, "root": head.root.hex()})
+            self.newest.commit()
 
 
-class Keys:
-    """Which entry answers an idempotency key. Lost entries are found again in the newest volumes."""
-
-    def __init__(self, path: Path, volumes: Volumes) -> None:
-        self._db = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10.0)
-        self._lock = threading.Lock()
-        self._db.execute("PRAGMA journal_mode=WAL")
-        self._db.execute("PRAGMA synchronous=NORMAL")
-        self._db.execute(
-            "CREATE TABLE IF NOT EXISTS asked (caller TEXT, key TEXT, body BLOB, volume INTEGER, seq INTEGER,"
-            " moment INTEGER, PRIMARY KEY (caller, key)) WITHOUT ROWID"
-        )
-        self._db.execute("DELETE FROM asked WHERE moment < unixepoch() - ?", (KEPT_SECONDS,))
-        (last,) = self._db.execute("SELECT coalesce(max(volume), 0) FROM asked").fetchone()
-        for number in volumes.numbers():
-            if number >= last and (
-                volume := volumes.volume(number) if number != volumes.newest.number else volumes.newest
-            ):
-                rows = [(caller, key, body, number, seq) for caller, key, body, seq in volume.store.all_asked()]
-                self._db.executemany(_REMEMBER, rows)
-
-    def add(self, found: Sequence[tuple[Asked, Kept]]) -> None:
-        """Remember keys."""
-        if found:
-            rows = [(one.caller, one.key, one.body, kept.volume, kept.entry) for one, kept in found]
-            with self._lock:
-                self._db.execute("BEGIN")
-                self._db.executemany(_REMEMBER, rows)
-                self._db.execute("COMMIT")
-
-    def find(self, caller: str, key: str) -> tuple[bytes, int, int] | None:
-        """Digest of the request, volume and entry of a key once used."""
-        with self._lock:
-            query = "SELECT body, volume, seq FROM asked WHERE caller = ? AND key = ?"
-            found: tuple[bytes, int, int] | None = self._db.execute(query, (caller, key)).fetchone()
-        return found
-
-    def close(self) -> None:
-        self._db.close()
+def _damaged(path: Path, seq: int) -> UsageError:
+    return UsageError(
+        f"{path}: entry {seq} does not commit to the records beside it",
+        remedy="somebody changed the file: restore it from a backup, and keep this one for the auditor",
+    )
 
 
 def note_alone(note: str) -> str:
@@ -396,9 +432,3 @@ def _tables_due() -> list[tuple[str, str]]:
         make_tables(db)
         _make_tables(db)
         return tables(db)
-
-
-def require_seat(seat: Path) -> None:
-    """Raise UsageError if there is no seat of a finished run."""
-    if not (seat / "share.json").exists():
-        raise UsageError(f"{seat} holds no share of a model", remedy="name the directory of a finished run")
