@@ -80,9 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     )
     evidence.add_argument("file", metavar="FILE", type=Path, help="the evidence file")
     for command in (verify, evidence):
-        command.add_argument(
-            "--policy", metavar="FILE", type=Path, required=True, help="your policy file (C2SP tlog-policy)"
-        )
+        policy = "your policy file (C2SP tlog-policy)"
+        command.add_argument("--policy", metavar="FILE", type=Path, required=True, help=policy)
     show = commands.add_parser(
         "show",
         help="list the entries of a bundle, unchecked",

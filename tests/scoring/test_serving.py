@@ -331,7 +331,7 @@ async def _open(root: Path) -> None:
 
 
 def test_sessions_end_with_both_ledgers_cosigned(card: Path) -> None:
-    from vfl.notary import open_store
+    from vfl.own_ledger import open_store
 
     async def work() -> None:
         async with table(card) as here:
@@ -350,7 +350,7 @@ def test_sessions_end_with_both_ledgers_cosigned(card: Path) -> None:
 
 def test_rounds_are_cosigned_while_there_is_work(card: Path) -> None:
     """At least once a second here: not at once after each question, and not never."""
-    from vfl.notary import open_store
+    from vfl.own_ledger import open_store
 
     async def work() -> None:
         async with table(card) as here:
