@@ -28,6 +28,8 @@ from benchmarks.parties import ACTIVE
 from benchmarks.process_tree import Peaks
 from benchmarks.scale import LIMIT_MB
 from benchmarks.tables import table_file, write_table
+from vfl.config import PsiConfig
+from vfl.protocols.intersect import PROTOCOLS
 
 PASSIVE, COMMAND = "passive0", "command"
 _SCENARIO = """\
@@ -51,6 +53,7 @@ max_bin = {given.bins}
 scheme = "{given.scheme}"
 key_bits = {given.key_bits}
 [psi]
+protocol = "{given.protocol}"
 id_rule = "text@1"
 [holdout]
 fraction = 0.2
@@ -62,6 +65,7 @@ def parser() -> argparse.ArgumentParser:
     """The command line."""
     found = new_parser("whole", __doc__)
     add_shape(found, rows=2_000_000, depth=4)
+    found.add_argument("--protocol", choices=PROTOCOLS, default=PsiConfig.protocol, help="of the intersection")
     found.set_defaults(active_features=10, trees=3, ids=None)
     return found
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.stats import binomtest
 
 from vfl.errors import UsageError
 from vfl.learn.calibration import brier, reliability, wilson
@@ -26,7 +27,16 @@ def test_wilson_by_its_formula() -> None:
     z = 1.959963984540054
     middle, half = (0.3 + z**2 / 20) / (1 + z**2 / 10), z * np.sqrt(0.021 + z**2 / 400) / (1 + z**2 / 10)
     assert (low, high) == pytest.approx((middle - half, middle + half))
-    assert wilson(0, 10, 0.95)[0] == pytest.approx(0.0, abs=1e-12)
+
+
+@pytest.mark.parametrize("confidence", [0.5, 0.95, 0.999])
+def test_wilson_is_scipys_and_holds_the_share(confidence: float) -> None:
+    for customers in (1, 2, 3, 7, 50, 977):
+        for bads in {0, 1, customers // 3, customers - 1, customers}:
+            low, high = wilson(bads, customers, confidence)
+            due = binomtest(bads, customers).proportion_ci(confidence, method="wilson")
+            assert (low, high) == pytest.approx((due.low, due.high), rel=1e-12, abs=1e-15)
+            assert 0.0 <= low <= bads / customers <= high <= 1.0
 
 
 def test_bins_hold_everybody_once_and_keep_equal_probabilities_together() -> None:

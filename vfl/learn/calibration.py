@@ -79,8 +79,9 @@ def wilson(bads: int, customers: int, confidence: float) -> tuple[float, float]:
     z = float(ndtri((1 + confidence) / 2))
     share, wide = bads / customers, z**2 / customers
     half = z * sqrt((share * (1 - share) + wide / 4) / customers)
-    low, high = (share + wide / 2 - half) / (1 + wide), (share + wide / 2 + half) / (1 + wide)
-    return max(0.0, low), min(1.0, high)
+    middle = share + wide / 2
+    low = (middle - half) / (1 + wide) if bads else 0.0  # what it comes to but for rounding
+    return low, (middle + half) / (1 + wide) if bads < customers else 1.0
 
 
 def probabilities(y: npt.ArrayLike, pd: npt.ArrayLike) -> tuple[npt.NDArray[np.int8], Reals]:
