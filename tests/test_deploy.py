@@ -80,7 +80,7 @@ def test_the_unit_starts_the_service_and_waits_for_it() -> None:
 def test_the_witness_of_the_compose_file_serves_and_is_healthy(tmp_path: Path) -> None:
     """Its command and its health check as they stand, with folders and address of the test."""
     port, policy, key = free_port(), tmp_path / "policy.txt", tmp_path / "key"
-    policy.write_text(f"log {Identity('bank', bytes(32)).identity.verifying.vkey}\n")
+    policy.write_text(f"log {Identity('bank', bytes(32)).identity.verifying.vkey}\nquorum none\n")
     made = [sys.executable, "-m", "ledger", "witness", "new", "regulator", "--out", str(key)]
     subprocess.run(made, check=True, capture_output=True, cwd=ROOT)
     places = {
