@@ -27,11 +27,12 @@ from ledger.clock import format_time
 from ledger.entry import slot_name
 from vfl.clock import Clock
 from vfl.errors import UsageError
-from vfl.files import refusals, write_private, write_whole
+from vfl.files import alone, refusals, write_private, write_whole
 from vfl.local_logs import local_logs, own_identity
 from vfl.own_ledger import own_ledger
 from vfl.randomness import Randomness, fresh_seed
-from vfl.retention import IDENTITY, KEEP_UNTIL, NOTE, SALTS, notes, purgeable, require_due
+from vfl.records import forget_records
+from vfl.retention import IDENTITY, KEEP_UNTIL, NOTE, SALTS, SCORING, is_volume, notes, purgeable, require_due
 from vfl.seat import RunFile, identity_seed, read_seed
 
 PHASE = "retention"
@@ -61,6 +62,7 @@ def purge(
         if not force:
             require_due(file.agreement, clock.now().date())
         for party in parties:
+            _require_idle(directory / party)
             if (directory / party).is_dir():
                 own_identity(directory, file, party)  # what cannot be signed is not begun
         for party in parties:
@@ -73,6 +75,14 @@ def purge(
         for party, note in done.items()
     }
     return Purged(max(note["when"] for note in done.values()), told)
+
+
+def _require_idle(seat: Path) -> None:
+    """Raise UsageError while a service scores with the seat: it holds open what would go."""
+    lock = seat / SCORING / "serve.lock"
+    if lock.exists():
+        with alone(lock, f"a service scores with {seat}"):
+            pass
 
 
 def require_parties(file: RunFile, parties: Sequence[str]) -> None:
@@ -162,7 +172,10 @@ def _erase(directory: Path, file: RunFile, party: str, what: Sequence[str]) -> N
     files = purgeable(directory, party, what, active=file.agreement.active.name == party)
     for kind in sorted(files, key=lambda kind: kind == SALTS):
         for path in files[kind]:
-            _shred(path)
+            if is_volume(path):
+                forget_records(path)
+            else:
+                _shred(path)
     for folder in sorted((p for p in (directory / party).rglob("*") if p.is_dir()), reverse=True):
         if not any(folder.iterdir()):
             folder.rmdir()

@@ -6,7 +6,8 @@ DIR/<party>/identity    the party's signing keys, derived from the seed before t
     salts         seed: the salts of all commitments, and every key and random number of the run
     transcripts   transcript.bin: what peers said
     shares        share.json, decisions.npy, asked.json, scorecard.csv, features.csv, hints/, earlier/
-    rows          whatever else names or numbers customers: rows.npy, parts.npy, customers.json, predictions.csv, ...
+    rows          whatever else names or numbers customers: rows.npy, parts.npy, customers.json, predictions.csv, ...;
+                  of scoring/volumes/ the records of decisions, while the ledger that commits to them stays
 
 What stays names nobody: the ledger, run.json, summary.json, the policy and the audit bundle, party.json and counts.
 """
@@ -21,6 +22,7 @@ from typing import Any
 from vfl.agreement import Agreement
 from vfl.errors import UsageError
 from vfl.files import read_json
+from vfl.records import has_records
 
 NOTE, IDENTITY = "purge.json", "identity"
 KEEP_UNTIL = "keep_until"  # clause about privacy: the last day on which nothing may be purged
@@ -30,6 +32,8 @@ _LEDGER = "ledger.sqlite"  # and the files that SQLite keeps beside it
 _BY_NAME = {"seed": SALTS, "transcript.bin": TRANSCRIPTS} | dict.fromkeys(
     ("share.json", "decisions.npy", "asked.json", "scorecard.csv", "features.csv", "hints", "earlier"), SHARES
 )
+SCORING, VOLUMES = "scoring", "volumes"
+_SCORING_STAYS = ("heads.sqlite", "budget.json", "serve.lock")
 _SHARED = ("predictions.csv", "scores.csv", "plots")
 """Files of the active party that stand at the top of a simulated run."""
 
@@ -37,9 +41,16 @@ _SHARED = ("predictions.csv", "scores.csv", "plots")
 def category(relative: Path) -> str | None:
     """To what a file belongs, by its path in a party's folder; None if it stays. A seed is a seed wherever it is."""
     top = relative.parts[0]
-    if top in _STAYS or top.startswith(_LEDGER):
+    if top in _STAYS or top.startswith(_LEDGER) or (top == SCORING and relative.name.startswith(_SCORING_STAYS)):
         return None
+    if top == SCORING and len(relative.parts) > 2:
+        return ROWS if relative.parts[1] == VOLUMES and relative.suffix == ".sqlite" else None
     return SALTS if relative.name == "seed" else _BY_NAME.get(top, ROWS)
+
+
+def is_volume(path: Path) -> bool:
+    """Whether a file is a volume of decisions, of which a purge takes the records alone."""
+    return path.parent.name == VOLUMES and path.parent.parent.name == SCORING
 
 
 def purgeable(directory: Path, party: str, what: Collection[str], *, active: bool) -> dict[str, list[Path]]:
@@ -47,7 +58,7 @@ def purgeable(directory: Path, party: str, what: Collection[str], *, active: boo
     found: dict[str, list[Path]] = {}
     for path in _files(directory / party):
         kind = category(path.relative_to(directory / party))
-        if kind in what:
+        if kind in what and not (is_volume(path) and not has_records(path)):
             found.setdefault(str(kind), []).append(path)
     if active and ROWS in what:
         tops = [directory / name for name in _SHARED]

@@ -41,6 +41,7 @@ from vfl.errors import UsageError
 from vfl.notary import CERTIFIED_FOR, SET_BACK
 from vfl.own_ledger import own_ledger
 from vfl.protocols.score_online import ShowHead
+from vfl.records import TABLES, append_only
 from vfl.scoring.keys import KEPT_SECONDS, Asked, Keys
 from vfl.scoring.session import decisions_job
 
@@ -417,12 +418,7 @@ def note_alone(note: str) -> str:
 
 
 def _make_tables(db: sqlite3.Connection) -> None:
-    triggers = (
-        f"CREATE TRIGGER {table}_{verb} BEFORE {verb} ON {table}"
-        f" BEGIN SELECT raise(ABORT, '{table} is append-only'); END"
-        for table in ("record", "asked")
-        for verb in ("UPDATE", "DELETE")
-    )
+    triggers = (append_only(table, verb) for table in TABLES for verb in ("UPDATE", "DELETE"))
     db.executescript("BEGIN IMMEDIATE;" + ";".join((*_TABLES, *triggers)) + ";COMMIT;")
 
 
