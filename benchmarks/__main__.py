@@ -1,7 +1,8 @@
 """Benchmarks: figures, not tests.
 
 python -m benchmarks NAME [options] [--json]    one of histogram, train, psi, ledger, explain, features,
-                                                scorecard, evaluation, evaluate, growth, scale, whole
+                                                scorecard, evaluation, evaluate, serving, growth, scale,
+                                                whole
 python -m benchmarks all [options]              all of them, kept as docs/benchmarks.json
 python -m benchmarks page [options]             docs/benchmarks.md and its picture, from that file
 
@@ -29,6 +30,7 @@ NAMES = (
     "scorecard",
     "evaluation",
     "evaluate",
+    "serving",
     "growth",
     "scale",
     "whole",

@@ -199,20 +199,40 @@ class Bench:
             except BrokenPromise:  # nobody can tell which of them it was
                 heard, known = [_Heard(None, "down", each.ms) for each in heard], np.zeros(n, np.bool_)
         alone = None if known.all() else self._stand_in.judge(values, (), self.grades)
-        return [self._verdict(row, bool(known[row]), joint, alone, heard) for row in range(n)]
+        return self._verdicts_of(known.tolist(), joint, alone, heard)
 
-    def _verdict(
-        self, row: int, known: bool, joint: Judged | None, alone: Judged | None, heard: Sequence[_Heard]
-    ) -> Verdict:
-        parties = {
-            line.peer: Partner("unknown" if one.told is not None and not one.known[row] else one.state, one.ms)
-            for line, one in zip(self.lines, heard, strict=True)
+    def _verdicts_of(
+        self, known: Sequence[bool], joint: Judged | None, alone: Judged | None, heard: Sequence[_Heard]
+    ) -> list[Verdict]:
+        """Of each applicant. Those whom the same partners know share what is said of the partners."""
+        flags = [one.known.tolist() if one.told is not None else [True] * len(known) for one in heard]
+        patterns = list(zip(*flags, strict=True)) if heard else [()] * len(known)
+        parties = {pattern: self._parties(pattern, heard) for pattern in set(patterns)}
+        refused = {pattern: self._refuses(found) for pattern, found in parties.items()}
+        scored = (
+            None if joint is None else list(zip(joint.pd.tolist(), joint.points.tolist(), joint.reasons, strict=True))
+        )
+        stood = (
+            None if alone is None else list(zip(alone.pd.tolist(), alone.points.tolist(), alone.reasons, strict=True))
+        )
+        verdicts = []
+        for row, (pattern, knows) in enumerate(zip(patterns, known, strict=True)):
+            if knows:
+                assert scored is not None
+                verdicts.append(Verdict(*scored[row], False, parties[pattern]))
+            elif refused[pattern]:
+                verdicts.append(Verdict(None, 0, (), True, parties[pattern]))
+            else:
+                assert stood is not None
+                verdicts.append(Verdict(*stood[row], True, parties[pattern]))
+        return verdicts
+
+    def _parties(self, pattern: Sequence[bool], heard: Sequence[_Heard]) -> Mapping[str, Partner]:
+        return {
+            line.peer: Partner(one.state if knows else "unknown", one.ms)
+            for line, one, knows in zip(self.lines, heard, pattern, strict=True)
         }
-        if known:
-            assert joint is not None
-            return Verdict(float(joint.pd[row]), int(joint.points[row]), joint.reasons[row], False, parties)
-        assert alone is not None
+
+    def _refuses(self, parties: Mapping[str, Partner]) -> bool:
         absent = any(each.state not in ("ok", "unknown") for each in parties.values())
-        if (self._rules.absent if absent else self._rules.unknown) == "refuse":
-            return Verdict(None, 0, (), True, parties)
-        return Verdict(float(alone.pd[row]), int(alone.points[row]), alone.reasons[row], True, parties)
+        return (self._rules.absent if absent else self._rules.unknown) == "refuse"

@@ -8,7 +8,9 @@ A scorecard has points of its own. Bands are cut where the hold-out's points hav
 from __future__ import annotations
 
 import string
+from bisect import bisect_right
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -48,7 +50,11 @@ class Grades:
 
     def band(self, points: int) -> str:
         """The band's letter."""
-        return string.ascii_uppercase[int((points < self.floors).sum())]
+        return string.ascii_uppercase[len(self._rising) - bisect_right(self._rising, points)]
+
+    @cached_property
+    def _rising(self) -> list[int]:
+        return sorted(self.floors.tolist())
 
     def outcome(self, pd: float) -> Outcome:
         """What is decided."""

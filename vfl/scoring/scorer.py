@@ -19,7 +19,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from ledger.canonical import Json, decode, encode
+from ledger.canonical import Json, decode
 from ledger.clock import format_time
 from ledger.errors import LedgerError
 from ledger.keys import VerifyingKey
@@ -56,7 +56,9 @@ Reals = npt.NDArray[np.float64]
 COSIGN_SECONDS = 10.0  # until a partner has cosigned a head at the latest
 MOST_SHOWN = 1000  # entries of a stretch of the ledger
 VERSION = 2  # of a record
+MOST_OF_A_RECORD = 1 << 20  # bytes
 UNKNOWN = "unknown-applicant"
+_NOWHERE = Receipt("", 0, "")
 _AWAY = Refused("partner-away", "a partner takes no part, and the policy is to refuse then")
 
 
@@ -81,6 +83,7 @@ class Service:
         """`models`: the champion first.   cosign_seconds: between two heads that partners cosign."""
         self._bench, self._table, self._volumes, self._clock = bench, table, volumes, clock
         self._models = list(models)
+        self._scored = Scored(self._models[0].name, self._models[0].version, self._models[0].agreement)
         self._recorder = Recorder(volumes)
         self._under_way: set[tuple[str, str]] = set()
         self._decisions: set[asyncio.Task[Any]] = set()
@@ -157,7 +160,8 @@ class Service:
 
     async def _score(self, applicant: Applicant, caller: str, key: str | None) -> Decision:
         began = self._clock.monotonic_ns()
-        if isinstance(row := self._row(applicant), Refused):
+        (row,) = self._rows([applicant])
+        if isinstance(row, Refused):
             raise UnknownApplicant() if row.code == UNKNOWN else UsageError(row.detail)
         async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
@@ -181,7 +185,7 @@ class Service:
         async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
                 return tuple(earlier)
-            rows = [self._row(each) for each in applicants]
+            rows = self._rows(applicants)
             good = [row for row in rows if not isinstance(row, Refused)]
             verdicts = iter(
                 await self._bench.judge([token for token, _ in good], np.stack([values for _, values in good]))
@@ -203,9 +207,12 @@ class Service:
         if not task.cancelled():
             task.exception()  # whoever asked may have gone
 
-    def _row(self, applicant: Applicant) -> tuple[str, Reals] | Refused:
-        """The normalised identifier, and the own columns float64[features]."""
-        (token,) = normalise([applicant.id], self._table.id_rule).tokens
+    def _rows(self, applicants: Sequence[Applicant]) -> list[tuple[str, Reals] | Refused]:
+        """Of each the normalised identifier, and the own columns float64[features]."""
+        tokens = normalise([each.id for each in applicants], self._table.id_rule).tokens
+        return [self._row(each, token) for each, token in zip(applicants, tokens, strict=True)]
+
+    def _row(self, applicant: Applicant, token: str | None) -> tuple[str, Reals] | Refused:
         if token is None:
             return Refused("bad-id", f"the id has no meaning under the rule {self._table.id_rule}")
         if applicant.features is None:
@@ -240,7 +247,7 @@ class Service:
     ) -> list[Decision | Refused]:
         """Put drafts on record as one entry, durably, and give them their place. `began`: ns of the clock."""
         time = format_time(self._clock.now())
-        records = [encode(_body(*each, time)) for each in zip(applicants, drafts, strict=True)]
+        records = [_encoded(_body(*each, time)) for each in zip(applicants, drafts, strict=True)]
         made = [draft for draft in drafts if isinstance(draft, Decision)]
         params: dict[str, Json] = {
             "model": self._bench.model.version,
@@ -261,12 +268,11 @@ class Service:
     def _draft(self, verdict: Verdict) -> Decision | Refused:
         if verdict.pd is None:
             return _AWAY
-        grades, model = self._bench.grades, self._bench.model
+        grades = self._bench.grades
         return Decision(
             decision_id="", pd=verdict.pd, points=verdict.points, band=grades.band(verdict.points),
             decision=grades.outcome(verdict.pd), reasons=verdict.reasons, degraded=verdict.degraded,
-            model=Scored(self._models[0].name, model.version, model.agreement.digest), parties=verdict.parties,
-            receipt=Receipt("", 0, ""),
+            model=self._scored, parties=verdict.parties, receipt=_NOWHERE,
         )  # fmt: skip
 
     # -- what is on record --------------------------------------------------------------------------------------
@@ -416,6 +422,11 @@ def _body(applicant: Applicant, draft: Decision | Refused, time: str) -> Json:
     }  # fmt: skip
 
 
+def _encoded(body: Json) -> bytes:
+    """Canonical JSON, as `ledger.canonical.encode` writes it, but fast: bodies of ours hold nothing that it refuses."""
+    return msgspec.json.encode(body, order="sorted")
+
+
 def _text(value: float | None) -> str | None:
     return None if value is None else repr(float(value))
 
@@ -423,7 +434,7 @@ def _text(value: float | None) -> str | None:
 def _read_record(data: bytes) -> tuple[str, Decision | Refused]:
     """Time and content of a record, without its place. Raises UsageError where it is damaged."""
     try:
-        body: Any = decode(data)
+        body: Any = decode(data, limit=MOST_OF_A_RECORD)
         if "refused" in body:
             return body["time"], Refused(**body["refused"])
         reasons = tuple(Reason(one["code"], one["words"], one["party"]) for one in body["reasons"])
