@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vfl import cli_agreement, cli_api, cli_party, cli_runs, cli_serve
+from vfl import cli_agreement, cli_api, cli_party, cli_runs, cli_score, cli_serve
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -544,6 +544,7 @@ app.add_typer(cli_party.party, name="party")
 app.add_typer(cli_agreement.agreement, name="agreement")
 app.add_typer(cli_api.api_key, name="api-key")
 app.command("serve")(cli_serve.serve)
+app.command("score")(cli_score.score)
 
 
 def _version(wanted: bool) -> None:

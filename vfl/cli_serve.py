@@ -10,23 +10,32 @@ import typer
 from vfl.cli_party import Passphrase
 
 PORT = 8321
+DIRECTORY = Annotated[
+    Path | None,
+    typer.Option("--run", metavar="DIR", help="A finished run on this machine; partners become processes here."),
+]
+COMPANY = Annotated[
+    Path | None, typer.Option("--config", "--party", metavar="FILE", help="A company's party.toml, or its folder.")
+]
+NAME = Annotated[
+    str | None, typer.Option("--name", metavar="RUN", help="With --config: which run, as `runs list` shows it.")
+]
+POLICY = Annotated[
+    Path | None, typer.Option("--policy", metavar="FILE", help="serving.toml: cut-off, bands, deadlines.")
+]
+
+
+def require_one(directory: Path | None, config: Path | None, name: str | None) -> None:
+    """Either a run on this machine, or a company's."""
+    if (directory is None) == (config is None) or (config is None and name is not None):
+        raise typer.BadParameter("name either a run on this machine, or --config with --name", param_hint="--run")
 
 
 def serve(
-    directory: Annotated[
-        Path | None,
-        typer.Option("--run", metavar="DIR", help="A finished run on this machine; partners become processes here."),
-    ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option("--config", "--party", metavar="FILE", help="The company's party.toml, or its folder."),
-    ] = None,
-    name: Annotated[
-        str | None, typer.Option("--name", metavar="RUN", help="With --config: which run, as `runs list` shows it.")
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", metavar="FILE", help="serving.toml: cut-off, bands, deadlines.")
-    ] = None,
+    directory: DIRECTORY = None,
+    config: COMPANY = None,
+    name: NAME = None,
+    policy: POLICY = None,
     host: Annotated[str, typer.Option("--host", metavar="ADDRESS", help="Where to listen.")] = "127.0.0.1",
     port: Annotated[int, typer.Option("--port", metavar="N", help="0 takes a free one.", min=0, max=65535)] = PORT,
     certificate: Annotated[
@@ -43,8 +52,7 @@ def serve(
     Every decision is on the ledger before it is answered. Callers need a key as soon as there is one (`tallystick
     api-key new`); outside loopback there must be. Writes JSON lines about requests to stderr.
     """
-    if (directory is None) == (config is None) or (config is None and name is not None):
-        raise typer.BadParameter("name either a run on this machine, or --config with --name", param_hint="--run")
+    require_one(directory, config, name)
     if (certificate is None) != (key is None):
         raise typer.BadParameter("goes with --tls-key", param_hint="--tls-certificate")
     from vfl import serve_commands

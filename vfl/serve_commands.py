@@ -39,6 +39,7 @@ from vfl.party.standing import Standing
 from vfl.predictions import FILE as PREDICTIONS
 from vfl.progress import tell
 from vfl.protocols import score_online
+from vfl.scoring.jobs import Journal, score_file
 from vfl.scoring.opening import Opened
 from vfl.scoring.policy import ServingPolicy
 from vfl.scoring.serving import between_companies, simulated
@@ -54,19 +55,51 @@ def serve(
     tls: tuple[Path, Path, bool] | None, passphrase_file: Path | None,
 ) -> None:  # fmt: skip
     """`tallystick serve`."""
-    policy = ServingPolicy.read(policy_file) if policy_file else ServingPolicy()
-    opening: AbstractAsyncContextManager[Opened]
-    if directory is not None:
-        folder, opening = directory, simulated(directory, policy)
-    else:
-        assert config is not None
-        file = read_party_file(config)
-        who = standing_of(file, unlock(file.state, passphrase(passphrase_file)), SystemClock())
-        folder, opening = file.source.parent, between_companies(who, run or _only_run(who), policy)
+    folder, opening = _opening(directory, config, run, policy_file, passphrase_file)
     try:
         asyncio.run(_serve(opening, folder, host, port, Tls(*tls) if tls else None))
     except KeyboardInterrupt:  # before it listened; afterwards it ends by itself
         raise typer.Exit(130) from None
+
+
+def score(
+    applicants: Path, out: Path, directory: Path | None, config: Path | None, run: str | None,
+    policy_file: Path | None, resume: bool, passphrase_file: Path | None, as_json: bool,
+) -> None:  # fmt: skip
+    """`tallystick score`."""
+    _, opening = _opening(directory, config, run, policy_file, passphrase_file)
+    clock = SystemClock()
+    began = clock.monotonic_ns()
+
+    def tell_progress(done: int) -> None:
+        tell(sys.stderr, f"{done:,} applicants, {1e9 * done / (clock.monotonic_ns() - began):,.0f} a second\n")
+
+    async def work() -> Journal:
+        async with opening as opened:
+            await _wait_for_partners(opened)
+            return await score_file(opened.service, applicants, out, tell_progress, resume=resume)
+
+    try:
+        done = asyncio.run(work())
+    except KeyboardInterrupt:
+        tell(sys.stderr, "interrupted: the same command goes on with --resume\n")
+        raise typer.Exit(130) from None
+    body = {"out": str(out), "scored": done.scored, "refused": done.refused, "blocks": done.blocks}
+    told = f"{out}: {done.scored:,} decisions, {done.refused:,} refused, {done.blocks} entries on the ledger"
+    tell(sys.stdout, f"{json.dumps(body) if as_json else told}\n")
+
+
+def _opening(
+    directory: Path | None, config: Path | None, run: str | None, policy_file: Path | None, passphrase_file: Path | None
+) -> tuple[Path, AbstractAsyncContextManager[Opened]]:
+    """The folder that is served, and the service of it."""
+    policy = ServingPolicy.read(policy_file) if policy_file else ServingPolicy()
+    if directory is not None:
+        return directory, simulated(directory, policy)
+    assert config is not None
+    file = read_party_file(config)
+    who = standing_of(file, unlock(file.state, passphrase(passphrase_file)), SystemClock())
+    return file.source.parent, between_companies(who, run or _only_run(who), policy)
 
 
 async def _serve(
@@ -107,7 +140,7 @@ async def _wait_for_partners(opened: Opened) -> None:
         await asyncio.wait_for(opened.service.ready(), _PATIENCE)
     for name, health in opened.service.partners().items():
         if health.state != "up":
-            tell(sys.stdout, f"{name} is not there yet: {health.detail}\n")
+            tell(sys.stderr, f"{name} is not there yet: {health.detail}\n")
 
 
 def about(opened: Opened) -> About:
