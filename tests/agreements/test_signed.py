@@ -154,6 +154,9 @@ def test_a_witness_key_signs_nothing_here() -> None:
         ("contract.leakage", ["split-answers", "bin-sums"], "contract.leakage is not a sorted list"),
         ("contract.budgets", {"runs": 0}, "contract.budgets.runs is 0"),
         ("contract.budgets", {"walks": 1}, "contract.budgets.walks"),
+        ("contract.budgets", {"scores_per_day": 0}, "contract.budgets.scores_per_day is 0"),
+        ("contract.budgets", {"scores_per_day": True}, "contract.budgets.scores_per_day is True"),
+        ("contract.budgets", {"scores": 1.5}, "contract.budgets.scores is 1.5"),
         ("contract.revenue", {"rule": "luck"}, "contract.revenue.rule is 'luck'"),
         ("contract.revenue", {"rule": "shares", "bank": 9999, "telecom": 2}, "10000 in all"),
         ("contract.revenue", {"rule": "shares", "bank": 10000}, "contract.revenue shares out to bank 10000"),
@@ -292,6 +295,19 @@ def test_more_columns_parties_or_runs_are_downgrades() -> None:
     for budgets in ({"runs": 3}, {}):
         contract = replace(DRAFT.contract, budgets=budgets)
         assert "contract.budgets.runs" in downgrades(replace(DRAFT.agreement, contract=contract), DRAFT.agreement)[0]
+
+
+@pytest.mark.parametrize("more", [{"scores_per_day": 1001}, {}])
+def test_more_scores_a_day_are_a_downgrade(more: dict[str, int]) -> None:
+    def bounded(budgets: dict[str, int]) -> Agreement:
+        return replace(DRAFT.agreement, contract=replace(DRAFT.contract, budgets={"runs": 2, **budgets}))
+
+    before = bounded({"scores_per_day": 1000})
+    (told,) = downgrades(bounded(more), before)
+    assert told.startswith(
+        f"contract.budgets.scores_per_day is {more.get('scores_per_day', 'without bound')}, and was 1000"
+    )
+    assert downgrades(before, bounded(more)) == []
 
 
 def test_words_of_others_do_not_reach_the_terminal() -> None:

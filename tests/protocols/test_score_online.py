@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import hmac
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache
+from hashlib import blake2b
 from typing import Any
 
 import msgspec
 import numpy as np
 import pytest
+from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from ledger.keys import Identity
+from ledger.note import sign_note
 from vfl.channel import Channel, lockstep
 from vfl.desk import Desk, Envelope, Frame, MemoryLink, MemoryTranscript, NoNotary
 from vfl.errors import AgreementError, BrokenPromise, ProtocolError, Unexpected
@@ -35,6 +39,7 @@ from vfl.protocols.score_online import (
     Told,
     Total,
 )  # fmt: skip
+from vfl.randomness import Randomness
 from vfl.scoring.masks import Masks, mask_key
 from vfl.wire import pack
 
@@ -365,8 +370,6 @@ def test_a_false_key_for_masks_is_refused(note: str) -> None:
 
 def test_a_key_of_low_order_is_refused() -> None:
     """Signed or not: what both sides then share would be known to everybody."""
-    from ledger.note import sign_note
-
     text = NOTE.partition("\n\n")[0].rpartition(" ")[0] + " " + "00" * 32 + "\n"
     note = str(sign_note(text, [WHO["telecom"].identity]))
     with pytest.raises(BrokenPromise, match="the key for masks of telecom is none"):
@@ -377,3 +380,19 @@ def test_a_key_of_low_order_is_refused() -> None:
 
 def test_keys_of_masks_are_told_as_they_are() -> None:
     assert good(MaskKeys, run()["telecom"]).keys == {"payroll": "a note"}
+
+
+def test_bytes_are_those_of_the_specification() -> None:
+    """docs/spec/scoring.md, computed here with nothing of ours."""
+    token_key, question, shared = bytes(range(32)), b"q" * 16, b"s" * 32
+    assert score_online.tokens_of(token_key, ["+34600"]) == [blake2b(b"+34600", digest_size=16, key=token_key).digest()]
+    seed = blake2b(token_key + question, digest_size=32, key=shared, person=b"tallystick-mask").digest()
+    assert score_online.seed_of_mask(shared, token_key, question) == seed
+    private = {name: X25519PrivateKey.from_private_bytes(PRIVATE[name]) for name in ("bureau", "telecom")}
+    met = private["bureau"].exchange(private["telecom"].public_key())
+    between = hmac.digest(met, b"tallystick-mask-key-v1run-7", "sha256")
+    drawn = blake2b(KEY + QUESTION, digest_size=32, key=between, person=b"tallystick-mask").digest()
+    words = np.frombuffer(Randomness(drawn).bytes(48), "<u8")
+    nothing = np.zeros(3, np.int64)
+    told = masks("bureau", ["telecom"]).hide(QUESTION, EVERYBODY, nothing, nothing)
+    assert [*told.predictor, *told.points] == words.tolist()

@@ -15,6 +15,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
+from vfl.errors import UsageError
 from vfl.learn.metrics import ks
 from vfl.learn.scorecard import Scaling
 from vfl.learn.scorecard_parameters import ScorecardParameters
@@ -39,14 +40,22 @@ class Grades:
 
     @classmethod
     def of(cls, rules: DecisionRules, pd: Reals, points: Int64s | None, labels: npt.ArrayLike) -> Grades:
-        """By the rules, and what they leave open by the hold-out: pd float64[n], points int64[n] of a scorecard."""
+        """By the rules, and what they leave open by the hold-out: pd float64[n], points int64[n] of a scorecard.
+
+        Raises UsageError where people are to look only at who is declined.
+        """
         scaling = Scaling.of(ScorecardParameters(pdo=rules.pdo, base_score=rules.base_score, base_odds=rules.base_odds))
         cut_off = rules.cut_off if rules.cut_off is not None else best_cut_off(labels, pd)
         refer = rules.refer_from if rules.refer_from is not None else cut_off
+        if refer > cut_off:
+            raise UsageError(
+                f"[decision] refer_from = {refer} lies above the cut-off of the hold-out, {cut_off:.4f}",
+                remedy="write a lower refer_from, or a cut_off above it",
+            )
         known = points if points is not None else points_of(scaling, pd)
-        shares = np.arange(rules.bands - 1, 0, -1) / rules.bands
-        floors = np.unique(np.quantile(known, shares, method="inverted_cdf"))[::-1] if len(known) else np.array([])
-        return cls(scaling, cut_off, min(refer, cut_off), floors.astype(np.int64))
+        places = np.arange(1, rules.bands) * len(known) // rules.bands
+        floors = np.unique(np.sort(known)[places])[::-1] if len(known) else np.array([])
+        return cls(scaling, cut_off, refer, floors.astype(np.int64))
 
     def band(self, points: int) -> str:
         """The band's letter."""

@@ -209,11 +209,13 @@ class Line:
     async def _next(self, until: float | None) -> _Exchange | None:
         """The next exchange that somebody waits for; None when a boundary is due first, or the end."""
         while True:
-            left = None if until is None else max(0.0, until - self._now())
-            try:
-                exchange = await asyncio.wait_for(self._exchanges.get(), left)
-            except TimeoutError:
-                return None
+            if not self._exchanges.empty():
+                exchange = self._exchanges.get_nowait()
+            else:
+                try:
+                    exchange = await asyncio.wait_for(self._exchanges.get(), until and until - self._now())
+                except TimeoutError:
+                    return None
             if exchange is None or not exchange.result.done():  # who gave it up need not be told of, or counted
                 return exchange
 

@@ -7,7 +7,7 @@
 
     — telecom O9Ty9M5W...                       signed by the party's long-term key
 
-    shared(i, j) = HMAC-SHA256(X25519(i, j), "tallystick-mask-v1" || run)
+    shared(i, j) = HMAC-SHA256(X25519(i, j), "tallystick-mask-key-v1" || run)
     mask(i, j)   = ChaCha20 keyed by BLAKE2b(shared, token key || question), 16 bytes an applicant;
                    i adds it, j subtracts it (i < j)
     noise(i)     = the same keyed by the private key: what i says of an applicant whom it does not know

@@ -216,12 +216,14 @@ class Volume:
 
     def covering(self, seq: int) -> Head:
         """A checkpoint over an entry: the newest that somebody cosigned, else the newest; made now if need be."""
-        heads = [head for head in self.log.checkpoints() if head.size > seq]
-        if not heads:
+        if not (heads := self._heads_over(seq)):
             self.checkpoint()
-            heads = self.log.checkpoints()
+            heads = self._heads_over(seq)
         cosigned = [head for head in heads if len(Note.parse(head.note).signatures) > 1]
         return (cosigned or heads)[-1]
+
+    def _heads_over(self, seq: int) -> list[Head]:
+        return [head for head in self.log.checkpoints() if head.size > seq]
 
     def shown_to(self, witness: VerifyingKey, old: int | None = None) -> ShowHead | None:
         """The newest head with a proof from the one that `witness` cosigned last, or of size `old`.
