@@ -176,7 +176,7 @@ class Failing:
         return self._do(self._db.executemany, *words)
 
 
-@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
 def test_every_write_may_fail_and_the_next_one_works(tmp_path: Path, when: str) -> None:
     """What was answered is there once; what was refused is not there, or, if the disk kept it, its key finds it."""
     for k in range(1, 100):
@@ -317,6 +317,7 @@ def test_the_tables_refuse_to_forget(tmp_path: Path) -> None:
     found.close()
 
 
+@pytest.mark.slow
 def test_an_old_volume_is_read_while_the_newest_is_written(tmp_path: Path) -> None:
     found = volumes(tmp_path, most=10)
     for number in range(60):
@@ -514,6 +515,7 @@ def test_requests_at_the_same_time_share_a_write(card: Path) -> None:
     run(work())
 
 
+@pytest.mark.slow
 def test_decisions_go_on_in_the_next_volume(card: Path) -> None:
     ids = [row["id"] for row in predictions(card)]
 
