@@ -88,7 +88,10 @@ def test_the_breaker_opens_and_closes(card: Path) -> None:
             assert len(stage.asked) == asked
             stage.mute = False
             await until(lambda: here.service.partners()["payroll"].state == "up")
-            assert not (await here.score(ids(card)[0])).degraded
+            for _ in range(20):  # 40 ms are short on a busy machine
+                if not (await here.score(ids(card)[0])).degraded:
+                    return
+            raise AssertionError("the partner is up, and nobody asks it")
 
     run(work())
 
