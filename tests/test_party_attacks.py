@@ -281,7 +281,8 @@ def test_bombs_are_refused_and_memory_stays_flat(parties: Parties, tmp_path: Pat
                     assert code in {"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "INVALID_ARGUMENT"}, failed
             highest.append(megabytes(parties))
         running.result(60)
-    assert highest[-1] - highest[0] < 40, highest
+    # 25 messages of 64 MiB came in: one that stayed would show. The allocator keeps pieces of one for the next.
+    assert max(highest) - highest[0] < 1.5 * MAX_FRAME / 2**20, highest
     assert parties.folder_of("bank", "bombed").status().attempt == 1
     assert_same(parties, "bombed", tmp_path / "same")
 
