@@ -256,19 +256,19 @@ def bombs() -> Iterator[tuple[str, bytes, grpc.Compression]]:
     yield "Offer", b"\xc6\xff\xff\xff\xff" + bytes(100), plain  # four gigabytes of bytes
     yield "Offer", msgspec.msgpack.encode({"type": "Offer", "run": "bomb", "agreement": b"[" * 1_000_000}), plain
     for method in ("Offer", "Keep", "Attest", "End", "Log"):
-        yield method, bytes(200 << 20), packed
+        yield method, bytes(80 << 20), packed
         yield method, bytes(MAX_FRAME - 100), plain
 
 
 @pytest.mark.slow
 def test_bombs_are_refused_and_memory_stays_flat(parties: Parties, tmp_path: Path) -> None:
     """Round after round, while a good run goes on beside it."""
-    highest: list[float] = []
+    marks: list[float] = []
     metadata = (("tallystick-party", "bank"), ("tallystick-run", "bomb"))
     with unbounded(parties) as channel, ThreadPoolExecutor(1) as pool:
         running = pool.submit(parties.driving("bombed").run, lambda line: None)
         await_phase(parties.folder_of("bank", "bombed"), "bins")
-        for _ in range(5):
+        for _ in range(10):
             for method, data, packing in bombs():
                 with pytest.raises(grpc.RpcError) as failed:
                     channel.unary_unary(f"/tallystick.Party/{method}")(
@@ -279,9 +279,11 @@ def test_bombs_are_refused_and_memory_stays_flat(parties: Parties, tmp_path: Pat
                     assert code == "UNIMPLEMENTED", "it is not unpacked at all"
                 else:
                     assert code in {"RESOURCE_EXHAUSTED", "FAILED_PRECONDITION", "ABORTED", "INVALID_ARGUMENT"}, failed
-            highest.append(megabytes(parties))
+            marks.append(megabytes(parties))
         running.result(60)
-    assert highest[-1] - highest[0] < 40, highest
+    # The allocator keeps pieces for the next message, until it has enough of them. After that 25 messages of 64 MiB
+    # come in: one of them that stayed would show.
+    assert max(marks[7:]) - max(marks[2:5]) < MAX_FRAME / 2**20, marks
     assert parties.folder_of("bank", "bombed").status().attempt == 1
     assert_same(parties, "bombed", tmp_path / "same")
 

@@ -76,6 +76,7 @@ BAD = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_reset_connection_costs_an_attempt_and_no_byte(parties: Parties, tmp_path: Path) -> None:
     with between(parties, "telecom") as network, ThreadPoolExecutor(1) as pool:
         running = pool.submit(ran, parties, "reset")
@@ -124,6 +125,7 @@ def test_a_hole_in_the_network_is_waited_out(parties: Parties, tmp_path: Path, m
 # ---- a partner that is away, or never back ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 def test_a_partner_that_is_away_is_waited_for_twice_as_long_each_time(tmp_path: Path) -> None:
     """Its service is gone for a while in the middle of a run; the bank dials less and less often, and then goes on."""
     parties, dialled = Parties(tmp_path), []
@@ -269,19 +271,15 @@ class Moving:
 # ---- a partner that changed ------------------------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("what", "said"),
     [
         ("table", "the table changed since the run"),
-        *(
-            pytest.param(what, said, marks=pytest.mark.slow)
-            for what, said in (
-                ("columns", "the description of the table changed since the run"),
-                ("version", "the version of tallystick changed since the run"),
-                ("agreement", "not signed by all"),
-                ("terms", "the agreement of the offer differs from ours in scenario"),
-            )
-        ),
+        ("columns", "the description of the table changed since the run"),
+        ("version", "the version of tallystick changed since the run"),
+        ("agreement", "not signed by all"),
+        ("terms", "the agreement of the offer differs from ours in scenario"),
     ],
 )
 def test_what_changed_at_a_partner_is_refused_with_the_reason(tmp_path: Path, what: str, said: str) -> None:
