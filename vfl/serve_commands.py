@@ -117,7 +117,7 @@ async def _serve(
         log = json_log(sys.stderr, clock)
         app = make_app(opened.service, settings, clock, log)
         observed = Observed(clock, opened.reference.tolist())
-        opened.service.on_decision.append(observed.add)
+        opened.service.on_decisions.append(observed.add_all)
         app.router.routes.extend(
             board_routes(opened.service, observed, about(opened), caller=_caller(app.state.gate))
         )  # fmt: skip

@@ -66,8 +66,8 @@ class Service:
         self._decisions: set[asyncio.Task[Any]] = set()
         self._every, self._cosigned = cosign_seconds, 0
         self._task: asyncio.Task[None] | None = None
-        self.on_decision: list[Callable[[Decision, float], None]] = []
-        """Told each decision once it is durable, and the seconds it took. Must be quick."""
+        self.on_decisions: list[Callable[[Sequence[Decision], float], None]] = []
+        """Told the decisions of each answer once they are durable, and the seconds they took. Must be quick."""
 
     @property
     def active(self) -> str:
@@ -190,10 +190,9 @@ class Service:
         kept = await self._recorder.keep((records, params, asked))
         made = drafts.decisions(kept, batch=batch)
         seconds = (self._clock.monotonic_ns() - began) / 1e9
-        for tell in self.on_decision:
-            for decision in made:
-                if isinstance(decision, Decision):
-                    tell(decision, seconds)
+        decided = [one for one in made if isinstance(one, Decision)]
+        for tell in self.on_decisions if decided else ():
+            tell(decided, seconds)
         return made
 
     # -- what is on record --------------------------------------------------------------------------------------
