@@ -55,12 +55,12 @@ _SEEN = frozenset({"score", "read"})  # scopes of which one opens the console
 
 def serve(
     directory: Path | None, config: Path | None, run: str | None, policy_file: Path | None, host: str, port: int,
-    tls: tuple[Path, Path, bool] | None, passphrase_file: Path | None,
+    tls: tuple[Path, Path, bool] | None, jobs: Path | None, passphrase_file: Path | None,
 ) -> None:  # fmt: skip
     """`tallystick serve`."""
     folder, opening = _opening(directory, config, run, policy_file, passphrase_file)
     try:
-        asyncio.run(_serve(opening, folder, host, port, Tls(*tls) if tls else None))
+        asyncio.run(_serve(opening, folder, host, port, Tls(*tls) if tls else None, jobs))
     except KeyboardInterrupt:  # before it listened; afterwards it ends by itself
         raise typer.Exit(130) from None
 
@@ -136,7 +136,12 @@ def _opening(
 
 
 async def _serve(
-    opening: AbstractAsyncContextManager[Opened], folder: Path, host: str, port: int, tls: Tls | None
+    opening: AbstractAsyncContextManager[Opened],
+    folder: Path,
+    host: str,
+    port: int,
+    tls: Tls | None,
+    jobs: Path | None = None,
 ) -> None:
     clock = SystemClock()
     async with opening as opened:
@@ -145,6 +150,7 @@ async def _serve(
         settings = ApiSettings(
             keys if keys.exists() else None,
             opened.policy.partners.absent == "refuse",
+            jobs=jobs,
             example=_PHONE if rule.startswith("phone") else ApiSettings.example,
         )
         log = json_log(sys.stderr, clock)
@@ -159,7 +165,11 @@ async def _serve(
         _settle()
         for line in (server.start_line, f"console: {server.url}/   stop with Ctrl-C", _example(opened)):
             tell(sys.stdout, f"{line}\n" if line else "")
-        await server.serve()
+        try:
+            await server.serve()
+        finally:
+            if app.state.jobs:
+                await app.state.jobs.close()
 
 
 def _example(opened: Opened) -> str:

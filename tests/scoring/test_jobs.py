@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any, cast
 
 import duckdb
+import msgspec
 import numpy as np
 import pandas as pd
 import pytest
@@ -49,12 +50,13 @@ class Counting:
     def __init__(self, fails_at: int = 99) -> None:
         self.links = {"telecom": PartnerHealth("up", "", None)}
         self.state: State = "ok"
+        self.version = MODEL.version
         self.asked: list[str | None] = []
         self.kept: dict[str, tuple[Decision | Refused, ...]] = {}
         self.fails_at, self.seen = fails_at, list[Applicant]()
 
     def models(self) -> list[Scored]:
-        return [MODEL]
+        return [msgspec.structs.replace(MODEL, version=self.version)]
 
     def partners(self) -> dict[str, PartnerHealth]:
         return self.links
@@ -132,7 +134,7 @@ def test_it_goes_on_where_it_stopped(source: Path, tmp_path: Path, fails_at: int
     with pytest.raises(UsageError, match="a job was begun"):
         go(scorer, source, out)
     with (tmp_path / "out.csv.part").open("ab") as part:
-        part.write(b"half a li")  # what a crash leaves
+        part.write(b"half a line" * 1000)  # what a crash leaves
     go(scorer, source, out, resume=True)
     whole = Counting()
     go(whole, source, tmp_path / "whole.csv")
@@ -160,6 +162,11 @@ def test_another_file_or_model_is_refused(source: Path, tmp_path: Path) -> None:
     source.write_text(source.read_text() + "C-9,1,x\n")
     with pytest.raises(UsageError, match="the file of applicants is another"):
         go(Counting(), source, tmp_path / "out.csv", resume=True)
+    source.write_text(source.read_text().removesuffix("C-9,1,x\n"))
+    later = Counting()
+    later.version = "ee" * 32
+    with pytest.raises(UsageError, match="the model is another"):
+        go(later, source, tmp_path / "out.csv", resume=True)
     with pytest.raises(UsageError, match=r"there is no .* to go on from"):
         go(Counting(), source, tmp_path / "new.csv", resume=True)
 
@@ -319,7 +326,7 @@ def test_killed_for_real(trees: Path, tmp_path: Path) -> None:
     ids = [line.split(",")[0] for line in (trees / "predictions.csv").read_text().splitlines()[1:]]
     source, out = tmp_path / "applicants.csv", tmp_path / "out.csv"
     source.write_text("id\n" + "".join(f"{ids[n % len(ids)]}\n" for n in range(60_000)))
-    words = [sys.executable, "-m", "vfl.cli", "score", source, "--run", trees, "--out", out]
+    words = [sys.executable, "-m", "vfl.cli", "score", str(source), "--run", str(trees), "--out", str(out)]
     running = subprocess.Popen(words, stderr=subprocess.DEVNULL)
     while (
         not (tmp_path / "out.csv.job.json").exists() or b'"blocks": 0' in (tmp_path / "out.csv.job.json").read_bytes()

@@ -15,10 +15,10 @@ import asyncio
 import os
 import re
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, Protocol
 
 import msgspec
 
@@ -26,7 +26,7 @@ from vfl.clock import Clock
 from vfl.errors import UsageError
 from vfl.files import read_json, refusals, write_whole
 from vfl.randomness import fresh_bytes
-from vfl.scoring.answers import MOST_OF_A_BATCH, MOST_REASONS, Applicant, Decision, Refused, Scorer
+from vfl.scoring.answers import MOST_OF_A_BATCH, MOST_REASONS, Applicant, Decision, Model, PartnerHealth, Refused
 from vfl.scoring.applicants import ApplicantFile
 from vfl.table import pattern_of
 
@@ -42,6 +42,21 @@ _LOOK = 0.2  # seconds between two looks whether it is back
 _UNDER_WAY = 2  # blocks
 _PLAIN = re.compile(r"[^\s,\"\ufeff][^,\"\r\n]*").fullmatch
 """A cell that CSV need not quote."""
+
+
+class Scoring(Protocol):
+    """What of a `vfl.scoring.answers.Scorer` a job needs."""
+
+    @property
+    def own_features(self) -> tuple[str, ...]: ...
+
+    async def score_batch(
+        self, applicants: Sequence[Applicant], caller: str, key: str | None = None
+    ) -> tuple[Decision | Refused, ...]: ...
+
+    def models(self) -> list[Model]: ...
+
+    def partners(self) -> Mapping[str, PartnerHealth]: ...
 
 
 @dataclass(frozen=True)
@@ -106,7 +121,7 @@ class Job:
     """One job, ready to run."""
 
     def __init__(
-        self, scorer: Scorer, source: Path, out: Path, clock: Clock, *, resume: bool, block: int = MOST_OF_A_BATCH
+        self, scorer: Scoring, source: Path, out: Path, clock: Clock, *, resume: bool, block: int = MOST_OF_A_BATCH
     ) -> None:
         """Look through the file `source`, CSV or Parquet, to score it into the new file `out`, of either kind.
 
@@ -192,6 +207,8 @@ class Job:
             number = self.journal.blocks
             while not self._stopped and not spent and (block := await asyncio.to_thread(next, blocks, end)):
                 await self._until_partners_answer()
+                if self._stopped:
+                    break
                 asked.append((block, asyncio.create_task(self._ask(block, number))))
                 number += 1
                 if len(asked) == _UNDER_WAY:
@@ -214,7 +231,7 @@ class Job:
     async def _until_partners_answer(self) -> None:
         for _ in range(int(PATIENCE / _LOOK)):
             away = [name for name, health in self._scorer.partners().items() if health.state != "up"]
-            if not away:
+            if not away or self._stopped:
                 return
             await asyncio.sleep(_LOOK)
         raise UsageError(
