@@ -75,7 +75,7 @@ def score(
     async def work() -> tuple[Journal, float]:
         async with opening as opened:
             await _wait_for_partners(opened)
-            _settle()
+            settle()
             job = Job(opened.service, applicants, out, clock, resume=resume)
             tell(sys.stderr, f"{applicants}: {job.journal.rows:,} applicants\n")
             began = clock.monotonic_ns()
@@ -111,7 +111,7 @@ class _Told:
         )
 
 
-def _settle() -> None:
+def settle() -> None:
     """Long-running from here on: what is loaded is not searched for cycles again, and what a batch makes seldom.
 
     The thread that writes the ledger gives way to those who wait for answers ten times as often as Python has it.
@@ -162,7 +162,7 @@ async def _serve(
         )  # fmt: skip
         server = HttpServer(app, host, port, tls)
         await _wait_for_partners(opened)
-        _settle()
+        settle()
         for line in (server.start_line, f"console: {server.url}/   stop with Ctrl-C", _example(opened)):
             tell(sys.stdout, f"{line}\n" if line else "")
         try:

@@ -58,7 +58,7 @@ class Service:
         cosign_seconds: float,
     ) -> None:  # fmt: skip
         """`models`: the champion first.   cosign_seconds: between two heads that partners cosign."""
-        self._bench, self._table, self._volumes, self._clock = bench, table, volumes, clock
+        self.bench, self.table, self._volumes, self._clock = bench, table, volumes, clock
         self._models = list(models)
         self._scored = Scored(self._models[0].name, self._models[0].version, self._models[0].agreement)
         self._recorder = Recorder(volumes)
@@ -71,26 +71,26 @@ class Service:
 
     @property
     def active(self) -> str:
-        return self._bench.model.agreement.active.name
+        return self.bench.model.agreement.active.name
 
     @property
     def own_features(self) -> tuple[str, ...]:
-        return self._table.names
+        return self.table.names
 
     def models(self) -> list[Model]:
         return list(self._models)
 
     def partners(self) -> Mapping[str, PartnerHealth]:
-        return self._bench.partners()
+        return self.bench.partners()
 
     def start(self) -> None:
         """Open the lines to the partners; in a running event loop."""
-        self._bench.start()
+        self.bench.start()
         self._task = asyncio.get_running_loop().create_task(self._cosigning())
 
     async def ready(self) -> None:
         """Until every partner answers."""
-        await self._bench.ready()
+        await self.bench.ready()
 
     async def close(self) -> None:
         """Stop asking, sign the last head, release the files."""
@@ -100,13 +100,13 @@ class Service:
                 await self._task
             await self.cosign()
         await asyncio.gather(*self._decisions, return_exceptions=True)
-        await self._bench.stop()
+        await self.bench.stop()
         await self._read(self._volumes.close)
         self._recorder.close()
 
     async def cosign(self) -> None:
         """Sign the head of the newest volume, and have every partner that can be reached cosign it."""
-        for line, witness in self._bench.witnesses():
+        for line, witness in self.bench.witnesses():
             if line.may_ask():
                 with contextlib.suppress(VflError, TimeoutError):
                     await asyncio.wait_for(self._cosigned_by(line, witness), COSIGN_SECONDS)
@@ -137,7 +137,7 @@ class Service:
 
     async def _score(self, applicant: Applicant, caller: str, key: str | None) -> Decision:
         began = self._clock.monotonic_ns()
-        found = self._table.look_up([applicant])
+        found = self.table.look_up([applicant])
         if found.refused:
             raise UnknownApplicant() if found.refused[0].code == UNKNOWN else UsageError(found.refused[0].detail)
         async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
@@ -162,12 +162,12 @@ class Service:
         async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
                 return tuple(earlier)
-            drafts = await self._drafts(applicants, self._table.look_up(applicants))
+            drafts = await self._drafts(applicants, self.table.look_up(applicants))
             return tuple(await self._record(drafts, asked, began, batch=True))
 
     async def _drafts(self, applicants: Sequence[Applicant], found: LookedUp) -> Drafts:
-        verdicts = await self._bench.judge(found.identifiers, found.values) if found.identifiers else Verdicts.none()
-        return Drafts(applicants, found.refused, verdicts, self._bench.grades, self._scored)
+        verdicts = await self.bench.judge(found.identifiers, found.values) if found.identifiers else Verdicts.none()
+        return Drafts(applicants, found.refused, verdicts, self.bench.grades, self._scored)
 
     async def _to_its_end(self, work: Coroutine[Any, Any, R]) -> R:
         """What was begun is finished though the caller went: its key is in use until the answer is on record."""
@@ -186,7 +186,7 @@ class Service:
     ) -> list[Decision | Refused]:  # fmt: skip
         """Put drafts on record as one entry, durably, and give them their place. `began`: ns of the clock."""
         records = drafts.records(format_time(self._clock.now()))
-        params = {"model": self._bench.model.version, "batch": batch, **drafts.counts()}
+        params = {"model": self.bench.model.version, "batch": batch, **drafts.counts()}
         kept = await self._recorder.keep((records, params, asked))
         made = drafts.decisions(kept, batch=batch)
         seconds = (self._clock.monotonic_ns() - began) / 1e9
