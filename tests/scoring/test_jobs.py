@@ -51,6 +51,7 @@ class Counting:
         self.links = {"telecom": PartnerHealth("up", "", None)}
         self.state: State = "ok"
         self.version = MODEL.version
+        self.at_once = self.most_at_once = 0
         self.asked: list[str | None] = []
         self.kept: dict[str, tuple[Decision | Refused, ...]] = {}
         self.fails_at, self.seen = fails_at, list[Applicant]()
@@ -63,6 +64,10 @@ class Counting:
 
     async def score_batch(self, block: Sequence[Applicant], caller: str, key: str) -> tuple[Decision | Refused, ...]:
         self.asked.append(key)
+        self.at_once += 1
+        self.most_at_once = max(self.most_at_once, self.at_once)
+        await asyncio.sleep(0.002)
+        self.at_once -= 1
         if len(self.asked) == self.fails_at:
             raise RuntimeError("the machine failed")
         self.seen += block
@@ -277,6 +282,14 @@ def test_it_stops_where_a_budget_is_used_up(source: Path, tmp_path: Path) -> Non
     assert json.loads((tmp_path / "out.csv.job.json").read_text())["blocks"] == 2
     scorer.state = "ok"
     assert go(scorer, source, tmp_path / "out.csv", resume=True).done == 8
+
+
+@pytest.mark.parametrize(("beside", "most"), [(False, 2), (True, 1)])
+def test_so_many_blocks_are_under_way(source: Path, tmp_path: Path, beside: bool, most: int) -> None:
+    scorer, out = Counting(), tmp_path / "out.csv"
+    one = jobs.Job(cast(Scorer, scorer), source, out, SystemClock(), resume=False, block=3, beside=beside)
+    assert asyncio.run(one.run(lambda now: None)).done == 8
+    assert scorer.most_at_once == most
 
 
 def test_stopped_and_gone_on_with(source: Path, tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from vfl.scoring.answers import Applicant, Decision, Model, PartnerHealth, Refus
 from vfl.scoring.jobs import Job, JobFiles, Journal, Progress
 
 SCORE = frozenset({"score"})
-BLOCK = 1000  # applicants at a time
+BLOCK = 500  # applicants at a time
 _REMEMBERED = 1000  # jobs that have ended
 _SUFFIXES = (".csv", ".parquet")
 
@@ -166,7 +166,7 @@ class Jobs:
         counted = _Counted(self._scorer, self._meters, self._gate, caller)
         try:
             return await asyncio.to_thread(
-                lambda: Job(counted, source, target, self._clock, resume=begun, block=BLOCK)
+                lambda: Job(counted, source, target, self._clock, resume=begun, block=BLOCK, beside=True)
             )  # fmt: skip
         except UsageError as error:
             raise Problem("refused-input", self._discreet(error)) from None

@@ -121,14 +121,17 @@ class Job:
     """One job, ready to run."""
 
     def __init__(
-        self, scorer: Scoring, source: Path, out: Path, clock: Clock, *, resume: bool, block: int = MOST_OF_A_BATCH
-    ) -> None:
+        self, scorer: Scoring, source: Path, out: Path, clock: Clock, *, resume: bool, block: int = MOST_OF_A_BATCH,
+        beside: bool = False,
+    ) -> None:  # fmt: skip
         """Look through the file `source`, CSV or Parquet, to score it into the new file `out`, of either kind.
 
-        resume: go on with the job that was begun.   block: applicants at a time, of a new job.
+        resume: go on with the job that was begun.   block: applicants at a time, of a new job.   beside: others who wait
+        for answers: then one block is under way at a time, and it rests as long as it worked.
         Raises UsageError naming file, row and column of what cannot be read; nothing is decided then.
         """
-        self._scorer, self._clock, self.files, self._stopped = scorer, clock, JobFiles(out), False
+        self._scorer, self._clock, self.files = scorer, clock, JobFiles(out)
+        self._stopped, self._beside = False, beside
         if self.files.kept.exists() != resume:
             raise UsageError(
                 f"{self.files.kept} is there: a job was begun"
@@ -209,10 +212,13 @@ class Job:
                 await self._until_partners_answer()
                 if self._stopped:
                     break
+                started = self._clock.monotonic_ns()
                 asked.append((block, asyncio.create_task(self._ask(block, number))))
                 number += 1
-                if len(asked) == _UNDER_WAY:
+                if len(asked) == (1 if self._beside else _UNDER_WAY):
                     await settle()
+                if self._beside:
+                    await asyncio.sleep((self._clock.monotonic_ns() - started) / 1e9)
             while asked:
                 await settle()
         finally:
