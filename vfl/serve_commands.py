@@ -7,7 +7,6 @@ import gc
 import json
 import re
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager, suppress
 from pathlib import Path
@@ -27,7 +26,7 @@ from vfl.api.tls import Tls
 from vfl.board.about import About, Band
 from vfl.board.observed import Observed
 from vfl.board.pages import board_routes
-from vfl.clock import SystemClock
+from vfl.clock import Clock, SystemClock
 from vfl.errors import UsageError
 from vfl.learn.objective import sigmoid
 from vfl.learn.scorecard import Scaling
@@ -79,7 +78,7 @@ def score(
             job = Job(opened.service, applicants, out, clock, resume=resume)
             tell(sys.stderr, f"{applicants}: {job.journal.rows:,} applicants\n")
             began = clock.monotonic_ns()
-            done = await job.run(_Told())
+            done = await job.run(_Told(clock))
             return done, (clock.monotonic_ns() - began) / 1e9
 
     clock = SystemClock()
@@ -97,13 +96,14 @@ def score(
 class _Told:
     """A line about a job now and then."""
 
-    def __init__(self) -> None:
-        self._next = 0.0
+    def __init__(self, clock: Clock) -> None:
+        self._clock, self._next = clock, 0.0
 
     def __call__(self, now: Progress) -> None:
-        if time.monotonic() < self._next and now.journal.done < now.journal.rows:
+        seconds = self._clock.monotonic_ns() / 1e9
+        if seconds < self._next and now.journal.done < now.journal.rows:
             return
-        self._next = time.monotonic() + _A_LINE
+        self._next = seconds + _A_LINE
         left = f", {now.left:,.0f} s left" if now.left else ""
         tell(
             sys.stderr,

@@ -64,11 +64,12 @@ class Counting:
 
     async def score_batch(self, block: Sequence[Applicant], caller: str, key: str) -> tuple[Decision | Refused, ...]:
         self.asked.append(key)
+        fails = len(self.asked) == self.fails_at
         self.at_once += 1
         self.most_at_once = max(self.most_at_once, self.at_once)
         await asyncio.sleep(0.002)
         self.at_once -= 1
-        if len(self.asked) == self.fails_at:
+        if fails:
             raise RuntimeError("the machine failed")
         self.seen += block
         made = tuple(

@@ -7,7 +7,7 @@ they mean in the tables of a run (`vfl.table`). Faults are named by file, row an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from hashlib import file_digest
 from itertools import islice
 from pathlib import Path
@@ -41,7 +41,7 @@ class ApplicantFile:
         with path.open("rb") as file:
             self.digest = file_digest(file, "sha256").hexdigest()
 
-    def blocks(self, size: int, skipped: int = 0) -> Iterator[list[Applicant]]:
+    def blocks(self, size: int, skipped: int = 0) -> Generator[list[Applicant], None, None]:
         """The applicants, so many at a time, without the first `skipped` blocks."""
         with open_source(self._path) as source:
             for columns in islice(source.cells((ID, *self._features), size), skipped, None):

@@ -16,6 +16,7 @@ import os
 import re
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import BinaryIO, Protocol
@@ -126,8 +127,8 @@ class Job:
     ) -> None:  # fmt: skip
         """Look through the file `source`, CSV or Parquet, to score it into the new file `out`, of either kind.
 
-        resume: go on with the job that was begun.   block: applicants at a time, of a new job.   beside: others who wait
-        for answers: then one block is under way at a time, and it rests as long as it worked.
+        resume: go on with the job that was begun.   block: applicants at a time, of a new job.
+        beside: others wait for answers: one block is under way at a time, and the job rests as long as it worked.
         Raises UsageError naming file, row and column of what cannot be read; nothing is decided then.
         """
         self._scorer, self._clock, self.files = scorer, clock, JobFiles(out)
@@ -225,6 +226,8 @@ class Job:
             for _, task in asked:
                 task.cancel()
             await asyncio.gather(*(task for _, task in asked), return_exceptions=True)
+            with suppress(ValueError):  # it is at work in its thread, where somebody cancelled this
+                blocks.close()
         if spent and self.journal.done < self.journal.rows:
             raise UsageError(
                 f"the budget of {', '.join(sorted(spent))} is used up for today; what came after it is marked degraded",
