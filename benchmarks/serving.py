@@ -2,23 +2,25 @@
 
     python -m benchmarks serving --json
 
-A run of the shipped scenario `pos-loan` with bureau and telecom is served; a client in a process of its own speaks
-plain HTTP/1.1 over kept connections.
+A run of synthetic customers with bureau and telecom, of `--trees` trees with 8 leaves, is served; a client in a process
+of its own speaks plain HTTP/1.1 over kept connections.
 
 single_p50_ms, single_p99_ms    of a single score, `--rate` requests a second, sent on time whether or not others wait
 sustained_per_second            single scores answered to `--callers` callers who each send the next one at once
 hop_p50_ms                      of an empty exchange over one gRPC stream with mutual TLS between two processes here
 ratio_to_hop                    single_p50_ms over that
-batch_rows_per_second           rows of `POST /v1/score/batch` with `--batch` applicants
-cpu_us_per_decision             of the service and of its partners together, over the sustained part
-within_limits                   p50 at most 4 ms, p99 at most 20 ms, at least 600 a second
+cpu_us_per_decision             of the service, and of its partners together, over the sustained part
+http_rows_per_second            rows of `POST /v1/score/batch` with `--batch` applicants, two callers
+job_rows_per_second             of `tallystick score` with `--job` applicants, from file to file
+kernel_, joint_, ledger_, alone_rows_per_second     of batches without HTTP: see benchmarks/serving_blocks.py
+within_limits                   p50 at most 4 ms, p99 at most 20 ms, at least 600 a second; with 100 trees of 8 leaves
+                                at least 100,000 rows a second of batches on the ledger
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import csv
 import json
 import multiprocessing
 import os
@@ -28,11 +30,15 @@ import sys
 import tempfile
 import time
 from argparse import Namespace
+from collections.abc import Callable
 from concurrent import futures
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
+from benchmarks import data, serving_blocks
 from benchmarks.options import figures, new_parser
 from vfl.clock import SystemClock
 from vfl.net.pins import pin_of
@@ -41,7 +47,34 @@ from vfl.party.certificates import new_tls_key
 
 import grpc  # isort: skip  # after vfl.net, which sets it up
 
-P50_MS, P99_MS, PER_SECOND = 4.0, 20.0, 600.0
+P50_MS, P99_MS, PER_SECOND, ROWS = 4.0, 20.0, 600.0, 100_000
+_PARTIES = {"bank": 4, "bureau": 3, "telecom": 2}  # and their features
+_SCENARIO = """\
+[scenario]
+name = "served"
+[party.bank]
+role = "active"
+table = "bank.csv"
+id = "id"
+label = "bad"
+[party.bureau]
+role = "passive"
+table = "bureau.csv"
+id = "id"
+[party.telecom]
+role = "passive"
+table = "telecom.csv"
+id = "id"
+[model]
+num_iterations = {given.trees}
+num_leaves = 8
+max_bin = 32
+[psi]
+id_rule = "text@1"
+[holdout]
+fraction = 0.2
+seed = {given.seed}
+"""
 _TICKS = os.sysconf("SC_CLK_TCK")
 
 
@@ -51,19 +84,20 @@ def parser() -> argparse.ArgumentParser:
     found.add_argument("--rate", type=int, default=100, help="single scores a second (100)")
     found.add_argument("--seconds", type=float, default=10.0, help="of each part (10)")
     found.add_argument("--callers", type=int, default=16, help="callers of the sustained part (16)")
+    found.add_argument("--trees", type=int, default=100, help="of the model (100)")
+    found.add_argument("--customers", type=int, default=12_000, help="that all parties know (12000)")
+    found.add_argument("--job", type=int, default=200_000, help="applicants of the file (200000)")
     found.add_argument("--batch", type=int, default=10_000, help="applicants of a batch (10000)")
     return found
 
 
 def run(given: Namespace) -> dict[str, Any]:
     """The figures."""
-    with tempfile.TemporaryDirectory() as folder:
-        out = Path(folder) / "run"
-        words = [sys.executable, "-m", "vfl.cli"]
-        made = [*words, "run", "pos-loan", "--parties", "bank,bureau,telecom", "--out", str(out), "--json"]
+    with tempfile.TemporaryDirectory() as place:
+        folder, words = Path(place), [sys.executable, "-m", "vfl.cli"]
+        out, customers = folder / "run", _tables(folder, given)
+        made = [*words, "run", str(folder / "served.toml"), "--out", str(out), "--json"]
         subprocess.run(made, check=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        with (out / "predictions.csv").open(newline="") as lines:
-            customers = [row["id"] for row in csv.DictReader(lines)]
         service = subprocess.Popen(
             [*words, "serve", "--run", str(out), "--port", "0"],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
@@ -71,43 +105,79 @@ def run(given: Namespace) -> dict[str, Any]:
         try:
             assert service.stdout is not None
             port = next(
-                int(found[1]) for line in service.stdout if (found := re.search(r"listening on .*:(\d+)", line))
+                int(heard[1]) for line in service.stdout if (heard := re.search(r"listening on .*:(\d+)", line))
             )
             found = _measured(given, port, customers, service.pid)
         finally:
             service.terminate()
             service.wait(30)
+        found |= _in_process(serving_blocks.measure, str(out), customers, given.batch, given.seconds)
+        found["job_rows_per_second"] = _job(folder, words, customers, given.job)
     hop = _hop()
-    within = found["single_p50_ms"] <= P50_MS and found["single_p99_ms"] <= P99_MS
+    quick = found["single_p50_ms"] <= P50_MS and found["single_p99_ms"] <= P99_MS
     told = {
         **found,
         "hop_p50_ms": round(hop, 3),
         "ratio_to_hop": round(found["single_p50_ms"] / hop, 1),
-        "within_limits": within and found["sustained_per_second"] >= PER_SECOND,
+        "within_limits": quick
+        and found["sustained_per_second"] >= PER_SECOND
+        and found["ledger_rows_per_second"] >= ROWS,
     }
     return figures("serving", given, told)
 
 
+def _tables(folder: Path, given: Namespace) -> list[str]:
+    """Write each party's table and the scenario; the customers."""
+    customers, columns = [f"C-{number:06d}" for number in range(given.customers)], 0
+    for name, features in _PARTIES.items():
+        values = data.columns(given.customers, range(columns, columns + features), given.seed)
+        table = pd.DataFrame(values, columns=[f"f{columns + number}" for number in range(features)])
+        table.insert(0, "id", customers)
+        if columns == 0:
+            table["bad"] = data.labels(given.customers, sum(_PARTIES.values()), given.seed)
+        table.to_csv(folder / f"{name}.csv", index=False)
+        columns += features
+    (folder / "served.toml").write_text(_SCENARIO.format(given=given))
+    return customers
+
+
+def _job(folder: Path, words: list[str], customers: list[str], count: int) -> int:
+    source = folder / "applicants.csv"
+    source.write_text("id\n" + "".join(f"{customers[number % len(customers)]}\n" for number in range(count)))
+    asked = [*words, "score", str(source), "--run", str(folder / "run"), "--out", str(folder / "out.csv"), "--json"]
+    ended = subprocess.run(asked, check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    told = json.loads(ended.stdout)
+    return round(float(told["scored"]) / float(told["seconds"]))
+
+
+def _in_process(act: Callable[..., None], *words: Any) -> dict[str, Any]:
+    """What `act` tells in a process of its own."""
+    ours, theirs = multiprocessing.get_context("spawn").Pipe()
+    child = multiprocessing.get_context("spawn").Process(target=act, args=(theirs, *words))
+    child.start()
+    theirs.close()  # so that a child that dies is not waited for
+    told: dict[str, Any] = ours.recv()
+    child.join()
+    return told
+
+
 def _measured(given: Namespace, port: int, customers: list[str], service: int) -> dict[str, Any]:
-    def of_client(part: str) -> dict[str, float]:
-        ours, theirs = multiprocessing.get_context("spawn").Pipe()
-        child = multiprocessing.get_context("spawn").Process(
-            target=_client, args=(theirs, part, port, customers, given.rate, given.seconds, given.callers, given.batch)
-        )
-        child.start()
-        told: dict[str, float] = ours.recv()
-        child.join()
-        return told
+    def of_client(part: str) -> dict[str, Any]:
+        return _in_process(_client, part, port, customers, given.rate, given.seconds, given.callers, given.batch)
 
     of_client("warm")
     single = of_client("single")
     before = _cpu(service)
     many = of_client("many")
-    spent = sum(_cpu(service).values()) - sum(before.values())
+    spent = {pid: seconds - before[pid] for pid, seconds in _cpu(service).items()}
+    own = spent.pop(service)
     return {
         **single,
         "sustained_per_second": round(many["answered"] / many["seconds"], 1),
-        "cpu_us_per_decision": round(1e6 * spent / many["answered"]),
+        "cpu_us_per_decision": {
+            "service": round(1e6 * own / many["answered"]),
+            "partners": round(1e6 * sum(spent.values()) / many["answered"]),
+        },
         **of_client("batch"),
     }
 
@@ -144,7 +214,7 @@ def _ask(customer: str) -> bytes:
 async def _single(
     port: int, customers: list[str], rate: int, seconds: float, callers: int, batch: int
 ) -> dict[str, float]:
-    idle = [await _Kept(port).open() for _ in range(32)]
+    idle: list[_Kept] = []
     took: list[float] = []
 
     async def one(customer: str) -> None:
@@ -185,13 +255,18 @@ async def _many(
 async def _batch(
     port: int, customers: list[str], rate: int, seconds: float, callers: int, batch: int
 ) -> dict[str, float]:
-    kept = await _Kept(port).open()
     body = json.dumps({"applicants": [{"id": customers[n % len(customers)]} for n in range(batch)]}).encode()
     rows, began = 0, time.perf_counter()
-    while rows == 0 or time.perf_counter() < began + seconds:
-        await kept.post("/v1/score/batch", body)
-        rows += batch
-    return {"batch_rows_per_second": round(rows / (time.perf_counter() - began))}
+
+    async def caller() -> None:
+        nonlocal rows
+        kept = await _Kept(port).open()
+        while time.perf_counter() < began + seconds:
+            await kept.post("/v1/score/batch", body)
+            rows += batch
+
+    await asyncio.gather(caller(), caller())
+    return {"http_rows_per_second": round(rows / (time.perf_counter() - began))}
 
 
 async def _warm(port: int, customers: list[str], *_: Any) -> dict[str, float]:
@@ -203,8 +278,11 @@ _PARTS = {"single": _single, "many": _many, "batch": _batch, "warm": _warm}
 
 def _cpu(service: int) -> dict[int, float]:
     """CPU seconds of a process and its children, by id."""
+    children = [
+        one for task in Path(f"/proc/{service}/task").iterdir() for one in (task / "children").read_text().split()
+    ]
     found = {}
-    for pid in [service, *map(int, Path(f"/proc/{service}/task/{service}/children").read_text().split())]:
+    for pid in [service, *map(int, children)]:
         fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
         found[pid] = (int(fields[11]) + int(fields[12])) / _TICKS
     return found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from math import prod
+
 import numpy as np
 import numpy.typing as npt
 
@@ -17,8 +19,8 @@ def pack_bits(mask: Mask) -> bytes:
 
 def unpack_bits(data: bytes, *shape: int) -> Mask:
     """The inverse of `pack_bits`. Raises BrokenPromise for a wrong length or padding that is not zero."""
-    count = int(np.prod(shape))
+    count = prod(shape)
     require(len(data) == (count + 7) // 8, f"{count} bits take {(count + 7) // 8} bytes")
-    bits = np.unpackbits(np.frombuffer(data, np.uint8))
-    require(not bits[count:].any(), "padding bits are zero")
-    return bits[:count].astype(np.bool_).reshape(shape)
+    require(not count % 8 or not data[-1] & 0xFF >> count % 8, "padding bits are zero")
+    bits = np.unpackbits(np.frombuffer(data, np.uint8), count=count)
+    return bits.view(np.bool_).reshape(shape)

@@ -45,6 +45,9 @@ def serve(
     require_client: Annotated[
         bool, typer.Option("--require-client-certificate", help="Let in registered certificates alone.")
     ] = False,
+    jobs: Annotated[
+        Path | None, typer.Option("--jobs", metavar="DIR", help="Let callers have files in this folder scored.")
+    ] = None,
     passphrase_file: Passphrase = None,
 ) -> None:
     """Score applicants jointly, by an API and a console.
@@ -58,4 +61,4 @@ def serve(
     from vfl import serve_commands
 
     files = None if certificate is None or key is None else (certificate, key, require_client)
-    serve_commands.serve(directory, config, name, policy, host, port, files, passphrase_file)
+    serve_commands.serve(directory, config, name, policy, host, port, files, jobs, passphrase_file)

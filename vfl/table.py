@@ -78,7 +78,7 @@ def read_table(
 
     Raises UsageError naming file, column, row and value for anything that is not a clean table.
     """
-    source = _source(Path(path))
+    source = open_source(Path(path))
     id_columns = (id,) if isinstance(id, str) else tuple(id)
     with source:
         chosen = _choose(source, id_columns, label, features, tuple(extra))
@@ -119,7 +119,7 @@ def closest(name: str, known: Iterable[str]) -> str:
 
 
 def _choose(
-    source: _Source, ids: tuple[str, ...], label: str | None, features: Sequence[str] | None, extra: tuple[str, ...]
+    source: Source, ids: tuple[str, ...], label: str | None, features: Sequence[str] | None, extra: tuple[str, ...]
 ) -> list[str]:
     """The feature columns, after checking that every named column exists and plays one part only."""
     if not ids:
@@ -147,7 +147,7 @@ def _choose(
 # ---- numbers ---------------------------------------------------------------------------------------------------------
 
 
-class _Numbers:
+class Numbers:
     """Collects one column in chunks; remembers the first offence of each kind and how many there were."""
 
     def __init__(self, name: str) -> None:
@@ -206,9 +206,14 @@ class _Numbers:
                 f"{where} holds an infinite value, first {shown(cell)} in data row {row}",
                 remedy="Leave the cell empty where the value is not known.",
             )
-        whole = np.concatenate(self._chunks) if self._chunks else np.empty(0)
+        whole = self.values
         whole.setflags(write=False)
         return whole
+
+    @property
+    def values(self) -> Column:
+        """What there is so far: NaN in place of text."""
+        return np.concatenate(self._chunks) if self._chunks else np.empty(0)
 
 
 def _join_ids(file: str, names: Sequence[str], parts: Sequence[Sequence[str]], first_row: int) -> Texts:
@@ -226,7 +231,7 @@ def _join_ids(file: str, names: Sequence[str], parts: Sequence[Sequence[str]], f
 # ---- files -----------------------------------------------------------------------------------------------------------
 
 
-class _Source:
+class Source:
     """An open table file: `columns` in order, and `read`."""
 
     columns: list[str]
@@ -235,7 +240,7 @@ class _Source:
         self.name = path.name
         self.path = path
 
-    def __enter__(self) -> _Source:
+    def __enter__(self) -> Source:
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -248,9 +253,16 @@ class _Source:
         """What to do about a column that is not there."""
         return closest(name, self.columns)
 
-    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, _Numbers]]:
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, Numbers]]:
         """Identifiers of all rows, and the named columns."""
         raise NotImplementedError
+
+    def cells(self, names: Sequence[str], rows: int) -> Iterator[list[tuple[str, ...]]]:
+        """The named columns as text, so many rows at a time: what is missing is empty. To be gone through once."""
+        raise NotImplementedError
+
+    def require_id(self, name: str) -> None:
+        """Refuses a column that holds no identifiers: text in a file of text is one."""
 
     def _check_names(self) -> None:
         """Refuses unnamed and repeated columns."""
@@ -267,7 +279,7 @@ class _Source:
                 )
 
 
-def _source(path: Path) -> _Source:
+def open_source(path: Path) -> Source:
     """Opens the file by its suffix, after checking that its first bytes agree with it."""
     if path.is_dir():
         raise UsageError(f"{path.name} is a folder, not a table", remedy="Name one .csv, .csv.gz or .parquet file.")
@@ -297,7 +309,7 @@ def _source(path: Path) -> _Source:
     )
 
 
-class _Csv(_Source):
+class _Csv(Source):
     """Comma-separated values, read strictly: every record has as many fields as the header."""
 
     def __init__(self, path: Path, *, packed: bool) -> None:
@@ -324,23 +336,29 @@ class _Csv(_Source):
             return "The header has one field only: separate the columns by commas."
         return super().hint(name)
 
-    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, _Numbers]]:
-        collected = {name: _Numbers(name) for name in numbers}
-        positions = {name: self.columns.index(name) for name in (*ids, *numbers)}
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, Numbers]]:
+        collected = {name: Numbers(name) for name in numbers}
         identifiers: list[Texts] = []
         first_row = 1
-        while chunk := list(islice(self._records, _CHUNK_ROWS)):
-            self._check_widths(chunk, first_row)
-            cells = list(zip(*chunk, strict=True))
-            parts = [cells[positions[name]] for name in ids]
-            identifiers.append(_join_ids(self.name, ids, parts, first_row))
-            for name, column in collected.items():
-                column.add_text(cells[positions[name]])
-            first_row += len(chunk)
+        for cells in self.cells((*ids, *numbers), _CHUNK_ROWS):
+            identifiers.append(_join_ids(self.name, ids, cells[: len(ids)], first_row))
+            for column, its in zip(collected.values(), cells[len(ids) :], strict=True):
+                column.add_text(its)
+            first_row += len(cells[0])
         return Texts.joined(identifiers), collected
+
+    def cells(self, names: Sequence[str], rows: int) -> Iterator[list[tuple[str, ...]]]:
+        positions, first_row = [self.columns.index(name) for name in names], 1
+        while chunk := list(islice(self._records, rows)):
+            self._check_widths(chunk, first_row)
+            columns = list(zip(*chunk, strict=True))
+            yield [columns[position] for position in positions]
+            first_row += len(chunk)
 
     def _check_widths(self, chunk: list[list[str]], first_row: int) -> None:
         width = len(self.columns)
+        if set(map(len, chunk)) == {width}:
+            return
         for row, record in enumerate(chunk, first_row):
             if len(record) != width:
                 raise UsageError(
@@ -368,7 +386,7 @@ class _Csv(_Source):
             raise UsageError(f"{self.name} is damaged: gzip cannot unpack it", remedy="Copy it again.") from None
 
 
-class _Parquet(_Source):
+class _Parquet(Source):
     """Apache Parquet through DuckDB, in the order of the file: identifiers in chunks, numbers a column at a time."""
 
     _REMEDY = "Write it again with pandas or pyarrow, or as CSV."
@@ -383,8 +401,7 @@ class _Parquet(_Source):
             config={"threads": 1, "autoinstall_known_extensions": False, "autoload_known_extensions": False},
         )
         self._database.execute("SET enable_progress_bar = false")  # of its own, in the middle of ours
-        # a path is a pattern to DuckDB: each of its special characters is put between brackets
-        self._pattern = "".join(f"[{mark}]" if mark in "[*?" else mark for mark in str(path.absolute()))
+        self._pattern = pattern_of(path)
         try:
             elements = self._query("SELECT name, num_children FROM parquet_schema(?)").fetchall()
             self.columns = _top_level(elements)
@@ -401,7 +418,7 @@ class _Parquet(_Source):
     def close(self) -> None:
         self._database.close()
 
-    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, _Numbers]]:
+    def read(self, ids: Sequence[str], numbers: Sequence[str]) -> tuple[Texts, dict[str, Numbers]]:
         identifiers = self._identifiers(ids)
         return identifiers, {name: self._numbers(name) for name in numbers}
 
@@ -418,6 +435,8 @@ class _Parquet(_Source):
 
     def _cells(self, name: str, kind: str, missing: str) -> str:
         quoted = '"' + self._types[name][0].replace('"', '""') + '"'
+        if kind == "VARCHAR" and (self._types[name][1] == "FLOAT" or self._types[name][1].startswith("DECIMAL")):
+            quoted = f"CAST({quoted} AS DOUBLE)"  # the number that `read` gives, to the last bit
         return f"coalesce(CAST({quoted} AS {kind}), {missing})"
 
     def _unread(self, *names: str) -> UsageError:
@@ -427,27 +446,34 @@ class _Parquet(_Source):
     def _identifiers(self, names: Sequence[str]) -> Texts:
         """Text and whole numbers as text, missing as the empty text; anything else is refused."""
         for name in names:
-            kind = self._types[name][1]
-            if kind not in _TEXTS | _WHOLE:
-                raise UsageError(
-                    f"{self.name}: id column {shown(name)} holds {kind} values, not text",
-                    remedy="Store identifiers as text (or whole numbers): other types lose digits and leading zeros.",
-                )
-        cells = ", ".join(self._cells(name, "VARCHAR", "''") for name in names)
+            self.require_id(name)
         found: list[Texts] = []
         first_row = 1
-        try:
-            streamed = self._query(f"SELECT {cells} FROM {_READ}")  # noqa: S608 - the names are quoted
-            while chunk := streamed.fetchmany(_CHUNK_ROWS):
-                found.append(_join_ids(self.name, names, list(zip(*chunk, strict=True)), first_row))
-                first_row += len(chunk)
-        except self._fault:
-            raise self._unread(*names) from None
+        for cells in self.cells(names, _CHUNK_ROWS):
+            found.append(_join_ids(self.name, names, cells, first_row))
+            first_row += len(cells[0])
         return Texts.joined(found)
 
-    def _numbers(self, name: str) -> _Numbers:
+    def require_id(self, name: str) -> None:
+        kind = self._types[name][1]
+        if kind not in _TEXTS | _WHOLE:
+            raise UsageError(
+                f"{self.name}: id column {shown(name)} holds {kind} values, not text",
+                remedy="Store identifiers as text (or whole numbers): other types lose digits and leading zeros.",
+            )
+
+    def cells(self, names: Sequence[str], rows: int) -> Iterator[list[tuple[str, ...]]]:
+        listed = ", ".join(self._cells(name, "VARCHAR", "''") for name in names)
+        try:
+            streamed = self._query(f"SELECT {listed} FROM {_READ}")  # noqa: S608 - the names are quoted
+            while chunk := streamed.fetchmany(rows):
+                yield list(zip(*chunk, strict=True))
+        except self._fault:
+            raise self._unread(*names) from None
+
+    def _numbers(self, name: str) -> Numbers:
         """Numbers, booleans, and text that spells numbers; anything else is refused."""
-        column, kind = _Numbers(name), self._types[name][1]
+        column, kind = Numbers(name), self._types[name][1]
         if kind in _TEXTS:
             column.add_text(list(map(str, self._column(name, "VARCHAR", "''"))))
         elif kind in _WHOLE | _REAL or kind.startswith("DECIMAL"):
@@ -459,6 +485,11 @@ class _Parquet(_Source):
                 remedy="Turn dates into numbers such as days since opening, or leave the column out of features.",
             )
         return column
+
+
+def pattern_of(path: Path) -> str:
+    """A path is a pattern to DuckDB: each of its special characters is put between brackets."""
+    return "".join(f"[{mark}]" if mark in "[*?" else mark for mark in str(path.absolute()))
 
 
 _READ = "read_parquet(?, hive_partitioning = false, binary_as_string = true)"

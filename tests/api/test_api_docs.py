@@ -21,7 +21,7 @@ PAGE = (Path(__file__).parents[2] / "docs/guide/scoring.md").read_text(encoding=
 @pytest.fixture
 def api(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Served]:
     key = new_key(tmp_path, "desk", "score", "read")
-    with serving(ApiSettings(keys=tmp_path / keys.FILE)) as served:
+    with serving(ApiSettings(keys=tmp_path / keys.FILE, jobs=tmp_path)) as served:
         monkeypatch.setenv("URL", served.server.url)
         monkeypatch.setenv("KEY", key)
         yield served
@@ -45,8 +45,8 @@ def test_the_example_of_a_client_runs(api: Served) -> None:
 def test_every_route_and_its_scope_is_in_the_table(api: Served) -> None:
     table = PAGE[PAGE.index("## Routes") : PAGE.index("An applicant is")]
     told = {}
-    for routes, scope in re.findall(r"^\| (`(?:GET|POST) .*?) \| (.*?) \|", table, re.M):
-        method = "get" if routes.startswith("`GET") else "post"
+    for routes, scope in re.findall(r"^\| (`(?:GET|POST|DELETE) .*?) \| (.*?) \|", table, re.M):
+        method = routes[1 : routes.index(" ")].lower()
         for path in re.findall(r"/[^`,]*", routes):
             told[path, method] = set(re.findall(r"`(\w+)`", scope))
     document = api.ask("GET", "/openapi.json").json

@@ -83,7 +83,10 @@ def test_a_file_is_scored(trees: Path, tmp_path: Path, capfd: Any) -> None:
     source.write_text("id\n" + "".join(f"{row['id']}\n" for row in rows) + "+34600000000\n")
     ended = tallystick(capfd, "score", source, "--run", trees, "--out", out, "--json")
     assert ended.code == 0, ended.err
-    assert json.loads(ended.out) == {"out": str(out), "scored": 3, "refused": 1, "blocks": 1}
+    told = json.loads(ended.out)
+    assert told.pop("seconds") > 0
+    assert told == {"out": str(out), "scored": 3, "refused": 1, "blocks": 1}
+    assert "4 of 4 applicants" in ended.err
     assert [line.split(",")[1] for line in out.read_text().splitlines()[1:4]] == [row["pd"] for row in rows]
 
 

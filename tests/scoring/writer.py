@@ -24,11 +24,11 @@ def record(number: int, place: int = 0) -> bytes:
     return b'{"number":%d,"place":%d}' % (number, place)
 
 
-def group(number: int) -> tuple[list[bytes], dict[str, bool], Asked]:
+def group(number: int) -> tuple[bytes, dict[str, bool], Asked]:
     """Every third one is a batch."""
     batch = number % 3 == 0
-    records = [record(number, place) for place in range(3 if batch else 1)]
-    return records, {"batch": batch}, Asked("tests", f"key-{number}", b"%032d" % number)
+    records = (record(number, place) for place in range(3 if batch else 1))
+    return b"\n".join(records), {"batch": batch}, Asked("tests", f"key-{number}", b"%032d" % number)
 
 
 def main(folder: Path, start: int) -> None:

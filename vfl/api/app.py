@@ -20,6 +20,7 @@ from vfl.api.gate import Gate
 from vfl.api.guard import Guard
 from vfl.api.health import Health
 from vfl.api.inference import Inference
+from vfl.api.jobs import Jobs
 from vfl.api.keys import KeyRing
 from vfl.api.meters import Meters
 from vfl.api.openapi import document
@@ -40,13 +41,15 @@ class ApiSettings:
     """keys: the file of API keys (`vfl.api.keys`); None asks nobody who he is, which only a loopback address may do.
 
     needs_partners: whether the policy is to refuse where a partner is away: then the service is not ready.
-    releases: who promotes models; None: there are no such routes.   more: further operations, as those of jobs.
+    releases: who promotes models; None: there are no such routes.   jobs: the folder of files to score, or no such
+    routes.   more: further operations.
     example: an id of nobody, in the form that this company's ids have, for the examples of the document.
     """
 
     keys: Path | None = None
     needs_partners: bool = False
     releases: Releases | None = None
+    jobs: Path | None = None
     more: Sequence[Operation] = ()
     example: str = "A-1"
 
@@ -54,7 +57,8 @@ class ApiSettings:
 def make_app(scorer: Scorer, settings: ApiSettings, clock: Clock, log: Log) -> FastAPI:
     """The application. `app.state.gate` lets callers in (`Gate.admit`), also to pages that are added to it.
 
-    Raises UsageError if the file of keys cannot be used.
+    `app.state.jobs` is to be closed before the scorer is; None where there are none.
+    Raises UsageError if the file of keys or the folder of jobs cannot be used.
     """
     gate = Gate(KeyRing(settings.keys, clock) if settings.keys else None, clock)
     meters = Meters()
@@ -69,7 +73,9 @@ def make_app(scorer: Scorer, settings: ApiSettings, clock: Clock, log: Log) -> F
     app.state.gate, app.state.meters, app.state.log = gate, meters, log
     app.add_middleware(Guard, authenticates=gate.ring is not None, meters=meters, clock=clock, log=log)
     app.add_exception_handler(HTTPException, _no_such)
-    table = _Table(scorer, settings, gate, meters)
+    jobs = Jobs(scorer, settings.jobs, gate, meters, clock, log) if settings.jobs else None
+    app.state.jobs = jobs
+    table = _Table(scorer, settings, gate, meters, jobs.operations() if jobs else ())
     app.router.routes.extend(each.route(gate) for each in table.operations())
     app.openapi = table.document  # type: ignore[method-assign]  # as FastAPI's documentation has it
     return app
@@ -78,7 +84,10 @@ def make_app(scorer: Scorer, settings: ApiSettings, clock: Clock, log: Log) -> F
 class _Table:
     """All operations, and what tells of them."""
 
-    def __init__(self, scorer: Scorer, settings: ApiSettings, gate: Gate, meters: Meters) -> None:
+    def __init__(
+        self, scorer: Scorer, settings: ApiSettings, gate: Gate, meters: Meters, jobs: tuple[Operation, ...]
+    ) -> None:
+        self._jobs = jobs
         self._scorer, self._gate, self._settings = scorer, gate, settings
         self._scoring = Scoring(scorer, gate, meters)
         self._health = Health(scorer, gate, meters, settings.needs_partners)
@@ -92,6 +101,7 @@ class _Table:
         return (
             *self._scoring.operations(example),
             *(release_operations(self._settings.releases) if self._settings.releases else ()),
+            *self._jobs,
             *self._settings.more,
             *self._inference.operations(example),
             *self._health.operations(),

@@ -26,7 +26,7 @@ refused. Errors are problem JSON (RFC 9457) with a stable `code`, and repeat not
 _EVERY = ("malformed-request", "malformed-header", "internal", "head-too-large")
 _ADMITTED = ("unauthorized", "not-permitted", "too-many-requests")
 _BODIES = ("malformed-json", "body-too-large", "unsupported-media-type", "invalid-request", "not-finite")
-_WORDS = {200: "Done.", 202: "Other persons must approve it.", 400: "Refused.", 401: "Refused.", 503: "Not ready."}
+_WORDS = {200: "Done.", 202: "Begun, and not done yet.", 400: "Refused.", 401: "Refused.", 503: "Not ready."}
 _FORM = {
     "type": "object",
     "required": ["grant_type"],

@@ -30,7 +30,7 @@ from vfl.scoring.session import MOST_EXCHANGES, Session, Speaker, job_of
 
 R = TypeVar("R")
 _FIRST_WAIT, _LONGEST_WAIT, _REFUSED_WAIT = 0.1, 5.0, 30.0  # seconds between two tries
-_EXCHANGES_A_ROUND = 500
+_EXCHANGES_A_ROUND = 50  # more would be longer to write out and to cosign than others like to wait
 
 
 class Wire(Protocol):

@@ -26,8 +26,9 @@ from vfl.scoring.bench import Bench
 from vfl.scoring.grading import Grades, points_of
 from vfl.scoring.link import Dial, Line
 from vfl.scoring.models import JointModel, partners_of, read_model, stand_in_of
+from vfl.scoring.own_table import OwnTable
 from vfl.scoring.policy import ServingPolicy
-from vfl.scoring.scorer import OwnTable, Service
+from vfl.scoring.scorer import Service
 from vfl.scoring.session import FOLDER, Speaker
 from vfl.scoring.standin import alone, stand_in_share
 from vfl.scoring.volumes import Volumes

@@ -16,8 +16,8 @@ from vfl.scoring.keys import Asked
 from vfl.scoring.volumes import Kept, Volumes
 
 R = TypeVar("R")
-Group = tuple[Sequence[bytes], Mapping[str, Json], Asked | None]
-"""Records of one entry, its parameters, and the idempotency key that it answers."""
+Group = tuple[bytes, Mapping[str, Json], Asked | None]
+"""Records of one entry, a line each, its parameters, and the idempotency key that it answers."""
 
 
 class Recorder:

@@ -1,11 +1,12 @@
 """Decisions and their ledger: one SQLite file a volume, and both in one transaction.
 
 SEAT/scoring/volumes/000001.sqlite      a ledger store (docs/spec/ledger.md) with two more tables:
-    record (seq, place, salt, body)     what was decided, canonical JSON; `seq`: of the entry that commits to it
+    record (seq, place, salt, body)     what was decided, canonical JSON; `seq`: of the entry that commits to it;
+                                        of a batch in one row, the salts joined and the records packed
     asked (caller, key, body, seq)      idempotency keys: who asked what, by digest, and which entry answers
 SEAT/scoring/keys.sqlite                where keys of the last day are: an index of `asked`, made again when it is lost
 
-leaf of a record = SHA-256(0x00 || salt || record)      salt = HMAC-SHA256(key, volume, entry, place)
+leaf of a record = SHA-256(0x00 || salt || record)      salts of an entry = SHAKE256(key, volume, entry)
 An entry commits to the RFC 6962 root of the leaves of all its records; a single decision is a tree of one.
 
 A volume is a log of its own, `bank/decisions-<run>-000001`: it ends after so many entries, and the first entry of the
@@ -14,14 +15,14 @@ next one names its head. The salts follow from the party's seed: whoever destroy
 
 from __future__ import annotations
 
-import hmac
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any
 
@@ -31,12 +32,12 @@ from ledger.clock import format_time
 from ledger.entry import Entry, slot_name
 from ledger.keys import Identity, VerifyingKey
 from ledger.log import Log
-from ledger.merkle import Tree, leaf_hash
+from ledger.merkle import Tree, leaf_hash, root_of
 from ledger.note import Note
 from ledger.store import Head, PeerAdvance, Row, SQLiteStore
 from ledger.tables import make_tables, tables
 from vfl.clock import Clock
-from vfl.decisions import ALGORITHM, leaf_of
+from vfl.decisions import ALGORITHM, SALT_BYTES, leaf_of
 from vfl.errors import UsageError
 from vfl.notary import CERTIFIED_FOR, SET_BACK
 from vfl.own_ledger import own_ledger
@@ -51,6 +52,7 @@ _TABLES = (
     "CREATE TABLE asked (caller TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, seq INTEGER NOT NULL,"
     " PRIMARY KEY (caller, key)) STRICT, WITHOUT ROWID",
 )
+_LEVEL = 1  # of zlib: records of a batch are alike, and harder work saves little more
 STEP, PHASE = "decision", "serve"
 VOLUMES, INDEX, RESTORED = "volumes", "keys.sqlite", "restored"
 """RESTORED stands beside volumes that came from a backup: partners may have cosigned later heads of the newest."""
@@ -131,15 +133,15 @@ class VolumeStore(SQLiteStore):
         return kept
 
     def records(self, seq: int) -> list[tuple[bytes, bytes]]:
-        """Salt and record of all decisions of an entry, in their order."""
+        """Salts and records of an entry."""
         with self._lock, self._speaking("read"):
             return self._db.execute("SELECT salt, body FROM record WHERE seq = ? ORDER BY place", (seq,)).fetchall()
 
-    def newest(self, count: int) -> list[tuple[int, int]]:
-        """Entry and place of the latest decisions, newest first."""
+    def newest(self, count: int) -> list[int]:
+        """The latest entries with records, newest first."""
         with self._lock, self._speaking("read"):
-            query = "SELECT seq, place FROM record ORDER BY seq DESC, place DESC LIMIT ?"
-            return self._db.execute(query, (count,)).fetchall()
+            query = "SELECT seq FROM record ORDER BY seq DESC LIMIT ?"
+            return [seq for (seq,) in self._db.execute(query, (count,))]
 
     def all_asked(self) -> list[tuple[str, str, bytes, int]]:
         """Every idempotency key of this volume."""
@@ -172,17 +174,20 @@ class Volume:
         slot = slot_name(PHASE, 0, step, me, me, n=len(log))
         log.append(phase=PHASE, round=0, step=step, slot=slot, dir="local", params=params)
 
-    def keep(self, records: Sequence[bytes], params: Mapping[str, Json], asked: Asked | None) -> Kept:
-        """Enter records as one entry; durable with `commit`."""
+    def keep(self, lines: bytes, params: Mapping[str, Json], asked: Asked | None) -> Kept:
+        """Enter records, a line each, as one entry; durable with `commit`. params: `batch` says whether it is one."""
         log, seq = self.log, len(self.log)
-        salts = [self._salt(seq, place) for place in range(len(records))]
-        root = Tree(leaf_of(salt, record) for salt, record in zip(salts, records, strict=True)).root()
+        records = lines.splitlines()
+        salts = self._salts(seq, len(records))
+        root = root_of(map(leaf_of, _each(salts), records))
         entry = log.append(
             phase=PHASE, round=0, step=STEP, slot=slot_name(PHASE, 0, STEP, log.party, log.party, n=seq), dir="local",
             commit=[{"kind": STEP, "alg": ALGORITHM, "digest": root.hex()}], params={"count": len(records), **params},
         )  # fmt: skip
-        rows = [(seq, place, salt, body) for place, (salt, body) in enumerate(zip(salts, records, strict=True))]
-        self.store.beside(rows, [] if asked is None else [(asked.caller, asked.key, asked.body, seq)])
+        body = zlib.compress(lines, _LEVEL) if params["batch"] else records[0]
+        self.store.beside(
+            [(seq, 0, salts, body)], [] if asked is None else [(asked.caller, asked.key, asked.body, seq)]
+        )
         return Kept(log.origin, self.number, seq, leaf_hash(entry.to_bytes()).hex())
 
     def records(self, seq: int) -> Entered | None:
@@ -196,10 +201,14 @@ class Volume:
             entry = Entry.from_bytes(row.body)
             if entry.step != STEP:
                 return None
-            found = Entered(
-                Kept(self.log.origin, self.number, seq, row.leaf.hex()), bool(entry.params["batch"]),
-                row.body.decode(), self.store.records(seq),
-            )  # fmt: skip
+            batch, stored = bool(entry.params["batch"]), self.store.records(seq)
+        try:
+            ((salts, body),) = stored
+            records = zlib.decompress(body).splitlines() if batch else [body]
+            kept = Kept(self.log.origin, self.number, seq, row.leaf.hex())
+            found = Entered(kept, batch, row.body.decode(), list(zip(_each(salts), records, strict=True)))
+        except (ValueError, zlib.error):
+            raise _damaged(self.store.path, seq) from None
         if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
             raise _damaged(self.store.path, seq)
         return found
@@ -249,8 +258,8 @@ class Volume:
         finally:
             self.store.close()
 
-    def _salt(self, seq: int, place: int) -> bytes:
-        return hmac.digest(self._key, b"%d/%d/%d" % (self.number, seq, place), sha256)
+    def _salts(self, seq: int, count: int) -> bytes:
+        return shake_256(self._key + b"%d/%d" % (self.number, seq)).digest(SALT_BYTES * count)
 
 
 class Volumes:
@@ -301,7 +310,7 @@ class Volumes:
                 self._older[number] = self._open(number)
             return self._older[number]
 
-    def write(self, groups: Sequence[tuple[Sequence[bytes], Mapping[str, Json], Asked | None]]) -> list[Kept]:
+    def write(self, groups: Sequence[tuple[bytes, Mapping[str, Json], Asked | None]]) -> list[Kept]:
         """Keep groups of records, each as one entry, in one transaction. They are durable when this returns."""
         with self._lock:
             with self._whole_or_nothing():
@@ -326,14 +335,12 @@ class Volumes:
         for number in reversed(self.numbers()):
             volume = self.volume(number)
             assert volume is not None
-            read: dict[int, Entered | None] = {}
-            for seq, place in volume.store.newest(count - len(found)):
-                entered = read[seq] if seq in read else read.setdefault(seq, volume.records(seq))
-                if entered is not None:
-                    found.append((entered, place))
+            for seq in volume.store.newest(count - len(found)):
+                if len(found) < count and (entered := volume.records(seq)) is not None:
+                    found += [(entered, place) for place in reversed(range(len(entered.records)))]
             if len(found) >= count or number < self.newest.number:
                 break  # a volume that has just begun is filled up from the one before it
-        return found
+        return found[:count]
 
     def checkpoint(self) -> str:
         """Sign the newest volume's head."""
@@ -404,6 +411,10 @@ class Volumes:
                 before.store.close()
             self.newest.note("continues", {"log": head.origin, "size": head.size, "root": head.root.hex()})
             self.newest.commit()
+
+
+def _each(salts: bytes) -> list[bytes]:
+    return [salts[at : at + SALT_BYTES] for at in range(0, len(salts), SALT_BYTES)]
 
 
 def _damaged(path: Path, seq: int) -> UsageError:
