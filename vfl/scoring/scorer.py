@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Callable, Coroutine, Mapping, Sequence
-from dataclasses import dataclass
 from hashlib import sha256
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
 
-from ledger.canonical import Json, decode
+from ledger.canonical import Json
 from ledger.clock import format_time
-from ledger.errors import LedgerError
 from ledger.keys import VerifyingKey
 from vfl.clock import Clock
 from vfl.errors import UsageError, VflError
-from vfl.ids import normalise
 from vfl.scoring.answers import (
     MOST_OF_A_BATCH,
     Applicant,
@@ -34,102 +30,86 @@ from vfl.scoring.answers import (
     KeyReused,
     LedgerPart,
     Model,
-    Partner,
     PartnerAway,
     PartnerHealth,
     Proof,
-    Reason,
-    Receipt,
     Refused,
-    Scored,
     UnknownApplicant,
 )  # fmt: skip
-from vfl.scoring.bench import Bench, Verdict
+from vfl.scoring.contender import Contender
+from vfl.scoring.drafts import counts_of, draft_of, placed, read_record, record_of, shadow_of
 from vfl.scoring.keys import Asked
+from vfl.scoring.lineup import Lineup
 from vfl.scoring.link import Line
+from vfl.scoring.own_table import UNKNOWN
+from vfl.scoring.policy import ModelRules
 from vfl.scoring.recorder import Recorder
-from vfl.scoring.volumes import Kept, Volumes
+from vfl.scoring.shadows import Seen, Shadows
+from vfl.scoring.turns import Turn, turns_of
+from vfl.scoring.volumes import SHADOW, Group, Volumes
 
 R = TypeVar("R")
 P = ParamSpec("P")
-Reals = npt.NDArray[np.float64]
 COSIGN_SECONDS = 10.0  # until a partner has cosigned a head at the latest
 MOST_SHOWN = 1000  # entries of a stretch of the ledger
-VERSION = 2  # of a record
-MOST_OF_A_RECORD = 1 << 20  # bytes
-UNKNOWN = "unknown-applicant"
-_NOWHERE = Receipt("", 0, "")
-_AWAY = Refused("partner-away", "a partner takes no part, and the policy is to refuse then")
-
-
-@dataclass(frozen=True, eq=False)
-class OwnTable:
-    """The bank's own columns. rows: where an identifier's customer stands.   values: float64[n, features]."""
-
-    names: tuple[str, ...]
-    id_rule: str
-    rows: Mapping[str, int]
-    values: Reals
-    categorical: frozenset[str] = frozenset()
 
 
 class Service:
     """A `vfl.scoring.answers.Scorer`."""
 
     def __init__(
-        self, bench: Bench, table: OwnTable, volumes: Volumes, models: Sequence[Model], clock: Clock,
-        cosign_seconds: float,
+        self, lineup: Lineup, volumes: Volumes, rules: ModelRules, clock: Clock, cosign_seconds: float
     ) -> None:  # fmt: skip
-        """`models`: the champion first.   cosign_seconds: between two heads that partners cosign."""
-        self._bench, self._table, self._volumes, self._clock = bench, table, volumes, clock
-        self._models = list(models)
-        self._scored = Scored(self._models[0].name, self._models[0].version, self._models[0].agreement)
+        """`cosign_seconds`: between two heads that partners cosign."""
+        self.lineup, self._volumes, self._clock = lineup, volumes, clock
+        self.shadows = Shadows(lineup, rules, self._score_beside)
         self._recorder = Recorder(volumes)
         self._under_way: set[tuple[str, str]] = set()
         self._decisions: set[asyncio.Task[Any]] = set()
         self._every, self._cosigned = cosign_seconds, 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.on_decision: list[Callable[[Decision, float], None]] = []
         """Told each decision once it is durable, and the seconds it took. Must be quick."""
 
     @property
     def active(self) -> str:
-        return self._bench.model.agreement.active.name
+        return self.lineup.home.file.agreement.active.name
 
     @property
     def own_features(self) -> tuple[str, ...]:
-        return self._table.names
+        return self.lineup.champion.table.names
 
     def models(self) -> list[Model]:
-        return list(self._models)
+        return self.lineup.models()
 
     def partners(self) -> Mapping[str, PartnerHealth]:
-        return self._bench.partners()
+        return self.lineup.champion.bench.partners()
 
     def start(self) -> None:
         """Open the lines to the partners; in a running event loop."""
-        self._bench.start()
-        self._task = asyncio.get_running_loop().create_task(self._cosigning())
+        self.lineup.home.bench.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._cosigning()), loop.create_task(self.shadows.run())]
 
     async def ready(self) -> None:
         """Until every partner answers."""
-        await self._bench.ready()
+        await self.lineup.ready()
 
     async def close(self) -> None:
         """Stop asking, sign the last head, release the files."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.cosign()
         await asyncio.gather(*self._decisions, return_exceptions=True)
-        await self._bench.stop()
+        await self.lineup.stop()
         await self._read(self._volumes.close)
         self._recorder.close()
 
     async def cosign(self) -> None:
         """Sign the head of the newest volume, and have every partner that can be reached cosign it."""
-        for line, witness in self._bench.witnesses():
+        for line, witness in self.lineup.home.bench.witnesses():
             if line.may_ask():
                 with contextlib.suppress(VflError, TimeoutError):
                     await asyncio.wait_for(self._cosigned_by(line, witness), COSIGN_SECONDS)
@@ -160,16 +140,16 @@ class Service:
 
     async def _score(self, applicant: Applicant, caller: str, key: str | None) -> Decision:
         began = self._clock.monotonic_ns()
-        (row,) = self._rows([applicant])
-        if isinstance(row, Refused):
-            raise UnknownApplicant() if row.code == UNKNOWN else UsageError(row.detail)
+        turns, refused = turns_of(self.lineup, [applicant])
+        if refused:
+            raise UnknownApplicant() if refused[0].code == UNKNOWN else UsageError(refused[0].detail)
         async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
                 return _whole(earlier)
-            (verdict,) = await self._bench.judge([row[0]], row[1][None])
-            if isinstance(draft := self._draft(verdict), Refused):
+            drafts = await self._drafts(turns, refused)
+            if isinstance(drafts[0], Refused):
                 raise PartnerAway()
-            return _whole(await self._record([applicant], [draft], asked, began, batch=False))
+            return _whole(await self._record([applicant], drafts, asked, began, batch=False))
 
     async def score_batch(
         self, applicants: Sequence[Applicant], caller: str, key: str | None = None
@@ -185,15 +165,23 @@ class Service:
         async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
                 return tuple(earlier)
-            rows = self._rows(applicants)
-            good = [row for row in rows if not isinstance(row, Refused)]
-            verdicts = iter(
-                await self._bench.judge([token for token, _ in good], np.stack([values for _, values in good]))
-                if good
-                else ()
-            )
-            drafts = [row if isinstance(row, Refused) else self._draft(next(verdicts)) for row in rows]
+            drafts = await self._drafts(*turns_of(self.lineup, applicants))
             return tuple(await self._record(applicants, drafts, asked, began, batch=True))
+
+    async def _drafts(self, turns: Sequence[Turn], refused: Mapping[int, Refused]) -> list[Decision | Refused]:
+        """Of every applicant what is decided, or why nothing is."""
+        if len(turns) == 1 and not refused:
+            return await self._turn(turns[0])
+        found: dict[int, Decision | Refused] = dict(refused)
+        for turn, drafts in zip(turns, await asyncio.gather(*map(self._turn, turns)), strict=True):
+            found |= zip(turn.places, drafts, strict=True)
+        return [found[place] for place in range(len(found))]
+
+    @staticmethod
+    async def _turn(turn: Turn) -> list[Decision | Refused]:
+        with turn.contender.at_work():
+            verdicts = await turn.contender.bench.judge(turn.found.identifiers, turn.found.values)
+        return [draft_of(verdict, turn.contender) for verdict in verdicts]
 
     async def _to_its_end(self, work: Coroutine[Any, Any, R]) -> R:
         """What was begun is finished though the caller went: its key is in use until the answer is on record."""
@@ -207,35 +195,6 @@ class Service:
         if not task.cancelled():
             task.exception()  # whoever asked may have gone
 
-    def _rows(self, applicants: Sequence[Applicant]) -> list[tuple[str, Reals] | Refused]:
-        """Of each the normalised identifier, and the own columns float64[features]."""
-        tokens = normalise([each.id for each in applicants], self._table.id_rule).tokens
-        return [self._row(each, token) for each, token in zip(applicants, tokens, strict=True)]
-
-    def _row(self, applicant: Applicant, token: str | None) -> tuple[str, Reals] | Refused:
-        if token is None:
-            return Refused("bad-id", f"the id has no meaning under the rule {self._table.id_rule}")
-        if applicant.features is None:
-            row = self._table.rows.get(token)
-            if row is None:
-                return Refused(UNKNOWN, "the own table has no row of that id; give features")
-            return token, self._table.values[row]
-        return self._fresh(token, applicant.features)
-
-    def _fresh(self, token: str, features: Mapping[str, float | None]) -> tuple[str, Reals] | Refused:
-        names = self._table.names
-        if features.keys() != set(names):
-            missing, extra = sorted(set(names) - features.keys()), len(features.keys() - set(names))
-            lacks = f"lacks {', '.join(missing)}" if missing else f"has {extra} names that the model does not use"
-            return Refused("bad-features", f"features {lacks}; the model uses {', '.join(names)}")
-        values = np.array([np.nan if features[name] is None else features[name] for name in names], np.float64)
-        for name, value in zip(names, values.tolist(), strict=True):
-            if np.isinf(value):
-                return Refused("bad-features", f"{name} is not finite; null says that a value is missing")
-            if name in self._table.categorical and not np.isnan(value) and (value < 0 or value != int(value)):
-                return Refused("bad-features", f"{name} is a category: a whole number from 0")
-        return token, values
-
     async def _record(
         self,
         applicants: Sequence[Applicant],
@@ -247,33 +206,35 @@ class Service:
     ) -> list[Decision | Refused]:
         """Put drafts on record as one entry, durably, and give them their place. `began`: ns of the clock."""
         time = format_time(self._clock.now())
-        records = [_encoded(_body(*each, time)) for each in zip(applicants, drafts, strict=True)]
-        made = [draft for draft in drafts if isinstance(draft, Decision)]
-        params: dict[str, Json] = {
-            "model": self._bench.model.version,
-            "batch": batch,
-            "decisions": len(made),
-            "degraded": sum(draft.degraded for draft in made),
-            "parties": _counted(made),
-        }
-        kept = await self._recorder.keep((records, params, asked))
-        placed = [_placed(draft, kept, place if batch else None) for place, draft in enumerate(drafts)]
+        records = [record_of(*each, time) for each in zip(applicants, drafts, strict=True)]
+        params: dict[str, Json] = {**_models_of(drafts, self.lineup.champion), "batch": batch, **counts_of(drafts)}
+        kept = await self._recorder.keep(Group(records, params, asked))
+        made = [placed(draft, kept, place if batch else None) for place, draft in enumerate(drafts)]
         seconds = (self._clock.monotonic_ns() - began) / 1e9
         for tell in self.on_decision:
-            for decision in placed:
+            for decision in made:
                 if isinstance(decision, Decision):
                     tell(decision, seconds)
-        return placed
+        self.shadows.offer(applicants, made)
+        return made
 
-    def _draft(self, verdict: Verdict) -> Decision | Refused:
-        if verdict.pd is None:
-            return _AWAY
-        grades = self._bench.grades
-        return Decision(
-            decision_id="", pd=verdict.pd, points=verdict.points, band=grades.band(verdict.points),
-            decision=grades.outcome(verdict.pd), reasons=verdict.reasons, degraded=verdict.degraded,
-            model=self._scored, parties=verdict.parties, receipt=_NOWHERE,
-        )  # fmt: skip
+    async def _score_beside(self, challenger: Contender, seen: Sequence[Seen], dropped: int) -> None:
+        """Put on record what a challenger would have decided."""
+        found = challenger.table.look_up([each.applicant for each in seen])
+        verdicts = await challenger.bench.judge(found.identifiers, found.values) if found.identifiers else []
+        drafts: list[Decision | Refused] = [draft_of(verdict, challenger) for verdict in verdicts]
+        for place in sorted(found.refused):
+            drafts.insert(place, found.refused[place])
+        time = format_time(self._clock.now())
+        records = [shadow_of(each.decision, draft, time) for each, draft in zip(seen, drafts, strict=True)]
+        params: dict[str, Json] = {
+            "model": challenger.version, "batch": True, "dropped": dropped, **counts_of(drafts)
+        }  # fmt: skip
+        await self._recorder.keep(Group(records, params, step=SHADOW))
+
+    async def note(self, step: str, params: Mapping[str, Json]) -> None:
+        """Put something else on record, durably."""
+        await self._read(self._volumes.note, step, params)
 
     # -- what is on record --------------------------------------------------------------------------------------
 
@@ -307,10 +268,10 @@ class Service:
     def _newest(self, count: int) -> list[tuple[str, Decision]]:
         found: list[tuple[str, Decision]] = []
         for entered, place in self._volumes.latest(min(count, MOST_SHOWN)):
-            time, draft = _read_record(entered.records[place][1])
-            placed = _placed(draft, entered.kept, place if entered.batch else None)
-            if isinstance(placed, Decision):
-                found.append((time, placed))
+            time, draft = read_record(entered.records[place][1])
+            decision = placed(draft, entered.kept, place if entered.batch else None)
+            if isinstance(decision, Decision):
+                found.append((time, decision))
         return found
 
     def _all_of(self, number: int, seq: int) -> list[Decision | Refused]:
@@ -319,7 +280,7 @@ class Service:
         if entered is None:
             raise UsageError("the answer to an idempotency key is not on record", remedy="restore the volumes")
         return [
-            _placed(_read_record(body)[1], entered.kept, place if entered.batch else None)
+            placed(read_record(body)[1], entered.kept, place if entered.batch else None)
             for place, (_, body) in enumerate(entered.records)
         ]
 
@@ -329,11 +290,11 @@ class Service:
         if volume is None or entered is None or not 0 <= place < len(entered.records):
             return None
         salt, body = entered.records[place]
-        placed = _placed(_read_record(body)[1], entered.kept, place if entered.batch else None)
-        if isinstance(placed, Refused) or placed.decision_id != decision_id:
+        decision = placed(read_record(body)[1], entered.kept, place if entered.batch else None)
+        if isinstance(decision, Refused) or decision.decision_id != decision_id:
             return None
         head = volume.covering(seq)
-        return placed, Proof(
+        return decision, Proof(
             record=body.decode(), salt=salt.hex(), place=place, count=len(entered.records),
             path=_hex(entered.tree().inclusion_proof(place)), entry=entered.entry, index=seq,
             size=head.size, inclusion=_hex(volume.log.inclusion_proof(seq, head.size)), checkpoint=head.note,
@@ -381,70 +342,19 @@ def _digest(request: object) -> bytes:
     return sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
 
+def _models_of(drafts: Sequence[Decision | Refused], champion: Contender) -> dict[str, Json]:
+    """Which model decided; where challengers decided about some of a batch, also how many are whose."""
+    counts = Counter(draft.model.version for draft in drafts if isinstance(draft, Decision))
+    if len(counts) <= 1:
+        return {"model": next(iter(counts), champion.version)}
+    return {"model": champion.version, "models": {version: counts[version] for version in sorted(counts)}}
+
+
 def _whole(found: Sequence[Decision | Refused]) -> Decision:
     (decision,) = found
     if isinstance(decision, Refused):  # the key was used for a batch of one
         raise KeyReused()
     return decision
-
-
-def _placed(draft: Decision | Refused, kept: Kept, place: int | None) -> Decision | Refused:
-    """With its id and receipt. `place`: in a batch."""
-    if isinstance(draft, Refused):
-        return draft
-    name = f"{kept.volume:06d}-{kept.entry}" + ("" if place is None else f"-{place}")
-    return msgspec.structs.replace(draft, decision_id=name, receipt=Receipt(kept.log, kept.entry, kept.leaf))
-
-
-def _counted(made: Sequence[Decision]) -> Json:
-    """By party, how often it was in which state."""
-    found: dict[str, dict[str, int]] = {}
-    for decision in made:
-        for name, partner in decision.parties.items():
-            states = found.setdefault(name, {})
-            states[partner.state] = states.get(partner.state, 0) + 1
-    return {name: dict(states) for name, states in found.items()}
-
-
-def _body(applicant: Applicant, draft: Decision | Refused, time: str) -> Json:
-    """What a record says; real numbers as the shortest text that gives the same float64 again."""
-    fresh = sorted((applicant.features or {}).items())  # in pairs: a name may be in any script, a key may not
-    features: Json = [[name, _text(value)] for name, value in fresh] or None
-    head: dict[str, Json] = {"v": VERSION, "id": applicant.id, "time": time, "features": features}
-    if isinstance(draft, Refused):
-        return {**head, "refused": {"code": draft.code, "detail": draft.detail}}
-    return {
-        **head, "pd": repr(draft.pd), "points": draft.points, "band": draft.band, "decision": draft.decision,
-        "degraded": draft.degraded,
-        "reasons": [{"code": one.code, "party": one.party, "words": one.text} for one in draft.reasons],
-        "model": {"name": draft.model.name, "version": draft.model.version, "agreement": draft.model.agreement},
-        "parties": {name: {"state": one.state, "us": round(1000 * one.ms)} for name, one in draft.parties.items()},
-    }  # fmt: skip
-
-
-def _encoded(body: Json) -> bytes:
-    """Canonical JSON, as `ledger.canonical.encode` writes it, but fast: bodies of ours hold nothing that it refuses."""
-    return msgspec.json.encode(body, order="sorted")
-
-
-def _text(value: float | None) -> str | None:
-    return None if value is None else repr(float(value))
-
-
-def _read_record(data: bytes) -> tuple[str, Decision | Refused]:
-    """Time and content of a record, without its place. Raises UsageError where it is damaged."""
-    try:
-        body: Any = decode(data, limit=MOST_OF_A_RECORD)
-        if "refused" in body:
-            return body["time"], Refused(**body["refused"])
-        reasons = tuple(Reason(one["code"], one["words"], one["party"]) for one in body["reasons"])
-        parties = {name: Partner(one["state"], one["us"] / 1000) for name, one in body["parties"].items()}
-        return body["time"], Decision(
-            "", float(body["pd"]), body["points"], body["band"], body["decision"], reasons, body["degraded"],
-            Scored(**body["model"]), parties, Receipt("", 0, ""),
-        )  # fmt: skip
-    except (LedgerError, KeyError, TypeError, ValueError) as error:
-        raise UsageError(f"the record of a decision is damaged: {error!r}", remedy="restore it from a backup") from None
 
 
 def _hex(hashes: Sequence[bytes]) -> tuple[str, ...]:
