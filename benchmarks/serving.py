@@ -148,7 +148,8 @@ async def _single(
     took: list[float] = []
 
     async def one(customer: str) -> None:
-        began, kept = time.perf_counter(), idle.pop()
+        began = time.perf_counter()
+        kept = idle.pop() if idle else await _Kept(port).open()
         await kept.post("/v1/score", _ask(customer))
         took.append(time.perf_counter() - began)
         idle.append(kept)

@@ -31,7 +31,7 @@ from vfl.replay import ReplayChannel
 from vfl.wire import Message, pack, require
 
 
-class Ask(Message, frozen=True):
+class Poll(Message, frozen=True):
     number: int
 
 
@@ -44,7 +44,7 @@ async def asker(channel: Channel, times: int = 3) -> list[int]:
     channel.enter("talk")
     for number in range(times):
         channel.enter("talk", number)
-        await channel.send(Ask(number))
+        await channel.send(Poll(number))
         answers.append((await channel.recv(Tell)).number)
         await channel.checkpoint()
     return answers
@@ -53,7 +53,7 @@ async def asker(channel: Channel, times: int = 3) -> list[int]:
 async def teller(channel: Channel, times: int = 3, factor: int = 10) -> None:
     for number in range(times):
         channel.enter("talk", number)
-        asked = await channel.recv(Ask)
+        asked = await channel.recv(Poll)
         require(asked.number == number, "questions come in order")
         await channel.send(Tell(factor * asked.number))
         await channel.checkpoint()
@@ -106,7 +106,7 @@ def test_when_all_wait_the_silence_is_named() -> None:
     _, channels = pair()
 
     async def waits(channel: Channel) -> None:
-        await channel.recv(Ask)
+        await channel.recv(Poll)
 
     with pytest.raises(Unexpected, match="silence: a, b wait for messages that nobody will send"):
         lockstep({"a": waits(channels["a"]), "b": waits(channels["b"])})
@@ -117,7 +117,7 @@ def test_only_those_who_wait_are_named() -> None:
 
     async def hasty(channel: Channel) -> None:
         channel.enter("talk")
-        await channel.send(Ask(0))
+        await channel.send(Poll(0))
         await channel.recv(Tell)
 
     with pytest.raises(Unexpected, match="silence: b wait for"):
@@ -134,7 +134,7 @@ def test_roles_that_never_started_are_closed_cleanly() -> None:
 
     async def started(channel: Channel) -> None:
         try:
-            await channel.recv(Ask)
+            await channel.recv(Poll)
         finally:
             ended.append("started")
 
@@ -166,16 +166,16 @@ def test_a_role_that_waits_without_a_channel_is_silent() -> None:
 def test_a_transcript_has_received_messages_whole_and_sent_ones_by_digest() -> None:
     records = talk()[1]
     sent, heard = records["a"][0], records["b"][0]
-    body = pack(Ask(0))
-    assert (sent.sent, sent.peer, sent.slot, sent.body) == (True, "b", "talk/0/Ask/a>b/0", b"")
-    assert (heard.sent, heard.peer, heard.slot, heard.body) == (False, "a", "talk/0/Ask/a>b/0", body)
+    body = pack(Poll(0))
+    assert (sent.sent, sent.peer, sent.slot, sent.body) == (True, "b", "talk/0/Poll/a>b/0", b"")
+    assert (heard.sent, heard.peer, heard.slot, heard.body) == (False, "a", "talk/0/Poll/a>b/0", body)
     assert sent.digest == heard.digest == digest_of(body)
     assert [record.slot for record in records["a"]] == [record.slot for record in records["b"]]
 
 
 def test_slots_count_messages_of_each_direction_over_the_whole_run() -> None:
     slots = [record.slot for record in talk()[1]["a"]]
-    assert slots == [f"talk/{n}/{kind}/{n}" for n in range(3) for kind in ("Ask/a>b", "Tell/b>a")]
+    assert slots == [f"talk/{n}/{kind}/{n}" for n in range(3) for kind in ("Poll/a>b", "Tell/b>a")]
     assert len(set(slots)) == len(slots)
 
 
@@ -184,7 +184,7 @@ def test_traffic_is_counted_by_phase_and_places_are_told() -> None:
     places: list[tuple[str, int]] = []
     desks["a"].on_enter = lambda phase, round: places.append((phase, round))
     lockstep({"a": asker(channels["a"]), "b": teller(channels["b"])})
-    sizes = [sum(len(pack(Ask(n))) for n in range(3)), sum(len(pack(Tell(10 * n))) for n in range(3))]
+    sizes = [sum(len(pack(Poll(n))) for n in range(3)), sum(len(pack(Tell(10 * n))) for n in range(3))]
     counted = [desks[name].count("talk") for name in ("a", "b")]
     assert [(c.sent, c.received) for c in counted] == [(sizes[0], sizes[1]), (sizes[1], sizes[0])]
     assert places == [("talk", 0), ("talk", 1), ("talk", 2)]
@@ -195,9 +195,9 @@ def test_a_broken_promise_names_who_was_heard_last() -> None:
 
     async def liar(channel: Channel) -> None:
         channel.enter("talk")
-        await channel.send(Ask(7))
+        await channel.send(Poll(7))
 
-    with pytest.raises(BrokenPromise, match=r"^a at talk/0/Ask/a>b/0: not so: questions come in order$"):
+    with pytest.raises(BrokenPromise, match=r"^a at talk/0/Poll/a>b/0: not so: questions come in order$"):
         lockstep({"a": desks["a"].run(liar(channels["a"])), "b": desks["b"].run(teller(channels["b"]))})
 
 
@@ -241,21 +241,21 @@ def test_the_notary_sees_every_message_once_and_every_checkpoint() -> None:
         assert isinstance(desk.notary, Forger)
         slots = [record.slot for record in desk.transcript.all]  # type: ignore[attr-defined]
         assert [slot for _, slot in desk.notary.log] == slots
-        assert {way for way, slot in desk.notary.log if f"/{name}>" not in slot.replace("Ask", "")} == {"received"}
+        assert {way for way, slot in desk.notary.log if f"/{name}>" not in slot.replace("Poll", "")} == {"received"}
 
 
 def test_a_message_that_the_notary_refuses_is_not_taken_in() -> None:
     desk = Desk("b", MemoryTranscript(), Forger())
-    body = pack(Ask(0))
-    frames = [Opened(0, b"card"), Envelope("talk/0/Ask/a>b/0", b"forged", body)]
+    body = pack(Poll(0))
+    frames = [Opened(0, b"card"), Envelope("talk/0/Poll/a>b/0", b"forged", body)]
     channel = desk.channel("a", MemoryLink([msgspec.msgpack.encode(frame) for frame in frames], []))
     with pytest.raises(BrokenPromise, match="the signature is right"):
         lockstep({"b": desk.run(teller(channel))})
     assert desk.transcript.all == []  # type: ignore[attr-defined]
 
 
-BODY = pack(Ask(0))
-SLOT = "talk/0/Ask/a>b/0"
+BODY = pack(Poll(0))
+SLOT = "talk/0/Poll/a>b/0"
 FRAMES: dict[str, tuple[list[Any], type[ProtocolError], str]] = {
     "no opening": ([Envelope(SLOT, b"", BODY)], Unexpected, "a frame Envelope where Opened is due"),
     "two openings": ([Opened(0, b""), Opened(0, b"")], Unexpected, "a frame Opened where Envelope is due"),
@@ -266,12 +266,32 @@ FRAMES: dict[str, tuple[list[Any], type[ProtocolError], str]] = {
     "no text": ([Opened(0, b""), b"\x81\xa4type\xa1\xff"], Malformed, "no well-formed frame"),
     "an endless one": ([Opened(0, b""), bytes(MAX_FRAME + 1)], Malformed, "larger than the limit"),
     "a deep one": ([Opened(0, b""), b"\x91" * 100_000], Malformed, "no well-formed frame"),
-    "another kind": ([Opened(0, b""), Envelope("talk/0/Tell/a>b/0", b"", BODY)], Unexpected, "where talk/0/Ask/a>b/0"),
-    "another phase": ([Opened(0, b""), Envelope("walk/0/Ask/a>b/0", b"", BODY)], Unexpected, "where talk/0/Ask/a>b/0"),
-    "another round": ([Opened(0, b""), Envelope("talk/1/Ask/a>b/0", b"", BODY)], Unexpected, "where talk/0/Ask/a>b/0"),
-    "another sender": ([Opened(0, b""), Envelope("talk/0/Ask/c>b/0", b"", BODY)], Unexpected, "where talk/0/Ask/a>b/0"),
-    "another number": ([Opened(0, b""), Envelope("talk/0/Ask/a>b/1", b"", BODY)], Unexpected, "where talk/0/Ask/a>b/0"),
-    "another body": ([Opened(0, b""), Envelope(SLOT, b"", pack(Tell(0)))], Malformed, "no well-formed Ask"),
+    "another kind": (
+        [Opened(0, b""), Envelope("talk/0/Tell/a>b/0", b"", BODY)],
+        Unexpected,
+        "where talk/0/Poll/a>b/0",
+    ),
+    "another phase": (
+        [Opened(0, b""), Envelope("walk/0/Poll/a>b/0", b"", BODY)],
+        Unexpected,
+        "where talk/0/Poll/a>b/0",
+    ),
+    "another round": (
+        [Opened(0, b""), Envelope("talk/1/Poll/a>b/0", b"", BODY)],
+        Unexpected,
+        "where talk/0/Poll/a>b/0",
+    ),
+    "another sender": (
+        [Opened(0, b""), Envelope("talk/0/Poll/c>b/0", b"", BODY)],
+        Unexpected,
+        "where talk/0/Poll/a>b/0",
+    ),
+    "another number": (
+        [Opened(0, b""), Envelope("talk/0/Poll/a>b/1", b"", BODY)],
+        Unexpected,
+        "where talk/0/Poll/a>b/0",
+    ),
+    "another body": ([Opened(0, b""), Envelope(SLOT, b"", pack(Tell(0)))], Malformed, "no well-formed Poll"),
     "the same twice": ([Opened(0, b""), *[Envelope(SLOT, b"", BODY)] * 2], Unexpected, "Envelope where Head is due"),
 }
 
@@ -294,14 +314,14 @@ def test_one_of_several_kinds_may_be_due() -> None:
 
     async def says(channel: Channel) -> None:
         await channel.send(Tell(1))
-        await channel.send(Ask(2))
+        await channel.send(Poll(2))
 
     async def hears(channel: Channel) -> None:
         for _ in range(2):
-            heard.append(type(await channel.recv(Ask, Tell)).__name__)
+            heard.append(type(await channel.recv(Poll, Tell)).__name__)
 
     lockstep({"a": desks["a"].run(says(channels["a"])), "b": desks["b"].run(hears(channels["b"]))})
-    assert heard == ["Tell", "Ask"]
+    assert heard == ["Tell", "Poll"]
 
 
 # Replay
@@ -330,7 +350,7 @@ def test_what_is_left_or_missing_shows() -> None:
     short = past("a", records)
     lockstep({"a": asker(short, times=2)})
     assert short.left == 2
-    with pytest.raises(ProtocolError, match=r"^a at talk/3/Ask/a>b/3: says more than is on record"):
+    with pytest.raises(ProtocolError, match=r"^a at talk/3/Poll/a>b/3: says more than is on record"):
         lockstep({"a": asker(past("a", records), times=4)})
     with pytest.raises(ProtocolError, match=r"^a at talk/2/Tell/b>a/2: expects more than is on record"):
         lockstep({"a": asker(past("a", {"a": records["a"][:-1]}))})
@@ -341,12 +361,12 @@ def test_a_recorded_message_for_another_place_shows() -> None:
     swapped = [records[0], records[3], records[2], records[1]]
     with pytest.raises(ProtocolError, match=r"^a at talk/0/Tell/b>a/0: the record has talk/1/Tell/b>a/1 next"):
         lockstep({"a": asker(past("a", {"a": swapped}))})
-    with pytest.raises(ProtocolError, match=r"^a at talk/0/Ask/a>b/0: did not say this: the record has talk/1/Ask"):
+    with pytest.raises(ProtocolError, match=r"^a at talk/0/Poll/a>b/0: did not say this: the record has talk/1/Poll"):
         lockstep({"a": asker(past("a", {"a": [records[2], *records[1:2], records[0]]}))})
 
 
 def test_the_comparison_is_of_place_and_digest() -> None:
-    step = Step("talk", 0, "Ask", "a", "b", 0)
+    step = Step("talk", 0, "Poll", "a", "b", 0)
     same_again(Record(True, "b", step.slot, b"digest"), step, b"digest", "a")
     for record in (Record(True, "b", step.slot, b"other"), Record(True, "b", step.slot + "1", b"digest")):
         with pytest.raises(ProtocolError):

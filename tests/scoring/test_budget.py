@@ -48,9 +48,10 @@ def test_a_day_has_so_many_and_the_next_day_as_many_again(tmp_path: Path) -> Non
     assert budget.left() == 0
     clock.time += timedelta(minutes=1)  # UTC, whatever day it is here
     assert budget.left() == 10
-    clock.time -= timedelta(hours=1)  # a clock that is set back gives nothing twice
     assert budget.take(10, nothing)
+    clock.time -= timedelta(hours=1)  # a clock that is set back gives nothing twice
     assert budget.left() == 0
+    assert not budget.take(1, nothing)
 
 
 def test_all_in_all_is_counted_over_days(tmp_path: Path) -> None:

@@ -176,7 +176,7 @@ class Failing:
         return self._do(self._db.executemany, *words)
 
 
-@pytest.mark.parametrize("when", ["before", pytest.param("after", marks=pytest.mark.slow)])
+@pytest.mark.parametrize("when", [pytest.param("before", marks=pytest.mark.slow), "after"])
 def test_every_write_may_fail_and_the_next_one_works(tmp_path: Path, when: str) -> None:
     """What was answered is there once; what was refused is not there, or, if the disk kept it, its key finds it."""
     for k in range(1, 100):
@@ -401,6 +401,10 @@ def test_every_answer_has_one_entry_and_its_proof_holds(card: Path) -> None:
             found = await here.service.find(single.decision_id)
             assert found is not None
             assert cosigned_by(found[1], card) == {"telecom", "payroll"}
+            fresh = await here.score(ids[1])  # after the head that was cosigned
+            found = await here.service.find(fresh.decision_id)
+            assert found is not None
+            assert verify(found[1]).seq == fresh.receipt.entry
             for none in (
                 "",
                 "000001",

@@ -19,7 +19,7 @@ what could be learned.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -32,6 +32,7 @@ from vfl.learn.metrics import auc
 from vfl.randomness import Randomness
 
 Labels = npt.NDArray[np.int8]
+Rows = npt.NDArray[np.int64]
 Guess = tuple[str | float, ...]
 KNOWN = (40, 200)
 """Known labels, as in the study that docs/guide/privacy.md tells of."""
@@ -85,17 +86,15 @@ def node_sets(view: PassiveView, labels: Labels, known: int, rng: Randomness, dr
     """
     _check(labels, known)
     own = _own(view)
-    views: dict[tuple[str, str], Reals] = {("own", "alone"): own}
-    for name, bits in (("sets", view.shown), ("splits", view.splits)):
-        if len(bits):
-            told = np.unique(bits, axis=0).T.astype(np.float64)
-            views |= {(name, "alone"): told, (name, "with own"): np.hstack([own, told])}
+    told = {
+        name: np.unique(bits, axis=0) for name, bits in (("sets", view.shown), ("splits", view.splits)) if len(bits)
+    }
     scores: dict[str, dict[Guess, list[float]]] = {"own": {}, "sets": {}, "splits": {}}
     for number in range(draws):
         knows, tested = _draw(labels, known, rng.child(f"draw/{number}"))
-        for (name, manner), rows in views.items():
+        for (name, manner), (first, then) in _features(own, told, knows, tested).items():
             for penalty in _PENALTIES:
-                guess = rows[tested] @ fit(rows[knows], labels[knows], penalty)
+                guess = then @ fit(first, labels[knows], penalty)
                 scores[name].setdefault((manner, penalty), []).append(auc(labels[tested], guess))
     alone = _best(scores["own"])
     sets, splits = (_best(scores["own"] | {(name, *key): s for key, s in scores[name].items()}) for name in _TOLD)
@@ -120,7 +119,7 @@ def _check(labels: Labels, known: int) -> None:
         )
 
 
-def _draw(labels: Labels, known: int, rng: Randomness) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+def _draw(labels: Labels, known: int, rng: Randomness) -> tuple[Rows, Rows]:
     """Known customers, at least two of either class, and others to judge by."""
     for attempt in range(1000):
         order = rng.child(f"attempt/{attempt}").permutation(len(labels))
@@ -135,12 +134,32 @@ def _best(scores: Mapping[Guess, list[float]]) -> Reals:
     return np.array(max(scores.values(), key=lambda found: float(np.mean(found))))
 
 
-def _own(view: PassiveView) -> Reals:
-    """Own columns: one-hot bins, and the rank in each column."""
-    parts = []
+def _features(
+    own: Callable[[Rows], Reals], told: Mapping[str, npt.NDArray[np.bool_]], knows: Rows, tested: Rows
+) -> dict[tuple[str, str], tuple[Reals, Reals]]:
+    """What is known of the customers of one draw, in each way to look at it: of those known, and of those tested."""
+    alone = {"own": (own(knows), own(tested))}
+    for name, bits in told.items():
+        alone[name] = (bits[:, knows].T.astype(np.float64), bits[:, tested].T.astype(np.float64))
+    found = {(name, "alone"): pair for name, pair in alone.items()}
+    for name in told:
+        first, then = (np.hstack([of_own, more]) for of_own, more in zip(alone["own"], alone[name], strict=True))
+        found[name, "with own"] = first, then
+    return found
+
+
+def _own(view: PassiveView) -> Callable[[Rows], Reals]:
+    """Own columns of some rows: one-hot bins, and the rank in each column. Made for a draw's rows, not for all."""
+    ranks = []
     for column, bins in zip(view.codes.T, view.n_bins, strict=True):
-        parts.append((column[:, None] == np.arange(bins)).astype(np.float64))
         below = np.cumsum(np.bincount(column, minlength=bins))
-        rank = (below[column] + np.append(0, below)[column]) / (2.0 * len(column))
-        parts.append(_SLOPE * (rank - 0.5)[:, None] / max(float(rank.std()), 1e-9))
-    return np.hstack(parts)
+        rank = (below + np.append(0, below)[:-1]) / (2.0 * len(column))
+        ranks.append(_SLOPE * (rank - 0.5) / max(float(rank[column].std()), 1e-9))
+
+    def of(rows: Rows) -> Reals:
+        parts = []
+        for codes, rank in zip(view.codes[rows].T, ranks, strict=True):
+            parts += [(codes[:, None] == np.arange(len(rank))).astype(np.float64), rank[codes][:, None]]
+        return np.hstack(parts)
+
+    return of
