@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from ledger.canonical import encode
-from vfl.scoring.scorer import _encoded
+from vfl.scoring.drafts import _encoded
 
 TEXTS = st.text(st.characters(exclude_categories=("Cs",)))
 BODIES = st.recursive(
