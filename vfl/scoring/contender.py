@@ -14,9 +14,11 @@ import numpy.typing as npt
 from vfl.scoring.answers import Model, Scored
 from vfl.scoring.bench import Bench
 from vfl.scoring.grading import Grades
+from vfl.scoring.models import Kind
 from vfl.scoring.own_table import OwnTable
 from vfl.scoring.registry import Described
 from vfl.seat import RunFile
+from vfl.terms import GBDT
 
 _LOOK = 0.02  # seconds between two looks whether a model is still at work
 
@@ -43,20 +45,13 @@ class Contender:
         return self.bench.grades
 
     @property
-    def described(self) -> Described:
-        """What is told of it."""
-        agreement = self.file.agreement
-        features = {member.name: tuple(member.features) for member in (agreement.active, *agreement.passives)}
-        return Described(agreement.scenario, agreement.digest, self.bench.model.kind, features, self.file.run)
-
-    @property
     def scored(self) -> Scored:
         """How an answer names it."""
         return Scored(self.file.agreement.scenario, self.version, self.file.agreement.digest)
 
     def shown(self) -> Model:
         """As an API tells it while there is no other."""
-        one = self.described
+        one = described(self.file)
         return Model(one.name, self.version, one.agreement, one.kind, "champion", one.features, one.run)
 
     @contextmanager
@@ -72,3 +67,11 @@ class Contender:
         """Until nobody has it at work."""
         while self._at_work:
             await asyncio.sleep(_LOOK)
+
+
+def described(file: RunFile) -> Described:
+    """What is told of the model of a run."""
+    agreement = file.agreement
+    features = {member.name: tuple(member.features) for member in (agreement.active, *agreement.passives)}
+    kind: Kind = "gbdt" if file.terms.kind == GBDT else "scorecard"
+    return Described(agreement.scenario, agreement.digest, kind, features, file.run)

@@ -103,3 +103,9 @@ def read_record(data: bytes) -> tuple[str, Decision | Refused]:
         )  # fmt: skip
     except (LedgerError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"the record of a decision is damaged: {error!r}", remedy="restore it from a backup") from None
+
+
+def beside_of(data: bytes) -> str:
+    """The id of the decision that a challenger's record stands beside. Raises UsageError where it is damaged."""
+    body: Any = decode(data, limit=MOST_OF_A_RECORD)
+    return str(body["beside"])
