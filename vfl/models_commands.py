@@ -47,10 +47,10 @@ def list_models(here: Served, as_json: bool) -> None:
         shown = [{**_told(one), "place": one.place} for one in _ordered(standings)]
         _write({"models": shown, "wishes": wishes, "rollback_to": standings.before[-1] if standings.before else None})
         return
-    made = table("version", "role", "canary", "kind", "run")
+    made = table("run", "version", "role", "canary", "kind")
     for one in _ordered(standings):
         share = f"{one.share:.1%}" if one.share else "-"
-        made.add_row(one.version[:_DIGITS], one.role, share, one.described.kind, one.described.run)
+        made.add_row(one.described.run, one.version[:_DIGITS], one.role, share, one.described.kind)
     screen().print(made)
     for wish in wishes:
         words = _SAID[wish["wanted"]]  # type: ignore[index]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,13 +25,17 @@ _LOOK = 0.02  # seconds between two looks whether a model is still at work
 
 @dataclass(eq=False)
 class Contender:
-    """file, root: of the run that trained it.   reference: points of its hold-out, int64[n]."""
+    """file, root: of the run that trained it.   reference: points of its hold-out, int64[n].
+
+    ended: releases what was started for this model alone.
+    """
 
     bench: Bench
     table: OwnTable
     file: RunFile
     root: Path
     reference: npt.NDArray[np.int64]
+    ended: Callable[[], None] = lambda: None
     _at_work: int = 0
 
     @property
@@ -63,10 +67,12 @@ class Contender:
         finally:
             self._at_work -= 1
 
-    async def idle(self) -> None:
-        """Until nobody has it at work."""
+    async def leave(self) -> None:
+        """Go, once nobody has it at work."""
         while self._at_work:
             await asyncio.sleep(_LOOK)
+        await self.bench.stop()
+        await asyncio.to_thread(self.ended)
 
 
 def described(file: RunFile) -> Described:

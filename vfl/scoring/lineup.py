@@ -82,7 +82,7 @@ class Lineup:
         for contender in [*self._open.values()]:
             if contender not in (self.home, self.champion, *self._challengers):
                 del self._open[contender.version]
-                task = asyncio.get_running_loop().create_task(_gone(contender))
+                task = asyncio.get_running_loop().create_task(contender.leave())
                 self._leaving.add(task)
                 task.add_done_callback(self._leaving.discard)
 
@@ -94,11 +94,6 @@ class Lineup:
         """End all sessions."""
         await asyncio.gather(*self._leaving, return_exceptions=True)
         await asyncio.gather(*(one.bench.stop() for one in self._open.values()))
-
-
-async def _gone(contender: Contender) -> None:
-    await contender.idle()
-    await contender.bench.stop()
 
 
 def _stretches(shares: Mapping[Contender, float]) -> tuple[tuple[float, Contender], ...]:

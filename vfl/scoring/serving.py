@@ -41,14 +41,18 @@ async def simulated(root: Path, policy: ServingPolicy) -> AsyncIterator[Opened]:
         raise UsageError(f"{root} has no seed of {active}", remedy="name the directory of a simulated run")
     async with AsyncExitStack() as ends:
         ends.enter_context(_only_one(root / active))
-        desk = _Desk(ends, active, clock, policy)
-        dial = await desk.dialler(root, file)
+        desk = _Desk(active, clock, policy)
+        ends.callback(lambda: desk.end(desk.hosts))
+        dial = desk.dialler(await desk.start(root, file), file)
 
         async def other(place: Path) -> Contender:
             its = RunFile.read(place)
             require_own(its, active)
             ready = await asyncio.to_thread(ready_model, place, desk.speaker(place, its), its, policy)
-            return ready(await desk.dialler(place, its))
+            started = await desk.start(place, its)
+            contender = ready(desk.dialler(started, its))
+            contender.ended = lambda: desk.end(started)
+            return contender
 
         opened = open_service(root, desk.speaker(root, file), file, dial, policy, other)
         ends.push_async_callback(_cancel, asyncio.create_task(_keep_alive(desk.hosts)))
@@ -59,9 +63,8 @@ async def simulated(root: Path, policy: ServingPolicy) -> AsyncIterator[Opened]:
 class _Desk:
     """Runs on one desk: a process for every partner of each, and their keys at hand."""
 
-    def __init__(self, ends: AsyncExitStack, active: str, clock: Clock, policy: ServingPolicy) -> None:
-        """`ends`: where what is started is ended."""
-        self._ends, self._active, self._clock = ends, active, clock
+    def __init__(self, active: str, clock: Clock, policy: ServingPolicy) -> None:
+        self._active, self._clock = active, clock
         self._per_day = policy.partners.scores_per_day or None
         self._key = new_tls_key(active, clock.now(), _DAYS)
         self.hosts: list[Hosted] = []
@@ -71,22 +74,31 @@ class _Desk:
         seed = read_seed(root / self._active)
         return speaker_of(root, self._active, seed, identity_of(self._active, seed), file, self._clock)
 
-    async def dialler(self, root: Path, file: RunFile) -> Dialler:
-        """Start the partners of a run. Raises VflError."""
+    async def start(self, root: Path, file: RunFile) -> list[Hosted]:
+        """The partners of a run, started. Raises VflError."""
         names = [member.name for member in file.agreement.passives]
         hosts = await asyncio.gather(
             *(asyncio.to_thread(Hosted, root, name, self._active, self._key, self._per_day) for name in names),
             return_exceptions=True,
         )
         started = [one for one in hosts if isinstance(one, Hosted)]
-        for one in started:
-            self._ends.callback(one.end)
+        self.hosts += started
         for failure in hosts:
             if isinstance(failure, BaseException):
+                self.end(started)
                 raise failure
-        self.hosts += started
-        own, known = OwnTls(self._key.key, self._key.certificate), {one.party: one.known for one in started}
+        return started
+
+    def dialler(self, hosts: Sequence[Hosted], file: RunFile) -> Dialler:
+        """To those partners."""
+        own, known = OwnTls(self._key.key, self._key.certificate), {one.party: one.known for one in hosts}
         return _dialler(self._active, lambda: own, lambda peer: known[peer], file.run)
+
+    def end(self, hosts: Sequence[Hosted]) -> None:
+        """Stop some of them."""
+        for one in [*hosts]:
+            self.hosts.remove(one)
+            one.end()
 
 
 @asynccontextmanager
@@ -161,8 +173,8 @@ async def _keep_alive(hosts: Sequence[Hosted]) -> None:
     """Start what died once more: it can be killed to see what scoring does then."""
     while True:
         await asyncio.sleep(_LOOK)
-        for one in hosts:
-            if one.died():
+        for one in [*hosts]:
+            if one in hosts and one.died():
                 with contextlib.suppress(VflError):  # tried again at the next look
                     await asyncio.to_thread(one.again)
 
