@@ -219,9 +219,30 @@ def test_shadows_are_on_record_and_never_answered(card: Path, trees: Path) -> No
     told = comparison(pairs)
     assert told["applicants"] == sum(sum(row.values()) for row in told["decisions"]["both"].values()) == len(ids) + 1
     volume = card / "bank" / "scoring" / "volumes" / "000001.sqlite"
+    kept = b'"beside":"000001-'
+    assert kept in volume.read_bytes()
     forget_records(volume)
     assert not has_records(volume)
+    assert kept not in volume.read_bytes()
     assert not pairs_of(card / "bank" / "scoring", a, "0" * 64).champion
+
+
+@pytest.mark.slow
+def test_shadows_stand_beside_the_champions_decisions_alone(card: Path, trees: Path) -> None:
+    a, b = entered(card, trees)
+
+    async def work() -> int:
+        async with table(card, SHADOW) as here:
+            await releasing(here).canary(b, 0.5, "tests")
+            made = await here.batch(list(pds(card)))
+            await until(lambda: shadows(card))
+            beside = sum(each["params"]["decisions"] for each in await entries(here) if each["step"] == "shadow")
+            assert beside == sum(one.model.version == a for one in made)
+            return int(beside)
+
+    mine = run(work())
+    pairs = pairs_of(card / "bank" / "scoring", a, b)
+    assert 0 < mine == len(pairs.champion) < len(pds(card))
 
 
 def shadows(root: Path) -> bool:
@@ -288,22 +309,29 @@ def test_a_retired_model_goes_when_it_has_finished(card: Path, trees: Path) -> N
     _, b = entered(card, trees)
 
     async def work() -> None:
-        async with table(card) as here:
+        async with table(card, policy(deadline_ms=5000)) as here:
             rivals = here.service.lineup.challengers[0]
             ended = asyncio.Event()
             loop = asyncio.get_running_loop()
             rivals.ended = lambda: loop.call_soon_threadsafe(ended.set)
             await promoted(here, b)
-            for stage in here.others[trees].values():
-                stage.late = 0.05
-            decisions = [asyncio.create_task(here.score(each)) for each in list(pds(card))[:20]]
-            await asyncio.sleep(0.03)
+            real, go = here.service._earlier, asyncio.Event()
+
+            async def slow(asked: Any) -> Any:
+                await go.wait()
+                return await real(asked)
+
+            here.service._earlier = slow
+            decision = asyncio.create_task(here.score(next(iter(pds(card))), "key"))
+            await asyncio.sleep(0.05)
             await releasing(here).rollback(b, "tests")
             rule(here).at_keyboard("retired", b)
             await here.opened.succession.catch_up()
-            made = await asyncio.gather(*decisions)
-            assert {one.model.version for one in made} == {b}
-            assert not any(one.degraded for one in made)
+            await asyncio.sleep(0.2)
+            assert not ended.is_set()
+            go.set()
+            made = await asyncio.wait_for(decision, 5)
+            assert (made.model.version, made.degraded) == (b, False)
             await asyncio.wait_for(ended.wait(), 5)
             assert [one.role for one in here.service.models()] == ["champion", "retired"]
             assert not here.service.lineup.has(b)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections import Counter
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, ParamSpec, TypeVar
 
@@ -140,16 +140,16 @@ class Service:
 
     async def _score(self, applicant: Applicant, caller: str, key: str | None) -> Decision:
         began = self._clock.monotonic_ns()
-        turns, refused = turns_of(self.lineup, [applicant])
-        if refused:
-            raise UnknownApplicant() if refused[0].code == UNKNOWN else UsageError(refused[0].detail)
-        async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
-            if asked is not None and (earlier := await self._earlier(asked)) is not None:
-                return _whole(earlier)
-            drafts = await self._drafts(turns, refused)
-            if isinstance(drafts[0], Refused):
-                raise PartnerAway()
-            return _whole(await self._record([applicant], drafts, asked, began, batch=False))
+        with self._turns([applicant]) as (turns, refused):
+            if refused:
+                raise UnknownApplicant() if refused[0].code == UNKNOWN else UsageError(refused[0].detail)
+            async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
+                if asked is not None and (earlier := await self._earlier(asked)) is not None:
+                    return _whole(earlier)
+                drafts = await self._drafts(turns, refused)
+                if isinstance(drafts[0], Refused):
+                    raise PartnerAway()
+                return _whole(await self._record([applicant], drafts, asked, began, batch=False))
 
     async def score_batch(
         self, applicants: Sequence[Applicant], caller: str, key: str | None = None
@@ -165,8 +165,18 @@ class Service:
         async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
                 return tuple(earlier)
-            drafts = await self._drafts(*turns_of(self.lineup, applicants))
+            with self._turns(applicants) as (turns, refused):
+                drafts = await self._drafts(turns, refused)
             return tuple(await self._record(applicants, drafts, asked, began, batch=True))
+
+    @contextlib.contextmanager
+    def _turns(self, applicants: Sequence[Applicant]) -> Iterator[tuple[Sequence[Turn], Mapping[int, Refused]]]:
+        """Who decides about whom; none of them goes meanwhile."""
+        turns, refused = turns_of(self.lineup, applicants)
+        with contextlib.ExitStack() as at_work:
+            for turn in turns:
+                at_work.enter_context(turn.contender.at_work())
+            yield turns, refused
 
     async def _drafts(self, turns: Sequence[Turn], refused: Mapping[int, Refused]) -> list[Decision | Refused]:
         """Of every applicant what is decided, or why nothing is."""
@@ -179,8 +189,7 @@ class Service:
 
     @staticmethod
     async def _turn(turn: Turn) -> list[Decision | Refused]:
-        with turn.contender.at_work():
-            verdicts = await turn.contender.bench.judge(turn.found.identifiers, turn.found.values)
+        verdicts = await turn.contender.bench.judge(turn.found.identifiers, turn.found.values)
         return [draft_of(verdict, turn.contender) for verdict in verdicts]
 
     async def _to_its_end(self, work: Coroutine[Any, Any, R]) -> R:

@@ -76,6 +76,8 @@ class Shadows:
         """Score the next of those who wait, by every challenger."""
         group = [self._waiting.popleft() for _ in range(min(AT_ONCE, len(self._waiting)))]
         for challenger in self._lineup.challengers:
+            if not self._lineup.has(challenger.version):  # it retired while another one scored
+                continue
             dropped, self._told = self.dropped - self._told, self.dropped
             try:
                 with challenger.at_work():

@@ -40,6 +40,5 @@ def turns_of(lineup: Lineup, applicants: Sequence[Applicant]) -> tuple[list[Turn
         if own.identifiers:
             turns.append(Turn(contender, [place for at, place in enumerate(its) if at not in own.refused], own))
     if mine:
-        mine.sort()
         turns.append(Turn(champion, mine, champion.table.look_up([applicants[place] for place in mine])))
     return turns, found.refused
