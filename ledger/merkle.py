@@ -132,7 +132,10 @@ class Tree:
 
 def root_of(leaves: Iterable[bytes]) -> bytes:
     """The root over leaf hashes."""
-    return Tree(leaves).root()
+    level = list(leaves)
+    while len(level) > 1:  # the last of an odd number goes up as it is: the largest complete subtrees are on the left
+        level[: len(level) & ~1] = [node_hash(*pair) for pair in zip(level[::2], level[1::2], strict=False)]
+    return level[0] if level else EMPTY_ROOT
 
 
 def verify_inclusion(leaf: bytes, seq: int, size: int, proof: Sequence[bytes], root: bytes) -> None:

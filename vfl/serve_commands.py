@@ -103,7 +103,7 @@ async def _serve(served: Served, policy: ServingPolicy, host: str, port: int, tl
         lineup = opened.service.lineup
         observed = Observed(clock, lineup.champion.reference.tolist())
         lineup.on_champion.append(lambda champion: observed.refer_to(champion.reference.tolist()))
-        opened.service.on_decision.append(observed.add)
+        opened.service.on_decisions.append(observed.add_all)
         caller = _caller(app.state.gate)
         app.router.routes.extend(
             board_routes(opened.service, observed, lambda: about(opened, lineup.champion), caller=caller)

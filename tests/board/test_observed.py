@@ -54,6 +54,16 @@ def test_a_day_is_forgotten_after_it(hands: Hands) -> None:
     assert observed.look()["day"]["count"] == 1
 
 
+def test_a_batch_counts_as_its_decisions_do(hands: Hands) -> None:
+    batch = [made(pd, degraded=pd > 0.2) for pd in (0.05, 0.05, 0.3, 0.1)] + [made(0.05, points=10**9)]
+    together, apart = Observed(hands, REFERENCE), Observed(hands, REFERENCE)
+    together.add_all(batch, 0.25)
+    for one in batch:
+        apart.add(one, 0.25)
+    assert together.look() == apart.look()
+    assert together.look()["day"]["count"] == 5
+
+
 def test_memory_is_bounded(hands: Hands) -> None:
     observed = Observed(hands, REFERENCE)
     for _ in range(5 * 24 * 6):

@@ -11,6 +11,7 @@ import sqlite3
 import subprocess
 import sys
 import time
+import zlib
 from collections import Counter
 from contextlib import suppress
 from pathlib import Path
@@ -34,7 +35,7 @@ from vfl.scoring.answers import Applicant, KeyInUse, KeyReused
 from vfl.scoring.policy import RecordRules
 from vfl.scoring.scorer import Service
 from vfl.scoring.serving import simulated
-from vfl.scoring.volumes import Volumes
+from vfl.scoring.volumes import Group, Volumes
 
 
 def decisions(found: Volumes) -> dict[bytes, tuple[int, int]]:
@@ -45,13 +46,14 @@ def decisions(found: Volumes) -> dict[bytes, tuple[int, int]]:
         assert volume is not None
         entries = list(volume.log.entries())
         stored: Counter[int] = Counter(seq for (seq,) in volume.store._db.execute("SELECT seq FROM record").fetchall())
-        assert stored == {entry.seq: entry.params["count"] for entry in entries if entry.step == "decision"}
+        assert stored == {entry.seq: 1 for entry in entries if entry.step == "decision"}
         for entry in entries:
             if entry.step == "decision":
                 entered = volume.records(entry.seq)
                 assert entered is not None
                 root = Tree(leaf_of(*each) for each in entered.records).root().hex()
                 assert [one["digest"] for one in entry.commit] == [root]
+                assert len(entered.records) == entry.params["count"]
                 records += [(body, (number, entry.seq)) for _, body in entered.records]
     assert len(dict(records)) == len(records), "a record lies there twice"
     return dict(records)
@@ -212,7 +214,7 @@ def test_a_volume_stays_refused_while_the_disk_is_full_and_goes_on_when_it_is_no
     where = write(found, 1)
     pages = found.newest.store._db.execute("PRAGMA page_count").fetchone()[0]
     found.newest.store._db.execute(f"PRAGMA max_page_count = {pages}")
-    big = [b"x" * 60_000], {"batch": False}, None
+    big = b"x" * 60_000, {"batch": False}, None
     with pytest.raises(UsageError, match="full") as caught:
         found.write([big])
     assert "disk space" in caught.value.remedy
@@ -284,6 +286,41 @@ def test_a_record_that_somebody_changed_is_not_shown(tmp_path: Path, how: str) -
     with pytest.raises(UsageError, match="entry 2 does not commit to the records beside it"):
         again.newest.records(2)
     again.close()
+
+
+TAMPERED_BATCH = {
+    "half of it": "UPDATE record SET body = substr(body, 1, length(body) / 2) WHERE seq = 2",
+    "not packed": "UPDATE record SET body = CAST('{}' AS BLOB) WHERE seq = 2",
+    "a salt less": "UPDATE record SET salt = substr(salt, 33) WHERE seq = 2",
+    "salts in another order": "UPDATE record SET salt = CAST(substr(salt, 33) || substr(salt, 1, 32) AS BLOB)"
+    " WHERE seq = 2",
+    "two rows": "INSERT INTO record SELECT seq, 1, salt, body FROM record WHERE seq = 2",
+}
+
+
+@pytest.mark.parametrize("how", TAMPERED_BATCH)
+def test_a_batch_that_somebody_changed_is_not_shown(tmp_path: Path, how: str) -> None:
+    found = volumes(tmp_path)
+    write(found, 1, 3)
+    assert len(found.newest.records(2).records) == 3  # type: ignore[union-attr]
+    found.close()
+    edit(tmp_path / "volumes" / "000001.sqlite", TAMPERED_BATCH[how])
+    again = volumes(tmp_path)
+    with pytest.raises(UsageError, match="entry 2 does not commit to the records beside it"):
+        again.newest.records(2)
+    again.close()
+
+
+def test_a_batch_takes_little_room(tmp_path: Path) -> None:
+    found, lines = volumes(tmp_path), b"\n".join(record(7, place) + b" " * 600 for place in range(10_000))
+    before = (tmp_path / "volumes" / "000001.sqlite-wal").stat().st_size
+    found.write([Group(lines, {"batch": True})])
+    assert (tmp_path / "volumes" / "000001.sqlite-wal").stat().st_size - before < len(lines) / 5
+    entered = found.newest.records(1)
+    assert entered is not None
+    assert b"\n".join(body for _, body in entered.records) == lines
+    assert len({salt for salt, _ in entered.records}) == 10_000
+    found.close()
 
 
 @pytest.mark.parametrize(
@@ -377,7 +414,8 @@ def counted(root: Path) -> tuple[int, int]:
         with sqlite3.connect(path) as db:
             bodies = [Entry.from_bytes(body) for (body,) in db.execute("SELECT body FROM entry ORDER BY seq")]
             entries += sum(one.step == "decision" for one in bodies)
-            records += db.execute("SELECT count(*) FROM record").fetchone()[0]
+            for seq, body in db.execute("SELECT seq, body FROM record"):
+                records += len(zlib.decompress(body).splitlines()) if bodies[seq].params["batch"] else 1
         db.close()
     return entries, records
 

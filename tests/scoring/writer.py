@@ -27,8 +27,8 @@ def record(number: int, place: int = 0) -> bytes:
 def group(number: int) -> Group:
     """Every third one is a batch."""
     batch = number % 3 == 0
-    records = [record(number, place) for place in range(3 if batch else 1)]
-    return Group(records, {"batch": batch}, Asked("tests", f"key-{number}", b"%032d" % number))
+    records = (record(number, place) for place in range(3 if batch else 1))
+    return Group(b"\n".join(records), {"batch": batch}, Asked("tests", f"key-{number}", b"%032d" % number))
 
 
 def main(folder: Path, start: int) -> None:

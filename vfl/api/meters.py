@@ -10,7 +10,7 @@ from bisect import bisect_left
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 
-from vfl.scoring.answers import Decision, Scorer
+from vfl.scoring.answers import Decision, Refused, Scorer
 
 Labels = tuple[str, ...]
 PREFIX = "tallystick_api_"
@@ -26,14 +26,14 @@ class Histogram:
         self._counts: dict[Labels, list[int]] = {}
         self._sums: dict[Labels, float] = {}
 
-    def add(self, labels: Labels, value: float) -> None:
-        """One more value."""
+    def add(self, labels: Labels, value: float, times: int = 1) -> None:
+        """One more value, or one that came several times."""
         counts = self._counts.get(labels)
         if counts is None:
             counts = self._counts[labels] = [0] * (len(self._bounds) + 1)
             self._sums[labels] = 0.0
-        counts[bisect_left(self._bounds, value)] += 1
-        self._sums[labels] += value
+        counts[bisect_left(self._bounds, value)] += times
+        self._sums[labels] += value * times
 
     def lines(self, name: str, keys: Sequence[str]) -> Iterable[str]:
         """In the text format, without its heading."""
@@ -68,22 +68,23 @@ class Meters:
         self._requests[route, method, str(status)] += 1
         self._seconds.add((route,), seconds)
 
-    def batch(self, rows: int) -> None:
-        """A request for so many decisions."""
-        self._rows.add((), rows)
-
-    def decision(self, made: Decision) -> None:
-        """A decision that was made."""
-        degraded = "true" if made.degraded else "false"
-        self._decisions[made.decision, degraded, made.model.name, made.model.version[:12]] += 1
-        for name, partner in made.parties.items():
-            self._partners[name, partner.state] += 1
-            self._partner_seconds.add((name,), partner.ms / 1000)
-        self.grown(made.receipt.log, made.receipt.entry + 1)
-
-    def refused(self, code: str) -> None:
-        """An applicant of a batch without a decision."""
-        self._refused[(code,)] += 1
+    def decided(self, made: Sequence[Decision | Refused]) -> None:
+        """What was answered to a request for decisions. Those of a batch share what is the same for many."""
+        self._rows.add((), len(made))
+        kinds: dict[tuple[str, bool, int, int], list[Decision]] = {}
+        for one in made:
+            if isinstance(one, Decision):
+                kinds.setdefault((one.decision, one.degraded, id(one.model), id(one.parties)), []).append(one)
+            else:
+                self._refused[(one.code,)] += 1
+        for alike in kinds.values():
+            one, times = alike[0], len(alike)
+            degraded = "true" if one.degraded else "false"
+            self._decisions[one.decision, degraded, one.model.name, one.model.version[:12]] += times
+            for name, partner in one.parties.items():
+                self._partners[name, partner.state] += times
+                self._partner_seconds.add((name,), partner.ms / 1000, times)
+            self.grown(one.receipt.log, one.receipt.entry + 1)
 
     def grown(self, log: str, entries: int) -> None:
         """A log of decisions holds at least so many entries."""

@@ -106,8 +106,7 @@ class Scoring:
         self._gate.charge(call.caller, 1)
         with deciding((applicant,)):
             made = await self._scorer.score(applicant, call.caller.name, key)
-        self._meters.batch(1)
-        self._meters.decision(made)
+        self._meters.decided((made,))
         return made
 
     async def many(self, call: Call, applicants: Sequence[Applicant]) -> tuple[Decision | Refused, ...]:
@@ -116,12 +115,7 @@ class Scoring:
         self._gate.charge(call.caller, len(applicants))
         with deciding(applicants):
             made = await self._scorer.score_batch(applicants, call.caller.name, key)
-        self._meters.batch(len(applicants))
-        for each in made:
-            if isinstance(each, Decision):
-                self._meters.decision(each)
-            else:
-                self._meters.refused(each.code)
+        self._meters.decided(made)
         return made
 
     async def batch(self, call: Call, body: Applicants) -> Answer:

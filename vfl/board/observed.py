@@ -92,18 +92,24 @@ class Observed:
 
     def add(self, decision: Decision, seconds: float) -> None:
         """Count a decision that took `seconds` from the request to the answer."""
+        self.add_all((decision,), seconds)
+
+    def add_all(self, decisions: Sequence[Decision], seconds: float) -> None:
+        """Count those of a batch."""
         now = self._minute()
         minute = self._minutes.get(now) or self._begin(now)
-        minute.count += 1
-        minute.degraded += decision.degraded
-        minute.latencies[int(_EDGES.searchsorted(1000.0 * seconds))] += 1
         stretch = self._stretches[now // STRETCH]
-        points = max(-MOST_POINTS, min(MOST_POINTS, decision.points))
-        stretch.rows[int(self._cuts.searchsorted(points))] += 1
-        stretch.points[points] += 1
-        stretch.bands[decision.band] += 1
-        stretch.outcomes[decision.decision] += 1
-        stretch.degraded += decision.degraded
+        minute.count += len(decisions)
+        minute.latencies[int(_EDGES.searchsorted(1000.0 * seconds))] += len(decisions)
+        kinds = Counter((one.points, one.band, one.decision, one.degraded) for one in decisions)
+        for (exact, letter, outcome, degraded), count in kinds.items():
+            points = max(-MOST_POINTS, min(MOST_POINTS, exact))
+            stretch.rows[int(self._cuts.searchsorted(points))] += count
+            stretch.points[points] += count
+            stretch.bands[letter] += count
+            stretch.outcomes[outcome] += count
+            stretch.degraded += count * degraded
+            minute.degraded += count * degraded
 
     def look(self) -> dict[str, Any]:
         """What is known now, JSON-ready:

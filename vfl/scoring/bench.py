@@ -17,33 +17,23 @@ import numpy.typing as npt
 from ledger.keys import VerifyingKey
 from vfl.errors import BrokenPromise
 from vfl.protocols.score_online import MOST_ASKED, Spent, Told, tokens_of
-from vfl.scoring.answers import Partner, PartnerHealth, Reason, State
+from vfl.scoring.answers import Partner, PartnerHealth, State
 from vfl.scoring.grading import Grades
 from vfl.scoring.link import Line
-from vfl.scoring.models import JointModel, Judged
+from vfl.scoring.models import JointModel
 from vfl.scoring.policy import PartnerRules
+from vfl.scoring.verdicts import Flags, Judged, Parties, Verdicts
 
 Reals = npt.NDArray[np.float64]
 _UNDER_WAY = 2
 _ENDING = 3.0  # seconds that sessions have to end
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What is said of one applicant. pd: None where the policy is to refuse.   asked: slot of each partner's answer."""
-
-    pd: float | None
-    points: int
-    reasons: tuple[Reason, ...]
-    degraded: bool
-    parties: Mapping[str, Partner]
-
-
 @dataclass(eq=False)
 class _Waiting:
     identifiers: Sequence[str]
     values: Reals
-    verdicts: asyncio.Future[list[Verdict]]
+    verdicts: asyncio.Future[Verdicts]
 
 
 @dataclass(eq=False)
@@ -102,16 +92,12 @@ class Bench:
         """Each partner's line, now."""
         return {line.peer: line.health() for line in self.lines}
 
-    async def judge(self, identifiers: Sequence[str], values: Reals) -> list[Verdict]:
-        """By normalised identifiers, and the own columns float64[n, features]."""
-        found: list[Verdict] = []
-        for start in range(0, len(identifiers), MOST_ASKED):
-            part = slice(start, start + MOST_ASKED)
-            verdicts: asyncio.Future[list[Verdict]] = asyncio.get_running_loop().create_future()
-            self._waiting.append(_Waiting(identifiers[part], values[part], verdicts))
-            self._wake.set()
-            found += await verdicts
-        return found
+    async def judge(self, identifiers: Sequence[str], values: Reals) -> Verdicts:
+        """By normalised identifiers, at most MOST_ASKED, and the own columns float64[n, features]."""
+        verdicts: asyncio.Future[Verdicts] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(identifiers, values, verdicts))
+        self._wake.set()
+        return await verdicts
 
     def _spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.get_running_loop().create_task(work)
@@ -155,10 +141,10 @@ class Bench:
         for one in group:
             end = start + len(one.identifiers)
             if not one.verdicts.done():
-                one.verdicts.set_result(verdicts[start:end])
+                one.verdicts.set_result(verdicts.part(start, end))
             start = end
 
-    async def _verdicts(self, group: list[_Waiting]) -> list[Verdict]:
+    async def _verdicts(self, group: list[_Waiting]) -> Verdicts:
         identifiers = [each for one in group for each in one.identifiers]
         values = group[0].values if len(group) == 1 else np.concatenate([one.values for one in group])
         tokens = tokens_of(self._token_key, identifiers)
@@ -187,7 +173,7 @@ class Bench:
             return _Heard(None, "budget", took())
         return _Heard(told, "ok", took(), told.known)
 
-    def _combine(self, values: Reals, heard: Sequence[_Heard]) -> list[Verdict]:
+    def _combine(self, values: Reals, heard: Sequence[_Heard]) -> Verdicts:
         n = len(values)
         known = np.full(n, all(each.told is not None for each in heard))
         for each in heard:
@@ -199,40 +185,45 @@ class Bench:
             except BrokenPromise:  # nobody can tell which of them it was
                 heard, known = [_Heard(None, "down", each.ms) for each in heard], np.zeros(n, np.bool_)
         alone = None if known.all() else self.stand_in.judge(values, (), self.grades)
-        return self._verdicts_of(known.tolist(), joint, alone, heard)
+        return self._verdicts_of(known, joint, alone, heard)
 
     def _verdicts_of(
-        self, known: Sequence[bool], joint: Judged | None, alone: Judged | None, heard: Sequence[_Heard]
-    ) -> list[Verdict]:
-        """Of each applicant. Those whom the same partners know share what is said of the partners."""
-        flags = [one.known.tolist() if one.told is not None else [True] * len(known) for one in heard]
-        patterns = list(zip(*flags, strict=True)) if heard else [()] * len(known)
-        parties = {pattern: self._parties(pattern, heard) for pattern in set(patterns)}
-        refused = {pattern: self._refuses(found) for pattern, found in parties.items()}
-        scored = (
-            None if joint is None else list(zip(joint.pd.tolist(), joint.points.tolist(), joint.reasons, strict=True))
-        )
-        stood = (
-            None if alone is None else list(zip(alone.pd.tolist(), alone.points.tolist(), alone.reasons, strict=True))
-        )
-        verdicts = []
-        for row, (pattern, knows) in enumerate(zip(patterns, known, strict=True)):
-            if knows:
-                assert scored is not None
-                verdicts.append(Verdict(*scored[row], False, parties[pattern]))
-            elif refused[pattern]:
-                verdicts.append(Verdict(None, 0, (), True, parties[pattern]))
-            else:
-                assert stood is not None
-                verdicts.append(Verdict(*stood[row], True, parties[pattern]))
-        return verdicts
+        self, known: Flags, joint: Judged | None, alone: Judged | None, heard: Sequence[_Heard]
+    ) -> Verdicts:
+        """By the joint model of those whom all partners know, and of the others by the stand-in."""
+        party, kinds = np.zeros(len(known), np.int64), [-1]  # every partner knows everybody
+        if not known.all():
+            told = [one.known for one in heard if one.told is not None]
+            codes = sum((flags.astype(np.int64) << k for k, flags in enumerate(told)), party)
+            unique, party = np.unique(codes, return_inverse=True)
+            kinds = unique.tolist()
+        parties = [self._parties(code, heard) for code in kinds]
+        refuses = np.array([self._refuses(each) for each in parties], np.bool_)
+        own = self.model.book.reasons
+        if alone is None:
+            assert joint is not None
+            said, words = joint, own
+        else:
+            words = (*own, *self.stand_in.book.reasons)
+            reasons = np.where(alone.reasons >= 0, alone.reasons + len(own), -1)
+            said = Judged(alone.pd, alone.points, reasons)
+            if joint is not None:
+                said = Judged(
+                    np.where(known, joint.pd, alone.pd), np.where(known, joint.points, alone.points),
+                    np.where(known[:, None], joint.reasons, reasons),
+                )  # fmt: skip
+        return Verdicts(said.pd, said.points, said.reasons, words, ~known, ~known & refuses[party], party, parties)
 
-    def _parties(self, pattern: Sequence[bool], heard: Sequence[_Heard]) -> Mapping[str, Partner]:
-        return {
-            line.peer: Partner(one.state if knows else "unknown", one.ms)
-            for line, one, knows in zip(self.lines, heard, pattern, strict=True)
-        }
+    def _parties(self, code: int, heard: Sequence[_Heard]) -> Parties:
+        """Of an applicant. `code`: a bit for each partner that answered, whether it knows the applicant."""
+        found = {}
+        for line, one in zip(self.lines, heard, strict=True):
+            knows = True
+            if one.told is not None:
+                knows, code = bool(code & 1), code >> 1
+            found[line.peer] = Partner(one.state if knows else "unknown", one.ms)
+        return found
 
-    def _refuses(self, parties: Mapping[str, Partner]) -> bool:
+    def _refuses(self, parties: Parties) -> bool:
         absent = any(each.state not in ("ok", "unknown") for each in parties.values())
         return (self._rules.absent if absent else self._rules.unknown) == "refuse"

@@ -23,7 +23,7 @@ from vfl.learn.stability import score_stability
 from vfl.own_ledger import own_ledger
 from vfl.scoring.answers import Decision, Outcome, Refused
 from vfl.scoring.drafts import beside_of, read_record
-from vfl.scoring.volumes import SHADOW, VOLUMES, Entered, VolumeStore, entered
+from vfl.scoring.volumes import SHADOW, VOLUMES, Entered, VolumeStore, entered_in
 
 Reals = npt.NDArray[np.float64]
 LEAST = 200
@@ -67,7 +67,7 @@ def pairs_of(scoring: Path, champion: str, challenger: str) -> Pairs:
                 entry = Entry.from_bytes(store.row(seq).body)
                 if entry.params["model"] != challenger:
                     continue
-                shadow = entered(store, "", number, seq, SHADOW)
+                shadow = entered_in(store, "", number, seq, SHADOW)
                 assert shadow is not None
                 _pair(found, shadow, stores, champion)
                 found.left_out["too many waited"] += int(str(entry.params["dropped"]))
@@ -79,7 +79,7 @@ def _pair(found: Pairs, shadow: Entered, stores: Mapping[int, VolumeStore], cham
     for _, body in shadow.records:
         volume, seq, place = _place(beside_of(body))
         if (volume, seq) not in read:
-            read[volume, seq] = entered(stores[volume], "", volume, seq) if volume in stores else None
+            read[volume, seq] = entered_in(stores[volume], "", volume, seq) if volume in stores else None
         decided = read[volume, seq]
         if decided is None or place >= len(decided.records):
             raise UsageError(f"the decision {beside_of(body)} is not on record", remedy="restore the volumes")

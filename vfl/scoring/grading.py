@@ -8,7 +8,6 @@ A scorecard has points of its own. Bands are cut where the hold-out's points hav
 from __future__ import annotations
 
 import string
-from bisect import bisect_right
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -24,6 +23,7 @@ from vfl.scoring.policy import DecisionRules
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
+_OUTCOMES: tuple[Outcome, ...] = ("approve", "refer", "decline")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,15 +59,25 @@ class Grades:
 
     def band(self, points: int) -> str:
         """The band's letter."""
-        return string.ascii_uppercase[len(self._rising) - bisect_right(self._rising, points)]
+        return self.bands(np.array([points]))[0]
 
     @cached_property
-    def _rising(self) -> list[int]:
-        return sorted(self.floors.tolist())
+    def _rising(self) -> Int64s:
+        return np.sort(self.floors)
+
+    def bands(self, points: Int64s) -> list[str]:
+        """Letters of many: int64[n]."""
+        best = len(self._rising)
+        return [string.ascii_uppercase[best - at] for at in np.searchsorted(self._rising, points, "right").tolist()]
 
     def outcome(self, pd: float) -> Outcome:
         """What is decided."""
-        return "decline" if pd > self.cut_off else "refer" if pd >= self.refer_from < self.cut_off else "approve"
+        return self.outcomes(np.array([pd]))[0]
+
+    def outcomes(self, pd: Reals) -> list[Outcome]:
+        """Of many: float64[n]."""
+        refer = (pd >= self.refer_from) & (self.refer_from < self.cut_off)
+        return [_OUTCOMES[code] for code in np.where(pd > self.cut_off, 2, refer).tolist()]
 
 
 def points_of(scaling: Scaling, pd: Reals) -> Int64s:

@@ -32,6 +32,7 @@ from vfl.protocols.score_online import UNIT_BITS, Decided, Masked, Parted, Told
 from vfl.reasons import MOST, Column, columns_of, groups_of
 from vfl.scoring.answers import Reason
 from vfl.scoring.grading import Grades, points_of
+from vfl.scoring.verdicts import Judged
 from vfl.seat import RunFile
 from vfl.terms import GBDT
 from vfl.wire import require
@@ -40,15 +41,6 @@ Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
 Kind = Literal["gbdt", "scorecard"]
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What a model says of n applicants: pd float64[n], points int64[n], and of each up to four reasons."""
-
-    pd: Reals
-    points: Int64s
-    reasons: tuple[tuple[Reason, ...], ...]
 
 
 class JointModel(Protocol):
@@ -65,6 +57,11 @@ class JointModel(Protocol):
 
     @property
     def kind(self) -> Kind: ...
+
+    @property
+    def book(self) -> Book:
+        """The reasons that it knows."""
+        ...
 
     @property
     def frozen(self) -> Mapping[str, str]:
@@ -102,16 +99,15 @@ class Book:
         _, groups = groups_of(columns)
         self._groups = np.array(groups, np.intp)
         first = dict(reversed(list(zip(groups, columns, strict=True))))
-        self._reasons = [Reason(code_of(first[k]), first[k].words, first[k].party) for k in range(len(first))]
+        self.reasons = tuple(Reason(code_of(first[k]), first[k].words, first[k].party) for k in range(len(first)))
         self.columns = len(columns)
         members = (agreement.active, *agreement.passives)
         widths = np.cumsum([0, *(len(member.features) for member in members)]).tolist()
         self.starts = {member.name: start for member, start in zip(members, widths, strict=False)}
 
-    def worst(self, contributions: npt.NDArray[np.float64 | np.int64]) -> tuple[tuple[Reason, ...], ...]:
-        """Of each row, what raises its risk most: [n, columns of all parties]."""
-        found = top_reasons(contributions, self._groups, MOST)
-        return tuple(tuple(self._reasons[group] for group in row if group >= 0) for row in found.tolist())
+    def worst(self, contributions: npt.NDArray[np.float64 | np.int64]) -> Int64s:
+        """[n, columns of all parties] -> numbers of what raises each row's risk most: int64[n, 4], -1 for none."""
+        return top_reasons(contributions, self._groups, MOST)
 
 
 @dataclass(frozen=True, eq=False)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import Counter
 from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, ParamSpec, TypeVar
@@ -37,7 +36,8 @@ from vfl.scoring.answers import (
     UnknownApplicant,
 )  # fmt: skip
 from vfl.scoring.contender import Contender
-from vfl.scoring.drafts import counts_of, draft_of, placed, read_record, record_of, shadow_of
+from vfl.scoring.drafts import placed, read_record
+from vfl.scoring.joined import Joined
 from vfl.scoring.keys import Asked
 from vfl.scoring.lineup import Lineup
 from vfl.scoring.link import Line
@@ -68,8 +68,8 @@ class Service:
         self._decisions: set[asyncio.Task[Any]] = set()
         self._every, self._cosigned = cosign_seconds, 0
         self._tasks: list[asyncio.Task[None]] = []
-        self.on_decision: list[Callable[[Decision, float], None]] = []
-        """Told each decision once it is durable, and the seconds it took. Must be quick."""
+        self.on_decisions: list[Callable[[Sequence[Decision], float], None]] = []
+        """Told the decisions of each answer once they are durable, and the seconds they took. Must be quick."""
 
     @property
     def active(self) -> str:
@@ -140,14 +140,14 @@ class Service:
 
     async def _score(self, applicant: Applicant, caller: str, key: str | None) -> Decision:
         began = self._clock.monotonic_ns()
-        with self._turns([applicant]) as (turns, refused):
-            if refused:
+        with self._turns([applicant]) as turns:
+            if refused := turns[0].found.refused:
                 raise UnknownApplicant() if refused[0].code == UNKNOWN else UsageError(refused[0].detail)
             async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
                 if asked is not None and (earlier := await self._earlier(asked)) is not None:
                     return _whole(earlier)
-                drafts = await self._drafts(turns, refused)
-                if isinstance(drafts[0], Refused):
+                drafts = await _drafts(turns)
+                if drafts.first is not None:
                     raise PartnerAway()
                 return _whole(await self._record([applicant], drafts, asked, began, batch=False))
 
@@ -165,32 +165,18 @@ class Service:
         async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
                 return tuple(earlier)
-            with self._turns(applicants) as (turns, refused):
-                drafts = await self._drafts(turns, refused)
+            with self._turns(applicants) as turns:
+                drafts = await _drafts(turns)
             return tuple(await self._record(applicants, drafts, asked, began, batch=True))
 
     @contextlib.contextmanager
-    def _turns(self, applicants: Sequence[Applicant]) -> Iterator[tuple[Sequence[Turn], Mapping[int, Refused]]]:
+    def _turns(self, applicants: Sequence[Applicant]) -> Iterator[Sequence[Turn]]:
         """Who decides about whom; none of them goes meanwhile."""
-        turns, refused = turns_of(self.lineup, applicants)
+        turns = turns_of(self.lineup, applicants)
         with contextlib.ExitStack() as at_work:
             for turn in turns:
                 at_work.enter_context(turn.contender.at_work())
-            yield turns, refused
-
-    async def _drafts(self, turns: Sequence[Turn], refused: Mapping[int, Refused]) -> list[Decision | Refused]:
-        """Of every applicant what is decided, or why nothing is."""
-        if len(turns) == 1 and not refused:
-            return await self._turn(turns[0])
-        found: dict[int, Decision | Refused] = dict(refused)
-        for turn, drafts in zip(turns, await asyncio.gather(*map(self._turn, turns)), strict=True):
-            found |= zip(turn.places, drafts, strict=True)
-        return [found[place] for place in range(len(found))]
-
-    @staticmethod
-    async def _turn(turn: Turn) -> list[Decision | Refused]:
-        verdicts = await turn.contender.bench.judge(turn.found.identifiers, turn.found.values)
-        return [draft_of(verdict, turn.contender) for verdict in verdicts]
+            yield turns
 
     async def _to_its_end(self, work: Coroutine[Any, Any, R]) -> R:
         """What was begun is finished though the caller went: its key is in use until the answer is on record."""
@@ -205,40 +191,26 @@ class Service:
             task.exception()  # whoever asked may have gone
 
     async def _record(
-        self,
-        applicants: Sequence[Applicant],
-        drafts: Sequence[Decision | Refused],
-        asked: Asked | None,
-        began: int,
-        *,
-        batch: bool,
-    ) -> list[Decision | Refused]:
+        self, applicants: Sequence[Applicant], drafts: Joined, asked: Asked | None, began: int, *, batch: bool
+    ) -> list[Decision | Refused]:  # fmt: skip
         """Put drafts on record as one entry, durably, and give them their place. `began`: ns of the clock."""
-        time = format_time(self._clock.now())
-        records = [record_of(*each, time) for each in zip(applicants, drafts, strict=True)]
-        params: dict[str, Json] = {**_models_of(drafts, self.lineup.champion), "batch": batch, **counts_of(drafts)}
-        kept = await self._recorder.keep(Group(records, params, asked))
-        made = [placed(draft, kept, place if batch else None) for place, draft in enumerate(drafts)]
+        records = drafts.records(format_time(self._clock.now()))
+        kept = await self._recorder.keep(Group(records, {"batch": batch, **drafts.counts()}, asked))
+        made = drafts.decisions(kept, batch=batch)
         seconds = (self._clock.monotonic_ns() - began) / 1e9
-        for tell in self.on_decision:
-            for decision in made:
-                if isinstance(decision, Decision):
-                    tell(decision, seconds)
+        decided = [one for one in made if isinstance(one, Decision)]
+        for tell in self.on_decisions if decided else ():
+            tell(decided, seconds)
         self.shadows.offer(applicants, made)
         return made
 
     async def _score_beside(self, challenger: Contender, seen: Sequence[Seen], dropped: int) -> None:
         """Put on record what a challenger would have decided."""
-        found = challenger.table.look_up([each.applicant for each in seen])
-        verdicts = await challenger.bench.judge(found.identifiers, found.values) if found.identifiers else []
-        drafts: list[Decision | Refused] = [draft_of(verdict, challenger) for verdict in verdicts]
-        for place in sorted(found.refused):
-            drafts.insert(place, found.refused[place])
-        time = format_time(self._clock.now())
-        records = [shadow_of(each.decision, draft, time) for each, draft in zip(seen, drafts, strict=True)]
-        params: dict[str, Json] = {
-            "model": challenger.version, "batch": True, "dropped": dropped, **counts_of(drafts)
-        }  # fmt: skip
+        applicants = [each.applicant for each in seen]
+        turn = Turn(challenger, range(len(seen)), applicants, challenger.table.look_up(applicants))
+        drafts = await turn.drafts()
+        records = drafts.shadows([each.decision for each in seen], format_time(self._clock.now()))
+        params = {"model": challenger.version, "batch": True, "dropped": dropped, **drafts.counts()}
         await self._recorder.keep(Group(records, params, step=SHADOW))
 
     async def note(self, step: str, params: Mapping[str, Json]) -> None:
@@ -351,12 +323,9 @@ def _digest(request: object) -> bytes:
     return sha256(msgspec.json.encode(request, order="deterministic")).digest()
 
 
-def _models_of(drafts: Sequence[Decision | Refused], champion: Contender) -> dict[str, Json]:
-    """Which model decided; where challengers decided about some of a batch, also how many are whose."""
-    counts = Counter(draft.model.version for draft in drafts if isinstance(draft, Decision))
-    if len(counts) <= 1:
-        return {"model": next(iter(counts), champion.version)}
-    return {"model": champion.version, "models": {version: counts[version] for version in sorted(counts)}}
+async def _drafts(turns: Sequence[Turn]) -> Joined:
+    found = [await turns[0].drafts()] if len(turns) == 1 else await asyncio.gather(*(turn.drafts() for turn in turns))
+    return Joined([(turn.places, drafts) for turn, drafts in zip(turns, found, strict=True)])
 
 
 def _whole(found: Sequence[Decision | Refused]) -> Decision:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-from vfl.scoring.answers import Applicant, Refused
+from vfl.scoring.answers import Applicant
 from vfl.scoring.contender import Contender
+from vfl.scoring.drafts import Drafts
 from vfl.scoring.lineup import Lineup
 from vfl.scoring.own_table import LookedUp
+from vfl.scoring.verdicts import Verdicts
 
 
 @dataclass(frozen=True, eq=False)
@@ -17,28 +19,38 @@ class Turn:
 
     contender: Contender
     places: Sequence[int]
+    applicants: Sequence[Applicant]
     found: LookedUp
 
+    async def drafts(self) -> Drafts:
+        """What it decides."""
+        found, one = self.found, self.contender
+        verdicts = await one.bench.judge(found.identifiers, found.values) if found.identifiers else Verdicts.none()
+        return Drafts(self.applicants, found.refused, verdicts, one.grades, one.scored)
 
-def turns_of(lineup: Lineup, applicants: Sequence[Applicant]) -> tuple[list[Turn], Mapping[int, Refused]]:
-    """Whose turn it is, and by place in the batch who cannot be scored.
+
+def turns_of(lineup: Lineup, applicants: Sequence[Applicant]) -> list[Turn]:
+    """Whose turn it is, the champion's last; with it who cannot be scored.
 
     Whom the champion can score and a challenger cannot, the champion decides about.
     """
-    champion = lineup.champion
+    champion, everybody = lineup.champion, range(len(applicants))
     found = champion.table.look_up(applicants)
-    places = [place for place in range(len(applicants)) if place not in found.refused]
     if not lineup.draws:
-        return [Turn(champion, places, found)] if places else [], found.refused
+        return [Turn(champion, everybody, applicants, found)]
     drawn: dict[Contender, list[int]] = {}
-    for place, identifier in zip(places, found.identifiers, strict=True):
+    good = (place for place in everybody if place not in found.refused)
+    for place, identifier in zip(good, found.identifiers, strict=True):
         drawn.setdefault(lineup.chosen(identifier), []).append(place)
-    mine, turns = drawn.pop(champion, []), []
-    for contender, its in drawn.items():
-        own = contender.table.look_up([applicants[place] for place in its])
-        mine += [its[at] for at in own.refused]
-        if own.identifiers:
-            turns.append(Turn(contender, [place for at, place in enumerate(its) if at not in own.refused], own))
-    if mine:
-        turns.append(Turn(champion, mine, champion.table.look_up([applicants[place] for place in mine])))
-    return turns, found.refused
+    mine, turns = {*found.refused, *drawn.pop(champion, [])}, []
+    for contender, places in drawn.items():
+        own = contender.table.look_up([applicants[place] for place in places])
+        mine |= {places[at] for at in own.refused}
+        if its := [place for place in places if place not in mine]:
+            turns.append(_turn(contender, its, applicants))
+    return [*turns, _turn(champion, sorted(mine), applicants)] if mine else turns
+
+
+def _turn(contender: Contender, places: Sequence[int], applicants: Sequence[Applicant]) -> Turn:
+    its = [applicants[place] for place in places]
+    return Turn(contender, places, its, contender.table.look_up(its))

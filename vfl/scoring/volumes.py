@@ -1,12 +1,13 @@
 """Decisions and their ledger: one SQLite file a volume, and both in one transaction.
 
 SEAT/scoring/volumes/000001.sqlite      a ledger store (docs/spec/ledger.md) with three more tables:
-    record (seq, place, salt, body)     what was decided, canonical JSON; `seq`: of the entry that commits to it
+    record (seq, place, salt, body)     what was decided, canonical JSON; `seq`: of the entry that commits to it;
+                                        of a batch in one row, the salts joined and the records packed
     shadow (seq, place, salt, body)     the same of what challengers would have decided
     asked (caller, key, body, seq)      idempotency keys: who asked what, by digest, and which entry answers
 SEAT/scoring/keys.sqlite                where keys of the last day are: an index of `asked`, made again when it is lost
 
-leaf of a record = SHA-256(0x00 || salt || record)      salt = HMAC-SHA256(key, volume, entry, place)
+leaf of a record = SHA-256(0x00 || salt || record)      salts of an entry = SHAKE256(key, volume, entry)
 An entry commits to the RFC 6962 root of the leaves of all its records; a single decision is a tree of one.
 
 A volume is a log of its own, `bank/decisions-<run>-000001`: it ends after so many entries, and the first entry of the
@@ -15,14 +16,14 @@ next one names its head. The salts follow from the party's seed: whoever destroy
 
 from __future__ import annotations
 
-import hmac
 import sqlite3
 import threading
+import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
-from hashlib import sha256
+from hashlib import shake_256
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,12 +33,12 @@ from ledger.clock import format_time
 from ledger.entry import Entry, slot_name
 from ledger.keys import Identity, VerifyingKey
 from ledger.log import Log
-from ledger.merkle import Tree, leaf_hash
+from ledger.merkle import Tree, leaf_hash, root_of
 from ledger.note import Note
 from ledger.store import Head, PeerAdvance, Row, SQLiteStore
 from ledger.tables import make_tables, tables
 from vfl.clock import Clock
-from vfl.decisions import ALGORITHM, leaf_of
+from vfl.decisions import ALGORITHM, SALT_BYTES, leaf_of
 from vfl.errors import UsageError
 from vfl.notary import CERTIFIED_FOR, SET_BACK
 from vfl.own_ledger import own_ledger
@@ -54,6 +55,7 @@ _TABLES = (
     "CREATE TABLE shadow (seq INTEGER NOT NULL, place INTEGER NOT NULL, salt BLOB NOT NULL, body BLOB NOT NULL,"
     " PRIMARY KEY (seq, place)) STRICT, WITHOUT ROWID",
 )
+_LEVEL = 1  # of zlib: records of a batch are alike, and harder work saves little more
 STEP, SHADOW, PHASE = "decision", "shadow", "serve"
 _TABLE_OF = {STEP: "record", SHADOW: "shadow"}
 VOLUMES, INDEX, RESTORED = "volumes", "keys.sqlite", "restored"
@@ -73,9 +75,9 @@ class Kept:
 
 
 class Group(NamedTuple):
-    """Records of one entry, its parameters, the idempotency key that it answers, and its step."""
+    """Records of one entry, a line each, its parameters, the idempotency key that it answers, and its step."""
 
-    records: Sequence[bytes]
+    records: bytes
     params: Mapping[str, Json]
     asked: Asked | None = None
     step: str = STEP
@@ -144,7 +146,7 @@ class VolumeStore(SQLiteStore):
         return kept
 
     def records(self, seq: int, step: str = STEP) -> list[tuple[bytes, bytes]]:
-        """Salt and record of all decisions of an entry, in their order. `step`: of the entry."""
+        """Salts and records of an entry. `step`: of the entry."""
         with self._lock, self._speaking("read"):
             query = f"SELECT salt, body FROM {_TABLE_OF[step]} WHERE seq = ? ORDER BY place"  # noqa: S608 - ours
             return self._db.execute(query, (seq,)).fetchall()
@@ -152,13 +154,13 @@ class VolumeStore(SQLiteStore):
     def shadows(self) -> list[int]:
         """The entries of what challengers would have decided."""
         with self._lock, self._speaking("read"):
-            return [seq for (seq,) in self._db.execute("SELECT DISTINCT seq FROM shadow ORDER BY seq")]
+            return [seq for (seq,) in self._db.execute("SELECT seq FROM shadow ORDER BY seq")]
 
-    def newest(self, count: int) -> list[tuple[int, int]]:
-        """Entry and place of the latest decisions, newest first."""
+    def newest(self, count: int) -> list[int]:
+        """The latest entries with records, newest first."""
         with self._lock, self._speaking("read"):
-            query = "SELECT seq, place FROM record ORDER BY seq DESC, place DESC LIMIT ?"
-            return self._db.execute(query, (count,)).fetchall()
+            query = "SELECT seq FROM record ORDER BY seq DESC LIMIT ?"
+            return [seq for (seq,) in self._db.execute(query, (count,))]
 
     def all_asked(self) -> list[tuple[str, str, bytes, int]]:
         """Every idempotency key of this volume."""
@@ -166,18 +168,22 @@ class VolumeStore(SQLiteStore):
             return self._db.execute("SELECT caller, key, body, seq FROM asked").fetchall()
 
 
-def entered(store: VolumeStore, origin: str, number: int, seq: int, step: str = STEP) -> Entered | None:
-    """What an entry commits to; None for an entry of another step. Raises UsageError if it is damaged."""
+def entered_in(store: VolumeStore, origin: str, number: int, seq: int, step: str = STEP) -> Entered | None:
+    """What an entry of a volume commits to; None for an entry of another step. Raises UsageError if it is damaged."""
     row = store.row(seq)
     if leaf_hash(row.body) != row.leaf:
         raise _damaged(store.path, seq)
     entry = Entry.from_bytes(row.body)
     if entry.step != step:
         return None
-    found = Entered(
-        Kept(origin, number, seq, row.leaf.hex()), bool(entry.params["batch"]), row.body.decode(),
-        store.records(seq, step),
-    )  # fmt: skip
+    try:
+        ((salts, body),) = store.records(seq, step)
+        batch = bool(entry.params["batch"])
+        records = zlib.decompress(body).splitlines() if batch else [body]
+        kept = Kept(origin, number, seq, row.leaf.hex())
+        found = Entered(kept, batch, row.body.decode(), list(zip(_each(salts), records, strict=True)))
+    except (ValueError, zlib.error):
+        raise _damaged(store.path, seq) from None
     if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
         raise _damaged(store.path, seq)
     return found
@@ -208,19 +214,23 @@ class Volume:
         slot = slot_name(PHASE, 0, step, me, me, n=len(log))
         log.append(phase=PHASE, round=0, step=step, slot=slot, dir="local", params=params)
 
-    def keep(
-        self, records: Sequence[bytes], params: Mapping[str, Json], asked: Asked | None, step: str = STEP
-    ) -> Kept:  # fmt: skip
-        """Enter records as one entry; durable with `commit`. `step`: STEP or SHADOW."""
+    def keep(self, lines: bytes, params: Mapping[str, Json], asked: Asked | None, step: str = STEP) -> Kept:
+        """Enter records, a line each, as one entry; durable with `commit`. params: `batch` says whether it is one.
+
+        `step`: STEP or SHADOW.
+        """
         log, seq = self.log, len(self.log)
-        salts = [self._salt(seq, place) for place in range(len(records))]
-        root = Tree(leaf_of(salt, record) for salt, record in zip(salts, records, strict=True)).root()
+        records = lines.splitlines()
+        salts = self._salts(seq, len(records))
+        root = root_of(map(leaf_of, _each(salts), records))
         entry = log.append(
             phase=PHASE, round=0, step=step, slot=slot_name(PHASE, 0, step, log.party, log.party, n=seq), dir="local",
             commit=[{"kind": step, "alg": ALGORITHM, "digest": root.hex()}], params={"count": len(records), **params},
         )  # fmt: skip
-        rows = [(seq, place, salt, body) for place, (salt, body) in enumerate(zip(salts, records, strict=True))]
-        self.store.beside(step, rows, [] if asked is None else [(asked.caller, asked.key, asked.body, seq)])
+        body = zlib.compress(lines, _LEVEL) if params["batch"] else records[0]
+        self.store.beside(
+            step, [(seq, 0, salts, body)], [] if asked is None else [(asked.caller, asked.key, asked.body, seq)]
+        )
         return Kept(log.origin, self.number, seq, leaf_hash(entry.to_bytes()).hex())
 
     def records(self, seq: int) -> Entered | None:
@@ -228,7 +238,7 @@ class Volume:
         with own_ledger():
             if not 0 <= seq < len(self.log):
                 return None
-            return entered(self.store, self.log.origin, self.number, seq)
+            return entered_in(self.store, self.log.origin, self.number, seq)
 
     def commit(self) -> None:
         """Everything so far is durable when this returns. Raises UsageError where the disk refuses."""
@@ -275,8 +285,8 @@ class Volume:
         finally:
             self.store.close()
 
-    def _salt(self, seq: int, place: int) -> bytes:
-        return hmac.digest(self._key, b"%d/%d/%d" % (self.number, seq, place), sha256)
+    def _salts(self, seq: int, count: int) -> bytes:
+        return shake_256(self._key + b"%d/%d" % (self.number, seq)).digest(SALT_BYTES * count)
 
 
 class Volumes:
@@ -352,14 +362,12 @@ class Volumes:
         for number in reversed(self.numbers()):
             volume = self.volume(number)
             assert volume is not None
-            read: dict[int, Entered | None] = {}
-            for seq, place in volume.store.newest(count - len(found)):
-                entered = read[seq] if seq in read else read.setdefault(seq, volume.records(seq))
-                if entered is not None:
-                    found.append((entered, place))
+            for seq in volume.store.newest(count - len(found)):
+                if len(found) < count and (entered := volume.records(seq)) is not None:
+                    found += [(entered, place) for place in reversed(range(len(entered.records)))]
             if len(found) >= count or number < self.newest.number:
                 break  # a volume that has just begun is filled up from the one before it
-        return found
+        return found[:count]
 
     def checkpoint(self) -> str:
         """Sign the newest volume's head."""
@@ -430,6 +438,10 @@ class Volumes:
                 before.store.close()
             self.newest.note("continues", {"log": head.origin, "size": head.size, "root": head.root.hex()})
             self.newest.commit()
+
+
+def _each(salts: bytes) -> list[bytes]:
+    return [salts[at : at + SALT_BYTES] for at in range(0, len(salts), SALT_BYTES)]
 
 
 def _damaged(path: Path, seq: int) -> UsageError:
