@@ -19,7 +19,7 @@ from vfl.scoring.lineup import Lineup
 from vfl.scoring.policy import ModelRules
 
 AT_ONCE = 500  # applicants: judging them keeps decisions waiting for a millisecond or two
-_GATHER = 0.1  # seconds in which applicants gather, so that one question is about many
+_GATHER = 0.25  # seconds in which applicants gather, so that one question is about many
 
 
 @dataclass(frozen=True)
