@@ -84,9 +84,9 @@ def rollback(here: Served, as_json: bool) -> None:
 def compare(here: Served, version: str, as_json: bool) -> None:
     """`tallystick models compare`."""
     standings = _registry(here).read().standings
-    challengers = [one for one in standings.models.values() if one.version != standings.champion]
+    challengers = [one for one in standings.models.values() if one.role == "challenger"]
     if not version and len(challengers) != 1:
-        raise UsageError(f"there are {len(challengers)} other models", remedy="name one of `tallystick models list`")
+        raise UsageError(f"there are {len(challengers)} challengers", remedy="name one of `tallystick models list`")
     challenger = standings.find(version) if version else challengers[0]
     body = comparison(pairs_of(here.scoring, standings.champion, challenger.version))
     if as_json:

@@ -51,8 +51,11 @@ def test_from_the_first_model_to_the_next(say: Say, card: Path, trees: Path, cap
     assert say("compare")["applicants"] == 0
     assert say("rollback")["version"] == only["models"][0]["version"]
     assert say("retire", added["version"][:8])["what"] == "retired"
+    assert "there are 0 challengers" in say("compare")
+    assert say("compare", added["version"])["challenger"] == added["version"]
     assert tallystick(capfd, "models", "list", "--run", trees).out.count("retired") == 1
-    assert "Nothing to compare yet" in tallystick(capfd, "models", "compare", "--run", trees).out
+    words = ("models", "compare", added["version"], "--run", trees)
+    assert "Nothing to compare yet" in tallystick(capfd, *words).out
 
 
 def test_what_cannot_be_done_is_said(say: Say, card: Path, trees: Path) -> None:

@@ -1,6 +1,6 @@
 """The pages and what their scripts ask for, as routes for an application that has a scorer.
 
-    app.router.routes.extend(board_routes(scorer, Observed(clock, reference), About(..), caller=who_is_it))
+    app.router.routes.extend(board_routes(scorer, Observed(clock, reference), lambda: About(..), caller=who_is_it))
 
 GET  /                       try a score, charts, the last decisions       GET  /board/model          the model card
 POST /                       the same with an answer                       GET  /board/decisions/ID   one, with proof
