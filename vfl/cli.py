@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vfl import cli_agreement, cli_api, cli_party, cli_runs, cli_score, cli_serve
+from vfl import cli_agreement, cli_api, cli_models, cli_party, cli_runs, cli_score, cli_serve
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -543,6 +543,7 @@ def report_template(
 app.add_typer(cli_party.party, name="party")
 app.add_typer(cli_agreement.agreement, name="agreement")
 app.add_typer(cli_api.api_key, name="api-key")
+app.add_typer(cli_models.models, name="models")
 app.command("serve")(cli_serve.serve)
 app.command("score")(cli_score.score)
 

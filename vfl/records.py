@@ -11,7 +11,7 @@ from pathlib import Path
 
 from vfl.errors import UsageError
 
-TABLES = ("record", "asked")
+TABLES = ("record", "asked", "shadow")
 
 
 def append_only(table: str, verb: str) -> str:
@@ -35,7 +35,7 @@ def forget_records(path: Path) -> None:
         db.execute("BEGIN IMMEDIATE")
         for table in TABLES:
             db.execute(f"DROP TRIGGER {table}_DELETE")
-            db.execute(f"DELETE FROM {table}")  # noqa: S608 - one of two constants
+            db.execute(f"DELETE FROM {table}")  # noqa: S608 - one of three constants
             db.execute(append_only(table, "DELETE"))
         db.execute("COMMIT")
         db.execute("VACUUM")
@@ -51,7 +51,7 @@ def _open(path: Path) -> closing[sqlite3.Connection]:
 
 def _count(db: sqlite3.Connection, table: str) -> int:
     try:
-        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - one of two constants
+        (count,) = db.execute(f"SELECT count(*) FROM {table}").fetchone()  # noqa: S608 - one of three constants
     except sqlite3.Error as error:
         raise UsageError(f"a volume of decisions cannot be read: {error}") from None
     return int(count)

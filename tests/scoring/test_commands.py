@@ -25,7 +25,7 @@ from vfl.party.certificates import new_tls_key
 from vfl.records import forget_records, has_records
 from vfl.scoring import host
 from vfl.scoring.policy import ServingPolicy
-from vfl.scoring.serving import simulated
+from vfl.served import Served
 
 
 def ask(url: str, body: bytes | None = None) -> bytes:
@@ -49,8 +49,8 @@ def test_served_scored_and_forgotten(trees: Path, monkeypatch: pytest.MonkeyPatc
     row = predictions(trees)[0]
 
     async def work() -> tuple[dict[str, Any], dict[str, Any]]:
-        opening = simulated(trees, ServingPolicy())
-        serving = asyncio.create_task(serve_commands._serve(opening, trees, "127.0.0.1", 0, None))
+        served = Served.named(trees, None, None, None)
+        serving = asyncio.create_task(serve_commands._serve(served, ServingPolicy(), "127.0.0.1", 0, None))
         while not any("console:" in line for line in told):
             assert not serving.done(), serving
             await asyncio.sleep(0.05)

@@ -1,8 +1,9 @@
 """Decisions and their ledger: one SQLite file a volume, and both in one transaction.
 
-SEAT/scoring/volumes/000001.sqlite      a ledger store (docs/spec/ledger.md) with two more tables:
+SEAT/scoring/volumes/000001.sqlite      a ledger store (docs/spec/ledger.md) with three more tables:
     record (seq, place, salt, body)     what was decided, canonical JSON; `seq`: of the entry that commits to it;
                                         of a batch in one row, the salts joined and the records packed
+    shadow (seq, place, salt, body)     the same of what challengers would have decided
     asked (caller, key, body, seq)      idempotency keys: who asked what, by digest, and which entry answers
 SEAT/scoring/keys.sqlite                where keys of the last day are: an index of `asked`, made again when it is lost
 
@@ -24,7 +25,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import shake_256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.canonical import Json
 from ledger.checkpoint import Checkpoint
@@ -51,9 +52,12 @@ _TABLES = (
     " PRIMARY KEY (seq, place)) STRICT, WITHOUT ROWID",
     "CREATE TABLE asked (caller TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, seq INTEGER NOT NULL,"
     " PRIMARY KEY (caller, key)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE shadow (seq INTEGER NOT NULL, place INTEGER NOT NULL, salt BLOB NOT NULL, body BLOB NOT NULL,"
+    " PRIMARY KEY (seq, place)) STRICT, WITHOUT ROWID",
 )
 _LEVEL = 1  # of zlib: records of a batch are alike, and harder work saves little more
-STEP, PHASE = "decision", "serve"
+STEP, SHADOW, PHASE = "decision", "shadow", "serve"
+_TABLE_OF = {STEP: "record", SHADOW: "shadow"}
 VOLUMES, INDEX, RESTORED = "volumes", "keys.sqlite", "restored"
 """RESTORED stands beside volumes that came from a backup: partners may have cosigned later heads of the newest."""
 SKIPPED = 1000
@@ -68,6 +72,15 @@ class Kept:
     volume: int
     entry: int
     leaf: str
+
+
+class Group(NamedTuple):
+    """Records of one entry, a line each, its parameters, the idempotency key that it answers, and its step."""
+
+    records: bytes
+    params: Mapping[str, Json]
+    asked: Asked | None = None
+    step: str = STEP
 
 
 @dataclass(frozen=True)
@@ -103,10 +116,10 @@ class VolumeStore(SQLiteStore):
         return _tables_due()
 
     def beside(
-        self, records: Sequence[tuple[int, int, bytes, bytes]], asked: Sequence[tuple[str, str, bytes, int]]
+        self, step: str, records: Sequence[tuple[int, int, bytes, bytes]], asked: Sequence[tuple[str, str, bytes, int]]
     ) -> None:
-        """Keep these with what is written next."""
-        self._beside.append(("INSERT INTO record VALUES (?, ?, ?, ?)", records))
+        """Keep these with what is written next. `step`: of the entry."""
+        self._beside.append((f"INSERT INTO {_TABLE_OF[step]} VALUES (?, ?, ?, ?)", records))  # noqa: S608 - ours
         self._beside.append(("INSERT INTO asked VALUES (?, ?, ?, ?)", asked))
 
     def _insert(
@@ -132,10 +145,16 @@ class VolumeStore(SQLiteStore):
             self._beside = []
         return kept
 
-    def records(self, seq: int) -> list[tuple[bytes, bytes]]:
-        """Salts and records of an entry."""
+    def records(self, seq: int, step: str = STEP) -> list[tuple[bytes, bytes]]:
+        """Salts and records of an entry. `step`: of the entry."""
         with self._lock, self._speaking("read"):
-            return self._db.execute("SELECT salt, body FROM record WHERE seq = ? ORDER BY place", (seq,)).fetchall()
+            query = f"SELECT salt, body FROM {_TABLE_OF[step]} WHERE seq = ? ORDER BY place"  # noqa: S608 - ours
+            return self._db.execute(query, (seq,)).fetchall()
+
+    def shadows(self) -> list[int]:
+        """The entries of what challengers would have decided."""
+        with self._lock, self._speaking("read"):
+            return [seq for (seq,) in self._db.execute("SELECT seq FROM shadow ORDER BY seq")]
 
     def newest(self, count: int) -> list[int]:
         """The latest entries with records, newest first."""
@@ -147,6 +166,27 @@ class VolumeStore(SQLiteStore):
         """Every idempotency key of this volume."""
         with self._lock, self._speaking("read"):
             return self._db.execute("SELECT caller, key, body, seq FROM asked").fetchall()
+
+
+def entered_in(store: VolumeStore, origin: str, number: int, seq: int, step: str = STEP) -> Entered | None:
+    """What an entry of a volume commits to; None for an entry of another step. Raises UsageError if it is damaged."""
+    row = store.row(seq)
+    if leaf_hash(row.body) != row.leaf:
+        raise _damaged(store.path, seq)
+    entry = Entry.from_bytes(row.body)
+    if entry.step != step:
+        return None
+    try:
+        ((salts, body),) = store.records(seq, step)
+        batch = bool(entry.params["batch"])
+        records = zlib.decompress(body).splitlines() if batch else [body]
+        kept = Kept(origin, number, seq, row.leaf.hex())
+        found = Entered(kept, batch, row.body.decode(), list(zip(_each(salts), records, strict=True)))
+    except (ValueError, zlib.error):
+        raise _damaged(store.path, seq) from None
+    if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
+        raise _damaged(store.path, seq)
+    return found
 
 
 class Volume:
@@ -174,19 +214,22 @@ class Volume:
         slot = slot_name(PHASE, 0, step, me, me, n=len(log))
         log.append(phase=PHASE, round=0, step=step, slot=slot, dir="local", params=params)
 
-    def keep(self, lines: bytes, params: Mapping[str, Json], asked: Asked | None) -> Kept:
-        """Enter records, a line each, as one entry; durable with `commit`. params: `batch` says whether it is one."""
+    def keep(self, lines: bytes, params: Mapping[str, Json], asked: Asked | None, step: str = STEP) -> Kept:
+        """Enter records, a line each, as one entry; durable with `commit`. params: `batch` says whether it is one.
+
+        `step`: STEP or SHADOW.
+        """
         log, seq = self.log, len(self.log)
         records = lines.splitlines()
         salts = self._salts(seq, len(records))
         root = root_of(map(leaf_of, _each(salts), records))
         entry = log.append(
-            phase=PHASE, round=0, step=STEP, slot=slot_name(PHASE, 0, STEP, log.party, log.party, n=seq), dir="local",
-            commit=[{"kind": STEP, "alg": ALGORITHM, "digest": root.hex()}], params={"count": len(records), **params},
+            phase=PHASE, round=0, step=step, slot=slot_name(PHASE, 0, step, log.party, log.party, n=seq), dir="local",
+            commit=[{"kind": step, "alg": ALGORITHM, "digest": root.hex()}], params={"count": len(records), **params},
         )  # fmt: skip
         body = zlib.compress(lines, _LEVEL) if params["batch"] else records[0]
         self.store.beside(
-            [(seq, 0, salts, body)], [] if asked is None else [(asked.caller, asked.key, asked.body, seq)]
+            step, [(seq, 0, salts, body)], [] if asked is None else [(asked.caller, asked.key, asked.body, seq)]
         )
         return Kept(log.origin, self.number, seq, leaf_hash(entry.to_bytes()).hex())
 
@@ -195,23 +238,7 @@ class Volume:
         with own_ledger():
             if not 0 <= seq < len(self.log):
                 return None
-            row = self.store.row(seq)
-            if leaf_hash(row.body) != row.leaf:
-                raise _damaged(self.store.path, seq)
-            entry = Entry.from_bytes(row.body)
-            if entry.step != STEP:
-                return None
-            batch, stored = bool(entry.params["batch"]), self.store.records(seq)
-        try:
-            ((salts, body),) = stored
-            records = zlib.decompress(body).splitlines() if batch else [body]
-            kept = Kept(self.log.origin, self.number, seq, row.leaf.hex())
-            found = Entered(kept, batch, row.body.decode(), list(zip(_each(salts), records, strict=True)))
-        except (ValueError, zlib.error):
-            raise _damaged(self.store.path, seq) from None
-        if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
-            raise _damaged(self.store.path, seq)
-        return found
+            return entered_in(self.store, self.log.origin, self.number, seq)
 
     def commit(self) -> None:
         """Everything so far is durable when this returns. Raises UsageError where the disk refuses."""
@@ -310,7 +337,7 @@ class Volumes:
                 self._older[number] = self._open(number)
             return self._older[number]
 
-    def write(self, groups: Sequence[tuple[bytes, Mapping[str, Json], Asked | None]]) -> list[Kept]:
+    def write(self, groups: Sequence[Group]) -> list[Kept]:
         """Keep groups of records, each as one entry, in one transaction. They are durable when this returns."""
         with self._lock:
             with self._whole_or_nothing():
@@ -319,7 +346,7 @@ class Volumes:
                 found = [self.newest.keep(*group) for group in groups]
                 self.newest.commit()
             self.keys.add(
-                (asked, kept.volume, kept.entry) for (_, _, asked), kept in zip(groups, found, strict=True) if asked
+                (group.asked, kept.volume, kept.entry) for group, kept in zip(groups, found, strict=True) if group.asked
             )
             return found
 
