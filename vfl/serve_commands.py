@@ -122,7 +122,7 @@ def _policy(file: Path | None) -> ServingPolicy:
 
 
 async def _serve(
-    served: Served, policy: ServingPolicy, host: str, port: int, tls: Tls | None, jobs: Path | None
+    served: Served, policy: ServingPolicy, host: str, port: int, tls: Tls | None, jobs: Path | None = None
 ) -> None:
     clock, keys = SystemClock(), served.keys
     async with served.opening(policy) as opened:
