@@ -24,6 +24,7 @@ from ledger.note import Note
 from vfl.clock import Clock, SystemClock
 from vfl.desk import Envelope, Frame
 from vfl.errors import Unreachable, VflError
+from vfl.retention import TO_SCORE
 from vfl.scoring.answers import Applicant, Decision, Proof
 from vfl.scoring.host import budget_of, partner_of
 from vfl.scoring.link import Dial, Wire
@@ -133,7 +134,7 @@ class Table:
 
 def stages_of(root: Path, clock: Clock, per_day: int | None = None) -> dict[str, Stage]:
     """The passive parties of a run, ready to answer."""
-    file = RunFile.read(root)
+    file = RunFile.read(root, needs=TO_SCORE)
     found = {}
     for member in file.agreement.passives:
         seed = read_seed(root / member.name)
@@ -148,7 +149,7 @@ async def table(
 ) -> AsyncIterator[Table]:
     """A service over the run in `root`, with its partners in this process."""
     rules, clock = rules or policy(), clock or SystemClock()
-    file = RunFile.read(root)
+    file = RunFile.read(root, needs=TO_SCORE)
     active = file.agreement.active.name
     seed = read_seed(root / active)
     who = speaker_of(root, active, seed, identity_of(active, seed), file, clock)

@@ -21,6 +21,7 @@ from vfl.notary import LedgerNotary
 from vfl.predictions import FILE as PREDICTIONS
 from vfl.protocols.score_online import OpenScoring
 from vfl.randomness import Randomness
+from vfl.retention import forgotten
 from vfl.scoring.answers import Model
 from vfl.scoring.bench import Bench
 from vfl.scoring.grading import Grades, points_of
@@ -80,8 +81,8 @@ def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy:
         _exchange_masks(lines)
     bench = Bench(model, stand_in, lines, token_key, grades, rules)
     volumes = Volumes(
-        seat / FOLDER, file.run, file.agreement.digest, who.identity, who.rng("salts").bytes(32), who.clock,
-        policy.record.volume_entries,
+        seat / FOLDER, file.run, file.agreement.digest, who.identity, Randomness.system().bytes(32), who.clock,
+        policy.record.volume_entries, forgotten(seat),
     )  # fmt: skip
     volumes.note("serving", {"model": model.version, "stand_in": stand_in.version, "kind": model.kind})
     features = {member.name: member.features for member in (file.agreement.active, *file.agreement.passives)}

@@ -18,6 +18,7 @@ from vfl.party.certificates import new_tls_key
 from vfl.party.runs import DONE, SIGNED, RunFolder
 from vfl.party.scoring import speaker_in
 from vfl.party.standing import Standing
+from vfl.retention import TO_SCORE
 from vfl.scoring.host import Hosted
 from vfl.scoring.link import Dial, Wire
 from vfl.scoring.opening import Opened, open_service, speaker_of
@@ -32,7 +33,7 @@ _LOOK = 1.0  # seconds between two looks at partners' processes
 @asynccontextmanager
 async def simulated(root: Path, policy: ServingPolicy) -> AsyncIterator[Opened]:
     """A finished run on one desk, with a process for every partner. Raises VflError."""
-    file, clock = RunFile.read(root), SystemClock()
+    file, clock = RunFile.read(root, needs=TO_SCORE), SystemClock()
     active = file.agreement.active.name
     if not (root / active / "seed").exists():
         raise UsageError(f"{root} has no seed of {active}", remedy="name the directory of a simulated run")
@@ -67,7 +68,7 @@ async def between_companies(who: Standing, run: str, policy: ServingPolicy) -> A
     folder, clock = RunFolder(who.runs, run), SystemClock()
     if not folder.exists or folder.status().state != DONE:
         raise UsageError(f"there is no finished run {run}", remedy="see `tallystick runs list`")
-    file = RunFile.read(folder.path)
+    file = RunFile.read(folder.path, needs=TO_SCORE)
     if file.agreement.active.name != who.name:
         raise AgreementError(f"{file.agreement.active.name} scores under this agreement, not {who.name}")
     who.admit(read_result(folder.path / SIGNED))  # partners refuse as well, once it is over

@@ -5,11 +5,12 @@ SEAT/scoring/volumes/000001.sqlite      a ledger store (docs/spec/ledger.md) wit
     asked (caller, key, body, seq)      idempotency keys: who asked what, by digest, and which entry answers
 SEAT/scoring/keys.sqlite                where keys of the last day are: an index of `asked`, made again when it is lost
 
-leaf of a record = SHA-256(0x00 || salt || record)      salt = HMAC-SHA256(key, volume, entry, place)
+leaf of a record = SHA-256(0x00 || salt || record)      salt = HMAC-SHA256(key, volume, entry, place), the key drawn
 An entry commits to the RFC 6962 root of the leaves of all its records; a single decision is a tree of one.
 
 A volume is a log of its own, `bank/decisions-<run>-000001`: it ends after so many entries, and the first entry of the
-next one names its head. The salts follow from the party's seed: whoever destroys that destroys them all.
+next one names its head. Salts lie beside their records alone, and no seed gives them again: once those were purged
+(`vfl.records`), nobody can try whether an entry commits to a guess.
 """
 
 from __future__ import annotations
@@ -135,6 +136,18 @@ class VolumeStore(SQLiteStore):
         with self._lock, self._speaking("read"):
             return self._db.execute("SELECT salt, body FROM record WHERE seq = ? ORDER BY place", (seq,)).fetchall()
 
+    def bodies(self) -> Iterator[tuple[int, int, bytes]]:
+        """Entry, place and record of all decisions, read in slices so that a long volume needs little memory."""
+        last = (-1, -1)
+        while True:
+            with self._lock, self._speaking("read"):
+                query = "SELECT seq, place, body FROM record WHERE (seq, place) > (?, ?) ORDER BY seq, place LIMIT 1000"
+                part = self._db.execute(query, last).fetchall()
+            yield from part
+            if len(part) < 1000:
+                return
+            last = part[-1][:2]
+
     def newest(self, count: int) -> list[tuple[int, int]]:
         """Entry and place of the latest decisions, newest first."""
         with self._lock, self._speaking("read"):
@@ -147,14 +160,31 @@ class VolumeStore(SQLiteStore):
             return self._db.execute("SELECT caller, key, body, seq FROM asked").fetchall()
 
 
+def entered(store: VolumeStore, origin: str, number: int, seq: int) -> Entered | None:
+    """What an entry commits to; None for an entry of another step. Raises UsageError if it is damaged."""
+    row = store.row(seq)
+    if leaf_hash(row.body) != row.leaf:
+        raise _damaged(store.path, seq)
+    entry = Entry.from_bytes(row.body)
+    if entry.step != STEP:
+        return None
+    found = Entered(
+        Kept(origin, number, seq, row.leaf.hex()), bool(entry.params["batch"]), row.body.decode(), store.records(seq)
+    )
+    if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
+        raise _damaged(store.path, seq)
+    return found
+
+
 class Volume:
     """One volume, open for writing or for reading."""
 
     def __init__(
-        self, path: Path, number: int, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock
-    ) -> None:
-        """`key`: of the salts. Begins the volume where the file is new."""
-        self.number, self._key = number, key
+        self, path: Path, number: int, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock,
+        forgotten: int = 0,
+    ) -> None:  # fmt: skip
+        """`key`: of the salts.   forgotten: entries whose records were purged. Begins the volume where it is new."""
+        self.number, self._key, self._forgotten = number, key, forgotten
         self.job = decisions_job(run, f"{number:06d}")
         with own_ledger():
             self.store = VolumeStore(path)
@@ -186,23 +216,14 @@ class Volume:
         return Kept(log.origin, self.number, seq, leaf_hash(entry.to_bytes()).hex())
 
     def records(self, seq: int) -> Entered | None:
-        """What an entry commits to; None for an entry that is no decision. Raises UsageError if it is damaged."""
+        """What an entry commits to; None for one that is no decision, or whose records were purged.
+
+        Raises UsageError if it is damaged.
+        """
         with own_ledger():
-            if not 0 <= seq < len(self.log):
+            if not self._forgotten <= seq < len(self.log):
                 return None
-            row = self.store.row(seq)
-            if leaf_hash(row.body) != row.leaf:
-                raise _damaged(self.store.path, seq)
-            entry = Entry.from_bytes(row.body)
-            if entry.step != STEP:
-                return None
-            found = Entered(
-                Kept(self.log.origin, self.number, seq, row.leaf.hex()), bool(entry.params["batch"]),
-                row.body.decode(), self.store.records(seq),
-            )  # fmt: skip
-        if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
-            raise _damaged(self.store.path, seq)
-        return found
+            return entered(self.store, self.log.origin, self.number, seq)
 
     def commit(self) -> None:
         """Everything so far is durable when this returns. Raises UsageError where the disk refuses."""
@@ -216,14 +237,11 @@ class Volume:
 
     def covering(self, seq: int) -> Head:
         """A checkpoint over an entry: the newest that somebody cosigned, else the newest; made now if need be."""
-        if not (heads := self._heads_over(seq)):
+        if (found := newest_over(self.log.checkpoints(), seq)) is None:
             self.checkpoint()
-            heads = self._heads_over(seq)
-        cosigned = [head for head in heads if len(Note.parse(head.note).signatures) > 1]
-        return (cosigned or heads)[-1]
-
-    def _heads_over(self, seq: int) -> list[Head]:
-        return [head for head in self.log.checkpoints() if head.size > seq]
+            found = newest_over(self.log.checkpoints(), seq)
+        assert found is not None
+        return found
 
     def shown_to(self, witness: VerifyingKey, old: int | None = None) -> ShowHead | None:
         """The newest head with a proof from the one that `witness` cosigned last, or of size `old`.
@@ -257,14 +275,19 @@ class Volumes:
     """All volumes of one party for one run: the newest is written, the others are read."""
 
     def __init__(
-        self, folder: Path, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock, most_entries: int
-    ) -> None:
-        """Raises UsageError where a file is damaged."""
+        self, folder: Path, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock, most_entries: int,
+        forgotten: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        """`forgotten`: by volume, of how many entries the records were purged.
+
+        Raises UsageError where a file is damaged.
+        """
         self._folder, self._most = folder / VOLUMES, most_entries
         self._folder.mkdir(parents=True, exist_ok=True)
         self._open: Callable[[int], Volume] = lambda number: Volume(
-            self._folder / f"{number:06d}.sqlite", number, run, agreement, identity, key, clock
-        )
+            self._folder / f"{number:06d}.sqlite", number, run, agreement, identity, key, clock,
+            (forgotten or {}).get(number, 0),
+        )  # fmt: skip
         self._clock, self._lock = clock, threading.RLock()
         self._older: dict[int, Volume] = {}
         self._stale = False
@@ -404,6 +427,13 @@ class Volumes:
                 before.store.close()
             self.newest.note("continues", {"log": head.origin, "size": head.size, "root": head.root.hex()})
             self.newest.commit()
+
+
+def newest_over(heads: Sequence[Head], seq: int) -> Head | None:
+    """Of the heads over an entry the newest that somebody cosigned, else the newest; None where there is none."""
+    over = [head for head in heads if head.size > seq]
+    cosigned = [head for head in over if len(Note.parse(head.note).signatures) > 1]
+    return max(cosigned or over, key=lambda head: head.size, default=None)
 
 
 def _damaged(path: Path, seq: int) -> UsageError:
