@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import shutil
 import sqlite3
 from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -13,7 +15,7 @@ import msgspec
 import pytest
 from run_kit import content, tallystick
 from run_kit import verify as verify_bundle
-from scoring_kit import policy, predictions, run, table, verify
+from scoring_kit import copied, policy, predictions, run, table, verify
 
 from ledger.checkpoint import open_checkpoint
 from ledger.keys import VerifyingKey
@@ -67,6 +69,27 @@ async def score_some(root: Path, days: int = 0, key: str = "a-key") -> tuple[lis
         return made, [proof for _, proof in found], await here.service.ledger(None, 0, 1000)
 
 
+@dataclass(frozen=True)
+class Scored:
+    """A run with four decisions, made with the keys a-key-1 and a-key-2."""
+
+    root: Path
+    made: list[Decision]
+    proofs: list[Proof]
+    ledger: LedgerPart
+
+
+@pytest.fixture(scope="module")
+def scored_made(card_made: Path, tmp_path_factory: pytest.TempPathFactory) -> Scored:
+    root = copied(card_made, tmp_path_factory.mktemp("scored"))
+    return Scored(root, *run(score_some(root)))
+
+
+@pytest.fixture
+def scored(scored_made: Scored, tmp_path: Path) -> Scored:
+    return replace(scored_made, root=copied(scored_made.root, tmp_path))
+
+
 async def again(root: Path) -> tuple[list[bool], Decision, Decision, LedgerPart]:
     """Whether each earlier decision is found, what two old keys give now, and the ledger."""
     async with table(root) as here:
@@ -81,8 +104,8 @@ async def again(root: Path) -> tuple[list[bool], Decision, Decision, LedgerPart]
         return there, first, second, await here.service.ledger(None, 0, 1000)
 
 
-def test_records_go_the_ledger_stays_and_scoring_goes_on(card: Path) -> None:
-    made, proofs, before = run(score_some(card))
+def test_records_go_the_ledger_stays_and_scoring_goes_on(scored: Scored) -> None:
+    card, made, proofs, before = scored.root, scored.made, scored.proofs, scored.ledger
     assert [one.decision_id for one in made] == ["000001-2", "000001-3-0", "000001-3-1", "000001-3-2"]
     scoring = card / "bank" / "scoring"
     secrets = [each.encode() for each in ids(card)[:3]] + [b"a-key-1", b"a-key-2"]
@@ -110,22 +133,20 @@ def test_records_go_the_ledger_stays_and_scoring_goes_on(card: Path) -> None:
         verify(proof)
 
 
-def test_no_seed_gives_the_salts_again(card: Path) -> None:
+def test_no_seed_gives_the_salts_again(scored: Scored) -> None:
     """Else whoever has it could try what a purged record said."""
-    salts = {proof.salt for _ in range(2) for proof in run(score_some(card, key=f"{_}"))[1]}
-    assert len(salts) == 8
-    first = card / "bank" / "scoring" / "volumes"
-    for path in first.iterdir():
-        path.unlink()  # the same volume, entries and seed once more
-    assert not salts & {proof.salt for proof in run(score_some(card))[1]}
+    shutil.rmtree(scored.root / "bank" / "scoring")
+    _, proofs, _ = run(score_some(scored.root))  # the same volume, entries and seed once more
+    assert [proof.index for proof in proofs] == [proof.index for proof in scored.proofs]
+    assert not {proof.salt for proof in proofs} & {proof.salt for proof in scored.proofs}
 
 
 _SLOW = [pytest.param(where, marks=pytest.mark.slow) for where in ("_record", "forget_records", "_shred")]
 
 
 @pytest.mark.parametrize("where", ["half of it", *_SLOW])
-def test_an_interrupted_purge_goes_on(card: Path, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
-    run(score_some(card))
+def test_an_interrupted_purge_goes_on(scored: Scored, monkeypatch: pytest.MonkeyPatch, where: str) -> None:
+    card = scored.root
     who = ids(card)[0].encode()
 
     def fails(*words: Any) -> None:
@@ -189,8 +210,8 @@ def test_only_old_decisions_go(card: Path, capfd: Any) -> None:
     assert json.loads(purge("--status", "--json").out)["bank"]["kept"]["decisions"]["records"] == 5
 
 
-def test_what_goes_stops_scoring_or_does_not(card: Path) -> None:
-    run(score_some(card))
+def test_what_goes_stops_scoring_or_does_not(scored: Scored) -> None:
+    card = scored.root
     forget(card)
     RunFile.read(card)  # reports, explanations and all other commands go on
     purging.purge(card, [*ROLES], ["transcripts"], "asked to", SystemClock())
@@ -209,8 +230,8 @@ def test_what_goes_stops_scoring_or_does_not(card: Path) -> None:
         RunFile.read(card, needs=TO_SCORE)
 
 
-def test_records_that_vanish_without_a_purge_are_damage(card: Path) -> None:
-    run(score_some(card))
+def test_records_that_vanish_without_a_purge_are_damage(scored: Scored) -> None:
+    card = scored.root
     forget_records(card / "bank" / "scoring" / "volumes" / "000001.sqlite", 3)
 
     async def work() -> None:
@@ -222,19 +243,19 @@ def test_records_that_vanish_without_a_purge_are_damage(card: Path) -> None:
     run(work())
 
 
-def test_a_volume_that_is_none_is_named(card: Path) -> None:
-    run(score_some(card))
+def test_a_volume_that_is_none_is_named(scored: Scored) -> None:
+    card = scored.root
     (card / "bank" / "scoring" / "volumes" / "000002.sqlite").write_bytes(b"no database at all")
     with pytest.raises(UsageError, match=r"000002\.sqlite cannot be read as a volume"):
         forget(card)
 
 
-def test_what_is_on_record_about_one(card: Path, capfd: Any) -> None:
+def test_what_is_on_record_about_one(scored: Scored, card: Path, capfd: Any) -> None:
     def listed(identifier: str, *words: str) -> Any:
         return tallystick(capfd, "decisions", card, "--id", identifier, *words)
 
     assert "nothing is on record" in listed(ids(card)[0]).out
-    made, proofs, _ = run(score_some(card))
+    card, made, proofs = scored.root, scored.made, scored.proofs
     who, other = ids(card)[:2]
     for written in (who, f"+34 {who[-9:]}"):
         body = json.loads(listed(written, "--json").out)
@@ -257,9 +278,9 @@ def test_what_is_on_record_about_one(card: Path, capfd: Any) -> None:
     assert "were purged on" in told
 
 
-def test_refusals_and_what_no_head_covers_yet(card: Path, capfd: Any) -> None:
+def test_refusals_and_what_no_head_covers_yet(scored: Scored, capfd: Any) -> None:
     """Beside a service that goes on, and has signed no head yet since it began."""
-    run(score_some(card))
+    card = scored.root
 
     async def work() -> None:
         async with table(card, policy(RecordRules(checkpoint_seconds=3600), absent="refuse")) as here:
