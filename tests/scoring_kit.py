@@ -24,6 +24,7 @@ from ledger.note import Note
 from vfl.clock import Clock, SystemClock
 from vfl.desk import Envelope, Frame
 from vfl.errors import Unreachable, VflError
+from vfl.retention import TO_SCORE
 from vfl.scoring.answers import Applicant, Decision, Proof
 from vfl.scoring.contender import Contender
 from vfl.scoring.host import budget_of, partner_of
@@ -136,7 +137,7 @@ class Table:
 
 def stages_of(root: Path, clock: Clock, per_day: int | None = None) -> dict[str, Stage]:
     """The passive parties of a run, ready to answer."""
-    file = RunFile.read(root)
+    file = RunFile.read(root, needs=TO_SCORE)
     found = {}
     for member in file.agreement.passives:
         seed = read_seed(root / member.name)
@@ -154,12 +155,12 @@ async def table(
     others: dict[Path, Mapping[str, Stage]] = {}
 
     async def other(place: Path) -> Contender:
-        its, who = RunFile.read(place), speaker(place, clock)
+        its, who = RunFile.read(place, needs=TO_SCORE), speaker(place, clock)
         others[place] = stages_of(place, clock, rules.partners.scores_per_day or None)
         return ready_model(place, who, its, rules)(dialler(others[place], who.name))
 
     stages, who = stages_of(root, clock, rules.partners.scores_per_day or None), speaker(root, clock)
-    opened = open_service(root, who, RunFile.read(root), dialler(stages, who.name), rules, other)
+    opened = open_service(root, who, RunFile.read(root, needs=TO_SCORE), dialler(stages, who.name), rules, other)
     opened.service.start()
     found = Table(opened, stages, root, others)
     try:
@@ -178,7 +179,7 @@ async def table(
 
 def speaker(root: Path, clock: Clock) -> Speaker:
     """The active party of a run."""
-    file = RunFile.read(root)
+    file = RunFile.read(root, needs=TO_SCORE)
     active = file.agreement.active.name
     seed = read_seed(root / active)
     return speaker_of(root, active, seed, identity_of(active, seed), file, clock)
@@ -213,7 +214,7 @@ def predictions(root: Path) -> list[dict[str, str]]:
 
 def witnesses(root: Path) -> dict[str, VerifyingKey]:
     """The keys that partners cosign with."""
-    file = RunFile.read(root)
+    file = RunFile.read(root, needs=TO_SCORE)
     return {member.name: file.keys[member.name].witness for member in file.agreement.passives}
 
 

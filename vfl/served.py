@@ -18,6 +18,7 @@ from vfl.party.scoring import speaker_in
 from vfl.party.standing import Standing
 from vfl.party.state import RUNS
 from vfl.releasing import Rule
+from vfl.retention import TO_SCORE
 from vfl.scoring.opening import Opened, speaker_of
 from vfl.scoring.policy import ServingPolicy
 from vfl.scoring.registry import Registry
@@ -41,7 +42,7 @@ class Served:
     ) -> Served:
         """By a run's directory, or by a company's file and the name of a run. Raises UsageError."""
         if directory is not None:
-            return cls(directory, RunFile.read(directory).agreement.active.name, None, passphrase_file)
+            return cls(directory, RunFile.read(directory, needs=TO_SCORE).agreement.active.name, None, passphrase_file)
         assert config is not None
         party = read_party_file(config)
         runs = party.state / RUNS
@@ -80,7 +81,7 @@ class Served:
                 raise UsageError(f"{run} is no run of {self.active}", remedy="name one of `tallystick runs list`")
             folder, file = finished_run(standing, run.name)
             return speaker_in(standing, folder, SystemClock()), file
-        file = RunFile.read(run)
+        file = RunFile.read(run, needs=TO_SCORE)
         require_own(file, self.active)
         seed = read_seed(run / self.active)
         return speaker_of(run, self.active, seed, identity_of(self.active, seed), file, SystemClock()), file

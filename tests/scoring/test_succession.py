@@ -19,7 +19,7 @@ from vfl.api.releases import UnknownModel
 from vfl.clock import SystemClock
 from vfl.errors import AgreementError, UsageError
 from vfl.protocols.score_online import TOKEN
-from vfl.records import forget_records, has_records
+from vfl.records import below_which, forget_records
 from vfl.releasing import Releasing, Rule
 from vfl.scoring.comparing import comparison, pairs_of
 from vfl.scoring.contender import described
@@ -224,8 +224,8 @@ def test_shadows_are_on_record_and_never_answered(card: Path, trees: Path) -> No
     with closing(sqlite3.connect(volume)) as db:
         ((salts,),) = db.execute("SELECT salt FROM shadow").fetchall()  # 32 bytes each, over several pages
     assert salts[:32] in volume.read_bytes()
-    forget_records(volume)
-    assert not has_records(volume)
+    forget_records(volume, below_which(volume))
+    assert not below_which(volume)
     assert salts[:32] not in volume.read_bytes()
     assert not pairs_of(card / "bank" / "scoring", a, "0" * 64).champion
 

@@ -21,6 +21,7 @@ from vfl.notary import LedgerNotary
 from vfl.predictions import FILE as PREDICTIONS
 from vfl.protocols.score_online import OpenScoring
 from vfl.randomness import Randomness
+from vfl.retention import forgotten
 from vfl.scoring.bench import Bench
 from vfl.scoring.contender import Contender
 from vfl.scoring.grading import Grades, points_of
@@ -73,8 +74,8 @@ def open_service(
     """
     home = ready_model(root, who, file, policy)(dial)
     volumes = Volumes(
-        who.folder, file.run, file.agreement.digest, who.identity, who.rng("salts").bytes(32), who.clock,
-        policy.record.volume_entries,
+        who.folder, file.run, file.agreement.digest, who.identity, Randomness.system().bytes(32), who.clock,
+        policy.record.volume_entries, forgotten(who.seat),
     )  # fmt: skip
     model, stand_in = home.bench.model, home.bench.stand_in
     volumes.note("serving", {"model": model.version, "stand_in": stand_in.version, "kind": model.kind})

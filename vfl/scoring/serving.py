@@ -20,6 +20,7 @@ from vfl.party.runs import DONE, SIGNED, RunFolder
 from vfl.party.scoring import speaker_in
 from vfl.party.standing import Standing
 from vfl.progress import tell
+from vfl.retention import TO_SCORE
 from vfl.scoring.contender import Contender
 from vfl.scoring.host import Hosted
 from vfl.scoring.link import Dial, Wire
@@ -35,7 +36,7 @@ _LOOK = 1.0  # seconds between two looks at partners' processes
 @asynccontextmanager
 async def simulated(root: Path, policy: ServingPolicy) -> AsyncIterator[Opened]:
     """A finished run on one desk, with a process for every partner. Raises VflError."""
-    file, clock = RunFile.read(root), SystemClock()
+    file, clock = RunFile.read(root, needs=TO_SCORE), SystemClock()
     active = file.agreement.active.name
     if not (root / active / "seed").exists():
         raise UsageError(f"{root} has no seed of {active}", remedy="name the directory of a simulated run")
@@ -46,7 +47,7 @@ async def simulated(root: Path, policy: ServingPolicy) -> AsyncIterator[Opened]:
         dial = desk.dialler(await desk.start(root, file), file)
 
         async def other(place: Path) -> Contender:
-            its = RunFile.read(place)
+            its = RunFile.read(place, needs=TO_SCORE)
             require_own(its, active)
             ready = await asyncio.to_thread(ready_model, place, desk.speaker(place, its), its, policy)
             started = await desk.start(place, its)
@@ -136,7 +137,7 @@ def finished_run(who: Standing, run: str) -> tuple[RunFolder, RunFile]:
     folder = RunFolder(who.runs, run)
     if not folder.exists or folder.status().state != DONE:
         raise UsageError(f"there is no finished run {run}", remedy="see `tallystick runs list`")
-    file = RunFile.read(folder.path)
+    file = RunFile.read(folder.path, needs=TO_SCORE)
     require_own(file, who.name)
     who.admit(read_result(folder.path / SIGNED))  # partners refuse as well, once it is over
     return folder, file
