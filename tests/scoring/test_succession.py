@@ -27,6 +27,8 @@ from vfl.scoring.opening import joint_model
 from vfl.scoring.policy import ModelRules, ServingPolicy
 from vfl.scoring.registry import Registry
 from vfl.seat import RunFile
+from vfl.settle.usage import decided as decisions_of
+from vfl.settle.usage import meter
 
 SHADOW = ServingPolicy(record=SHORT, models=ModelRules(shadow=True))
 
@@ -151,8 +153,12 @@ def test_a_canary_decides_about_the_same_ones_again(card: Path, trees: Path) -> 
                 assert repr(one.pd) == expected[one.model.version][customer]
                 assert not one.degraded
             (entry,) = [each for each in await entries(here) if each["step"] == "decision"]
-            assert entry["params"]["models"] == Counter(one.model.version for one in decided.values())
+            counted = Counter(one.model.version for one in decided.values())
+            assert {name: each["decisions"] for name, each in entry["params"]["models"].items()} == counted
             assert entry["params"]["model"] == a
+            used = {one.model: one for one in meter(decisions_of(card / "bank"))}
+            assert {name: one.billable for name, one in used.items()} == counted
+            assert (used[a].answers, used[b].answers) == (1, 0)
             for customer in ids[:20]:
                 assert (await here.score(customer)).model.version == decided[customer].model.version
             found = await here.service.find(decided[ids[0]].decision_id)

@@ -25,7 +25,7 @@ class Joined:
         return self.parts[0][1].first
 
     def counts(self) -> dict[str, Json]:
-        """Those of all parts. model: the last one's version.   models: if several decided, about how many each did."""
+        """Those of all parts. model: the last one's version.   models: what each decided, if several did."""
         counts: list[tuple[str, Any]] = [(drafts.model.version, drafts.counts()) for _, drafts in self.parts]
         version, told = counts[-1]
         if len(counts) == 1:
@@ -35,7 +35,8 @@ class Joined:
             for name, states in each["parties"].items():
                 parties.setdefault(name, Counter()).update(states)
         return {
-            "model": version, "models": {name: each["decisions"] for name, each in counts},
+            "model": version,
+            "models": {name: {key: each[key] for key in ("decisions", "degraded")} for name, each in counts},
             "decisions": sum(each["decisions"] for _, each in counts),
             "degraded": sum(each["degraded"] for _, each in counts),
             "parties": {name: dict(states) for name, states in parties.items()},
