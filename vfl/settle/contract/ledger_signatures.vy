@@ -50,8 +50,8 @@ def signedHead(
     @notice Whether `key` signed the checkpoint of the log party/run with this size and root.
     """
     assert 0 < size and size < MAX_SIZE, "size: not that of a log with entries"
-    text: Bytes[251] = convert(concat(party, "/", run, "\n", uint2str(size), "\n", words.base64(root), "\n"), Bytes[251])
-    return ed25519.verify(key, text, r, s)
+    text: String[252] = concat(party, "/", run, "\n", uint2str(size), "\n", words.base64(root), "\n")
+    return ed25519.verify(key, convert(text, Bytes[252]), r, s)
 
 
 @external
