@@ -1,0 +1,5 @@
+"""Tests of the chain need the extra `chain`."""
+
+import pytest
+
+pytest.importorskip("pyrevm", reason="needs tallystick[chain]")
