@@ -76,7 +76,7 @@ class Contract:
         data = self._topic(function)[:4] + encode(list(map(_type, function["inputs"])), arguments)
         view = function["stateMutability"] in ("view", "pure")
         try:
-            answer = self.chain.evm.message_call(sender, self.address, calldata=data, gas=GAS, is_static=view)
+            answer = self.chain.evm.message_call(sender, self.address, calldata=data, gas=GAS)
         except RuntimeError as error:
             raise _reverted(error) from None
         result = self.chain.evm.result

@@ -33,6 +33,15 @@ def validKey(key: bytes32) -> bool:
 
 
 @external
+@view
+def verify(key: bytes32, message: Bytes[1472], r: bytes32, s: bytes32) -> bool:
+    """
+    @notice Whether the Ed25519 signature r || s by `key` fits any message of at most 1,472 bytes.
+    """
+    return ed25519.verify(key, message, r, s)
+
+
+@external
 @pure
 def validName(name: String[63]) -> bool:
     """
