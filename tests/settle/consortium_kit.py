@@ -93,11 +93,12 @@ class World:
         self.contract.deposit(party.address, amount, sha256(reference.encode()).digest(), sender=OPERATOR.address)
 
     def job_terms(self, job: bytes = JOB, run: str = RUN, **other: Any) -> dict[str, Any]:
+        keys = other.get("runKeys") or [one.run_key(run).public for one in PARTIES]
         return {
             "job": job,
             "run": run,
             "parties": [one.address for one in PARTIES],
-            "runKeys": [one.run_key(run).public for one in PARTIES],
+            "runKeys": keys,
             "stake": STAKE,
             "payer": BANK.address,
             "quorum": 2,

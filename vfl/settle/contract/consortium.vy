@@ -492,9 +492,9 @@ def timeout(job: bytes32, slot: String[200], accused: address):
     """
     @notice End a challenge that was not answered in time: the accused loses its stake. Anyone may call.
     """
+    self._end_challenge(job, accused, slot)
     found: Challenge = self.challenges[job][accused][slot]
     self._require(block.timestamp > found.due, "challenge: may still be answered")
-    self._end_challenge(job, accused, slot)
     if not self.seats[job][accused].punished:  # nobody is punished twice, and the job can be closed all the same
         self._slash(job, accused, found.challenger, "silence")
 
