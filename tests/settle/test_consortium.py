@@ -410,15 +410,27 @@ def test_shares_that_are_refused(world):
         propose(world, ppm=[2**256 - 1, 1_000_001, 0])
 
 
+THIRDS = [333_334, 333_333, 333_333]
+
+
 @pytest.mark.parametrize(
-    ("amount", "payments"),
-    [(1_000_000, [500_000, 333_333, 166_667]), (7, [4, 2, 1]), (1, [1, 0, 0]), (2, [1, 1, 0]), (0, [0, 0, 0])],
+    ("ppm", "amount", "payments"),
+    [
+        (PPM, 1_000_000, [500_000, 333_333, 166_667]),
+        (PPM, 7, [4, 2, 1]),
+        (PPM, 1, [1, 0, 0]),
+        (PPM, 2, [1, 1, 0]),
+        (PPM, 0, [0, 0, 0]),
+        (THIRDS, 2, [1, 1, 0]),  # two units remain, and the first of equal remainders comes first
+        (THIRDS[::-1], 1, [0, 0, 1]),
+        ([0, 0, 1_000_000], 5, [0, 0, 5]),
+    ],
 )
-def test_distribute_once_to_the_last_unit(world, amount, payments):
+def test_distribute_once_to_the_last_unit(world, ppm, amount, payments):
     world.deposit(BANK, 1_000_000, "more")
     with refused("shares: not final"):
         world.contract.distribute(JOB, PERIOD, amount, sender=BANK.address)
-    agreed(world)
+    agreed(world, ppm)
     before = world.credits()
     with refused("sender: not the payer"):
         world.contract.distribute(JOB, PERIOD, amount, sender=SHOP.address)

@@ -18,9 +18,11 @@ from consortium_kit import DISPUTE, MEMBERS, OPERATOR, PARTIES, RESPONSE, STRANG
 
 from ledger.checkpoint import Checkpoint
 from ledger.envelope import Envelope
+from ledger.keys import SigningKey
 
 EVERYBODY = (*PARTIES, Party("payroll"))
 MILLION = 1_000_000
+KINDS = ("conflict", "fork", "notes", "envelopes", "answer")
 
 
 def hashed(*words: object) -> bytes:
@@ -166,12 +168,12 @@ class Book:
 
     def slash(self) -> None:
         job, accused, reporter = self.a_job(), self.a_party(), self.a_party()
-        kind = self.random.choice(["conflict", "fork", "notes", "envelopes"])
+        kind = self.random.choice(KINDS)
         trick = self.random.choice(["none"] * 3 + ["same", "other job", "other signer", "bent", "forged"])
         function, arguments = getattr(self, f"_{kind}")(job, accused, trick)
-        allowed = (
-            trick == "none" and job.seated(accused) and accused.name not in job.punished and not job.closed
-        )
+        allowed = trick == "none" and job.seated(accused) and accused.name not in job.punished and not job.closed
+        if kind == "answer":
+            allowed = allowed and not job.asked.get((accused.name, "slot/0"), ("", 0, True))[2]
         if self.attempt(f"{kind}, {trick}", allowed, function, *arguments, sender=reporter.address):
             self.punish(job, accused, reporter)
             self.attempt("evidence again", False, function, *arguments, sender=reporter.address)
@@ -218,21 +220,24 @@ class Book:
 
     def _envelopes(self, job: Job, accused: Party, trick: str) -> tuple[str, tuple[Any, ...]]:
         place, signer, d1, d2 = self._words(job, accused, trick)
+        one = self._said(job.run, accused, accused.run_key(job.run), d1, "none")
+        two = self._said(place.run, accused, signer.run_key(job.run), d2, trick)
+        return "slashEnvelopes", (job.id, accused.address, *one, *two)
 
-        def signed(by: Party, run: str, digest: bytes) -> tuple[tuple[str, str, str, str, int], bytes]:
-            said = Envelope(run, "a/slot", accused.name, "bank", "Hist", digest.hex(), 5)
-            return (said.slot, said.receiver, said.kind, said.digest, said.size), by.run_key(job.run).sign(
-                said.message()
-            )
+    def _answer(self, job: Job, accused: Party, trick: str) -> tuple[str, tuple[Any, ...]]:
+        place, signer, _, digest = self._words(job, accused, trick)
+        digest = hashed("answer") if trick == "same" else digest
+        said = self._said(place.run, accused, signer.run_key(job.run), digest, trick)
+        return "slashAnswer", (job.id, accused.address, *said)
 
-        one, first = signed(accused, job.run, d1)
-        two, second = signed(signer, place.run, d2)
-        arguments = (one, self._eddsa(first, "none"), two, self._eddsa(second, trick))
-        return "slashEnvelopes", (job.id, accused.address, *arguments)
+    def _said(self, run: str, sender: Party, key: SigningKey, digest: bytes, trick: str) -> tuple[Any, ...]:
+        said = Envelope(run, "slot/0", sender.name, "bank", "Hist", digest.hex(), 5)
+        fields = (said.slot, said.receiver, said.kind, said.digest, said.size)
+        return fields, self._eddsa(key.sign(said.message()), trick)
 
     def challenge(self) -> None:
         job, accused, asker = self.a_job(), self.a_party(), self.a_party()
-        slot = f"slot {self.random.randrange(3)}"
+        slot = f"slot/{self.random.randrange(3)}"
         standing = all(job.seated(one) and one.name not in job.punished for one in (accused, asker))
         busy = any(key[0] == accused.name and job.asked[key][0] == asker.name for key in job.open_challenges())
         allowed = standing and accused != asker and not busy and (accused.name, slot) not in job.asked
@@ -242,7 +247,7 @@ class Book:
 
     def end_challenge(self) -> None:
         job = self.a_job()
-        name, slot = self.random.choice(job.open_challenges() or [(self.a_party().name, "slot 0")])
+        name, slot = self.random.choice(job.open_challenges() or [(self.a_party().name, "slot/0")])
         accused = self.by_name[name]
         by, due, open_ = job.asked.get((name, slot), ("", 0, False))
         if self.random.random() < 0.5:
@@ -320,6 +325,7 @@ def play(seed: int, steps: int) -> Book:
 BOTH_WAYS = {
     "deposit", "withdraw", "open job", "close", "challenge", "respond", "timeout", "propose", "agree", "dispute",
     "uphold", "finalise", "distribute", "conflict, none", "fork, none", "notes, none", "envelopes, none",
+    "answer, none",
 }  # fmt: skip
 
 
@@ -332,6 +338,6 @@ def test_the_book_and_the_contract_agree():
 def test_the_book_and_the_contract_agree_for_ten_thousand_steps():
     book = play(seed=2, steps=10_000)
     assert BOTH_WAYS <= book.taken.keys() & book.refused.keys()
-    kinds, tricks = ("conflict", "fork", "notes", "envelopes"), ("same", "other job", "other signer", "bent", "forged")
-    assert {f"{kind}, {trick}" for kind in kinds for trick in tricks} <= book.refused.keys()
+    tricks = ("same", "other job", "other signer", "bent", "forged")
+    assert {f"{kind}, {trick}" for kind in KINDS for trick in tricks} <= book.refused.keys()
     print("taken", dict(book.taken), "refused", dict(book.refused))

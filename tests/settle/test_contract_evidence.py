@@ -368,6 +368,49 @@ def test_envelopes_that_prove_nothing(world):
     assert world.stakes() == [STAKE] * 3
 
 
+def answered(world: World, digest: bytes) -> None:
+    world.contract.challenge(JOB, SLOT, TELECOM.address, sender=BANK.address)
+    world.contract.respond(JOB, SLOT, TELECOM.address, digest, world.statement(TELECOM, SLOT, digest))
+
+
+def against_answer(world: World, said: Envelope) -> None:
+    fields = (said.slot, said.receiver, said.kind, said.digest, said.size)
+    signature = signature_of(said.message(), TELECOM)
+    world.contract.slashAnswer(JOB, TELECOM.address, fields, signature, sender=SHOP.address)
+
+
+@pytest.mark.parametrize("answer", [D2, bytes(32), bytes(31) + b"\x01"])
+def test_an_answer_must_be_what_was_said(world, answer):
+    answered(world, answer)
+    against_answer(world, said(D1))
+    assert world.contract.events[0][1]["ground"] == "answer"
+    assert world.stakes() == [STAKE, 0, STAKE]
+    assert world.balanced()
+
+
+def test_answers_that_prove_nothing(world):
+    with refused("challenge: not answered"):
+        against_answer(world, said(D1))
+    world.contract.challenge(JOB, SLOT, TELECOM.address, sender=BANK.address)
+    with refused("challenge: not answered"):
+        against_answer(world, said(D1))
+    world.contract.respond(JOB, SLOT, TELECOM.address, D1, world.statement(TELECOM, SLOT, D1))
+    with refused("evidence: answered as said"):
+        against_answer(world, said(D1))
+    with refused("evidence: not a digest to answer with"):
+        against_answer(world, said(D1 + D2))
+    with refused("evidence: a signature does not fit"):
+        against_answer(world, said(D2, run="run-8"))
+    with refused("challenge: not answered"):
+        against_answer(world, said(D2, slot=SLOT + "1"))
+    assert world.stakes() == [STAKE] * 3
+
+
+def test_digests_as_envelopes_write_them(world):
+    for digest in (D1, bytes(32), b"\xff" * 32, bytes(range(32))):
+        assert world.signatures.hexadecimal(digest) == digest.hex()
+
+
 @pytest.mark.parametrize(
     ("change", "reason"),
     [

@@ -43,7 +43,7 @@ event Slashed:
     job: indexed(bytes32)
     accused: indexed(address)
     reporter: indexed(address)
-    ground: String[9]  # conflict, fork, notes, envelopes or silence
+    ground: String[9]  # conflict, fork, notes, envelopes, answer or silence
     amount: uint256
 
 event Compensated:
@@ -185,7 +185,7 @@ withdrawals: public(uint256)  # lines of the settlement file so far
 booked: public(HashMap[bytes32, bool])
 jobs: public(HashMap[bytes32, Job])
 seats: public(HashMap[bytes32, HashMap[address, Seat]])
-sat: public(HashMap[address, HashMap[String[63], bool]])  # party, run: its run key speaks for one job only
+sat: HashMap[address, HashMap[String[63], bool]]  # party, run: its run key speaks for one job only
 heads: public(HashMap[bytes32, HashMap[String[127], Head]])
 challenges: public(HashMap[bytes32, HashMap[address, HashMap[String[200], Challenge]]])
 asking: HashMap[bytes32, HashMap[address, HashMap[address, bool]]]  # job, challenger, accused
@@ -447,6 +447,22 @@ def slashEnvelopes(
     said: bytes32 = self._check_envelope(job, accused, first, signature1)
     self._require(said != self._check_envelope(job, accused, second, signature2), "evidence: one envelope twice")
     self._slash(job, accused, msg.sender, "envelopes")
+
+
+@external
+def slashAnswer(
+    job: bytes32, accused: address, envelope: ledger_signatures.Envelope, signature: bytes32[2]
+):
+    """
+    @notice The accused's run key signed an envelope for a slot, and its chain key another digest as an answer.
+    """
+    answer: Challenge = self.challenges[job][accused][envelope.slot]
+    self._require(answer.due > 0 and not answer.open, "challenge: not answered")
+    self._require(len(envelope.digest) == 64, "evidence: not a digest to answer with")
+    given: String[64] = staticcall SIGNATURES.hexadecimal(answer.digest)
+    self._require(keccak256(given) != keccak256(envelope.digest), "evidence: answered as said")
+    self._check_envelope(job, accused, envelope, signature)
+    self._slash(job, accused, msg.sender, "answer")
 
 
 # Silence: who is asked in public and does not answer

@@ -141,7 +141,8 @@ def _small(p: Point) -> bool:
 @view
 def _decode(encoded: bytes32) -> (bool, Point):
     """
-    @notice The point of an encoding, or False when it is not canonical or no point of the curve.
+    @notice The point of an encoding, or False when y is not reduced or belongs to no point of the curve.
+    @dev x = 0 has an encoding too many, with the bit set; the points are of small order, which callers refuse.
     """
     number: uint256 = self._little_endian(encoded)
     odd: uint256 = number >> 255
@@ -160,8 +161,6 @@ def _decode(encoded: bytes32) -> (bool, Point):
         if uint256_addmod(vxx, u, P) != 0:
             return False, empty(Point)
         x = uint256_mulmod(x, ROOT_OF_MINUS_ONE, P)
-    if x == 0 and odd == 1:
-        return False, empty(Point)
     if x & 1 != odd:
         x = unsafe_sub(P, x)
     return True, Point(x=x, y=y, z=1, t=uint256_mulmod(x, y, P))

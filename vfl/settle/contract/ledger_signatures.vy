@@ -51,6 +51,15 @@ def validName(name: String[63]) -> bool:
 
 
 @external
+@pure
+def hexadecimal(digest: bytes32) -> String[64]:
+    """
+    @notice A digest as envelopes write it.
+    """
+    return words.hexadecimal(digest)
+
+
+@external
 @view
 def signedHead(
     key: bytes32, party: String[63], run: String[63], size: uint256, root: bytes32, r: bytes32, s: bytes32

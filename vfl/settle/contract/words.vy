@@ -12,7 +12,8 @@ WORD: constant(uint256) = 170141183455517471574545782590517805056
 NAME: constant(uint256) = 10633823849912963253799276948597243904
 FIRST_OF_NAME: constant(uint256) = 10633823810298881996667002598709002240
 HEX: constant(uint256) = 9982748476797594485687712743424  # [0-9a-f]
-BASE64: constant(Bytes[64]) = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
+HEX_DIGITS: constant(Bytes[16]) = b"0123456789abcdef"
+BASE64_DIGITS: constant(Bytes[64]) = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/"
 
 
 @internal
@@ -38,26 +39,39 @@ def is_digest(text: String[128]) -> bool:
 
 @internal
 @pure
+def hexadecimal(word: bytes32) -> String[64]:
+    """
+    @notice 32 bytes as 64 lowercase digits.
+    """
+    number: uint256 = convert(word, uint256)
+    left: uint256 = self._digits(number, 252, 4, 32, HEX_DIGITS)
+    right: uint256 = self._digits(number, 124, 4, 32, HEX_DIGITS)
+    return convert(concat(convert(left, bytes32), convert(right, bytes32)), String[64])
+
+
+@internal
+@pure
 def base64(word: bytes32) -> String[44]:
     """
     @notice 32 bytes as 43 digits, the last of which holds four bits, and a sign of equality.
     """
     number: uint256 = convert(word, uint256)
-    left: uint256 = 0
-    for i: uint256 in range(32):
-        left = left << 8 | self._base64_digit(number >> (250 - 6 * i) & 63)
-    right: uint256 = 0
-    for i: uint256 in range(32, 42):
-        right = right << 8 | self._base64_digit(number >> (250 - 6 * i) & 63)
-    right = (right << 8 | self._base64_digit(number << 2 & 63)) << 8 | 61
-    ends: Bytes[12] = slice(convert(right << 160, bytes32), 0, 12)
-    return convert(concat(convert(left, bytes32), ends), String[44])
+    left: uint256 = self._digits(number, 250, 6, 32, BASE64_DIGITS)
+    right: uint256 = self._digits(number << 2, 60, 6, 11, BASE64_DIGITS) << 8 | 61
+    return convert(concat(convert(left, bytes32), slice(convert(right << 160, bytes32), 0, 12)), String[44])
 
 
 @internal
 @pure
-def _base64_digit(six_bits: uint256) -> uint256:
-    return convert(slice(BASE64, six_bits, 1), uint256)
+def _digits(number: uint256, top: uint256, bits: uint256, count: uint256, digits: Bytes[64]) -> uint256:
+    """
+    @notice The characters of `count` digits of so many bits, the first of which has its lowest bit at `top`.
+    """
+    text: uint256 = 0
+    for i: uint256 in range(count, bound=32):
+        digit: uint256 = number >> (top - bits * i) & ((1 << bits) - 1)
+        text = text << 8 | convert(slice(digits, digit, 1), uint256)
+    return text
 
 
 @internal
