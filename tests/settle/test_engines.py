@@ -6,14 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from chain_kit import NOW, PyEvm, anvil, key_of
+from engine_kit import NOW, PyEvm, anvil, key_of
 
 from vfl.errors import Unreachable, UsageError
 from vfl.settle.calling import Calls, Contract, Event, Reverted
 from vfl.settle.engines.embedded import Embedded
 from vfl.settle.engines.engine import Engine
 from vfl.settle.engines.node import Node
-from vfl.settle.keys import Statement, digest_of, signer_of
+from vfl.settle.keys import signer_of
 
 TILL = """
 # pragma version ==0.4.3
@@ -85,20 +85,17 @@ def test_values_events_and_refusals(engine: Engine, till: tuple[list[dict[str, o
         Contract.deploy(engine, BANK, abi, code, NOW + 40, 0)
 
 
-def test_a_signature_is_of_one_statement_chain_and_contract(till: tuple[list[dict[str, object]], bytes]) -> None:
-    engine = Embedded()
-    contract = Contract.deploy(engine, BANK, *till, NOW, 3)
-    said = Statement("Paid", [("amount", "uint256"), ("note", "string")], {"amount": 3, "note": "x"})
-    signature = SHOP.sign(said, engine.chain_id, contract.address)
-    r, s, v = (int.from_bytes(part, "big") for part in (signature[:32], signature[32:64], signature[64:]))
-    assert v in (27, 28)
-    digest = digest_of(said, engine.chain_id, contract.address)
-    assert contract.read("signer", digest, v, r, s) == SHOP.address.lower()
-    assert signer_of(said, engine.chain_id, contract.address, signature) == SHOP.address
-    for chain, where in ((engine.chain_id + 1, contract.address), (engine.chain_id, BANK.address)):
-        assert signer_of(said, chain, where, signature) != SHOP.address
+def test_a_signature_is_of_one_statement_chain_and_contract() -> None:
+    said = {"job": bytes(32), "slot": "train/0/x/a>b/0", "digest": b"d" * 32}
+    here = (7, BANK.address)
+    signature = SHOP.sign("Statement", said, *here)
+    assert signature[64] in (27, 28)
+    assert signer_of("Statement", said, *here, signature) == SHOP.address
+    for chain, where in ((8, BANK.address), (7, SHOP.address)):
+        assert signer_of("Statement", said, chain, where, signature) != SHOP.address
+    assert signer_of("Statement", said | {"digest": b"e" * 32}, *here, signature) != SHOP.address
     with pytest.raises(ValueError, match="not a signature"):
-        signer_of(said, engine.chain_id, contract.address, bytes(65))
+        signer_of("Statement", said, *here, bytes(65))
 
 
 def test_the_embedded_engine_takes_an_address_and_keeps_nothing_of_what_is_asked(

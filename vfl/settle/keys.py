@@ -8,25 +8,14 @@ another key's, Ed25519.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 from vfl.randomness import Randomness
+from vfl.settle.contract.typed import typed_data
 
-NAME, VERSION = "Tallystick", "1"
-"""Of the EIP-712 domain."""
 _ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141  # SEC 2, section 2.4.1
-
-
-@dataclass(frozen=True)
-class Statement:
-    """What is signed. kind: the name of its type.   fields: name and Solidity type, in their order."""
-
-    kind: str
-    fields: Sequence[tuple[str, str]]
-    values: Mapping[str, Any]
 
 
 class ChainKey:
@@ -54,33 +43,22 @@ class ChainKey:
         """With the checksum of EIP-55."""
         return str(self.account.address)
 
-    def sign(self, statement: Statement, chain_id: int, contract: str) -> bytes:
-        """65 bytes: r, s (at most n/2), v (27 or 28)."""
-        signed = self.account.sign_message(_encoded(statement, chain_id, contract))
-        return bytes(signed.signature)
+    def sign(self, kind: str, message: Mapping[str, Any], chain_id: int, contract: str) -> bytes:
+        """65 bytes: r, s (at most n/2), v (27 or 28). `kind`: of `vfl.settle.contract.typed.TYPES`."""
+        return bytes(self.account.sign_message(_encoded(kind, message, chain_id, contract)).signature)
 
 
-def digest_of(statement: Statement, chain_id: int, contract: str) -> bytes:
-    """The 32 bytes that are signed: keccak256(0x19 || 0x01 || domain || struct), EIP-712."""
-    from eth_utils.crypto import keccak  # noqa: PLC0415
-
-    said = _encoded(statement, chain_id, contract)
-    return bytes(keccak(b"\x19" + said.version + said.header + said.body))
-
-
-def signer_of(statement: Statement, chain_id: int, contract: str, signature: bytes) -> str:
+def signer_of(kind: str, message: Mapping[str, Any], chain_id: int, contract: str, signature: bytes) -> str:
     """The address that signed. Raises ValueError for 65 bytes that nobody signs."""
     from eth_account import Account  # noqa: PLC0415
 
     try:
-        return str(Account.recover_message(_encoded(statement, chain_id, contract), signature=signature))
+        return str(Account.recover_message(_encoded(kind, message, chain_id, contract), signature=signature))
     except Exception as error:  # the library names no kind of its own
         raise ValueError(f"not a signature: {error}") from None
 
 
-def _encoded(statement: Statement, chain_id: int, contract: str) -> Any:
+def _encoded(kind: str, message: Mapping[str, Any], chain_id: int, contract: str) -> Any:
     from eth_account.messages import encode_typed_data  # noqa: PLC0415
 
-    domain = {"name": NAME, "version": VERSION, "chainId": chain_id, "verifyingContract": contract}
-    types = {statement.kind: [{"name": name, "type": kind} for name, kind in statement.fields]}
-    return encode_typed_data(domain, types, dict(statement.values))
+    return encode_typed_data(full_message=typed_data(kind, message, chain_id, contract))
