@@ -1,4 +1,4 @@
-"""Resemblance of passive parties' columns: copies are near 1 whatever was done to them, and no peer can bend the rest."""
+"""Resemblance of columns: copies are near 1 whatever was done to them, and no peer can bend the rest."""
 
 from __future__ import annotations
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import ExitStack
 
 import pytest
-from engine_kit import NOW, PyEvm, anvil, key_of
+from evm_kit import NOW, PyEvm, anvil, key_of
 
 from vfl.errors import Unreachable, UsageError
 from vfl.settle.calling import Calls, Contract, Event, Reverted
