@@ -103,7 +103,11 @@ class Contract:
 
     def send(self, sender: ChainKey | str, function: str, *values: Any, time: int) -> Receipt:
         """Change the state. Raises Reverted."""
-        raw = self.engine.send(sender, self.address, self.calls.encode(function, *values), time)
+        return self.transact(sender, function, self.calls.encode(function, *values), time)
+
+    def transact(self, sender: ChainKey | str, function: str, data: bytes, time: int) -> Receipt:
+        """The same with the call's data at hand. `function`: for an error."""
+        raw = self.engine.send(sender, self.address, data, time)
         if not raw.ok:
             raise Reverted(function, reason_of(raw.output))
         return Receipt(raw.gas, self.calls.events(list(raw.logs), self.address))
