@@ -9,12 +9,13 @@ from collections.abc import Mapping
 from importlib import resources
 from pathlib import Path
 
-from scenarios import card_limit, cheating_partner, pos_loan, thin_file
-from scenarios.split import Story, write
+from scenarios import card_limit, cheating_partner, consortium, pos_loan, thin_file
+from scenarios.split import Act, Story, write
 from vfl.errors import UsageError
 from vfl.table import closest, shown
 
-_STORIES = {story.name: story for story in (pos_loan.STORY, card_limit.STORY, thin_file.STORY, cheating_partner.STORY)}
+_ALL = (pos_loan.STORY, card_limit.STORY, thin_file.STORY, cheating_partner.STORY, consortium.STORY)
+_STORIES = {story.name: story for story in _ALL}
 
 
 def scenario_names() -> list[str]:
@@ -39,6 +40,11 @@ def describe(name: str) -> str:
 def cheats(name: str) -> Mapping[str, str]:
     """Which parties of the scenario cheat, and how (`vfl.attacks.cheating`); of any other name, nobody."""
     return _STORIES[name].cheats if name in _STORIES else {}
+
+
+def acts(name: str) -> tuple[Act, ...]:
+    """The runs in which the scenario is told; of any other name, none."""
+    return _STORIES[name].acts if name in _STORIES else ()
 
 
 def readme(name: str) -> str:

@@ -42,11 +42,22 @@ class Part:
     suffix: str = ".csv"
     reasons: Mapping[str, str] = field(default_factory=dict)  # own name -> what a customer reads
     thin: float = 0.0  # share of its customers that it knows since lately: only the first of its columns have values
+    made: str = ""  # how it came by its columns: "noise" draws them, "copy" bends those of the source
 
     @property
     def features(self) -> list[str]:
         """The columns the model may use."""
         return [name for name in self.columns if name not in self.kept_out]
+
+
+@dataclass(frozen=True)
+class Act:
+    """One run of a scenario that is told in several: with these parties. liar: who rewrites its ledger afterwards."""
+
+    name: str
+    title: str
+    parties: tuple[str, ...]
+    liar: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,6 +80,9 @@ class Story:
     people: int | None = None  # only the first so many of these rows
     privacy: Mapping[str, str | int] = field(default_factory=dict)
     cheats: Mapping[str, str] = field(default_factory=dict)  # party -> how it cheats (`vfl.attacks.cheating`)
+    settlement: Mapping[str, str | int | float] = field(default_factory=dict)
+    entities: Mapping[str, str] = field(default_factory=dict)  # party -> legal entity
+    acts: tuple[Act, ...] = ()
 
 
 Rows = list[list[str]]
@@ -107,7 +121,7 @@ def party_rows(story: Story, part: Part, source: Mapping[str, list[str]]) -> tup
     """Header and rows of one party's table; the first column is the identifier."""
     rng = _seed(story).child(part.name)
     wanted = {part.id: "", **({LABEL: part.label} if part.label else {}), **part.columns}
-    cells = [source[name] for name in wanted.values() if name]
+    cells = [_own(part, source[name], rng.child(f"made/{at}")) for at, name in enumerate(wanted.values()) if name]
     people = len(cells[0])
     numbers, strangers = _numbers(story, part, people)
     known = sorted(rng.child("coverage").permutation(people)[: round(part.coverage * people)].tolist())
@@ -123,6 +137,15 @@ def party_rows(story: Story, part: Part, source: Mapping[str, list[str]]) -> tup
     rows += [[style.dirty(numbers[known[at]]), *rows[at][1:]] for at in twice]
     order = rng.child("order").permutation(len(rows)).tolist()
     return list(wanted), [rows[at] for at in order]
+
+
+def _own(part: Part, cells: list[str], rng: Randomness) -> list[str]:
+    """A column as the party has it: as it is, drawn anew without any meaning, or copied and bent."""
+    if part.made == "noise":
+        return [f"{drawn % 10_000}" for drawn in rng.uint64(len(cells)).tolist()]
+    if part.made == "copy":
+        return [f"{7.0 * float(cell) + 3.0:g}" if cell else "" for cell in cells]
+    return cells
 
 
 def _shorten(rows: Rows, part: Part, rng: Randomness) -> None:
@@ -156,6 +179,11 @@ def scenario_toml(story: Story, parts: Sequence[Part], kind: str = "gbdt") -> st
     lines += ["[psi]", f'id_rule = "phone-{story.country}@1"']
     lines += ['duplicates = "first"'] if story.duplicates else []
     lines += ["", "[holdout]", "fraction = 0.3", "seed = 5", ""]
+    if story.settlement:
+        lines += ["[settlement]", *(f"{name} = {json.dumps(value)}" for name, value in story.settlement.items()), ""]
+        there = {part.name for part in parts}
+        entities = [f"{party} = {json.dumps(name)}" for party, name in story.entities.items() if party in there]
+        lines += ["[settlement.entities]", *entities, ""] if entities else []
     return "\n".join(lines)
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from rich.console import Console
 
-from scenarios import cheats
+from scenarios import acts, cheats
 from vfl import attacking, replaying
 from vfl.console import say, screen
 from vfl.errors import UsageError
@@ -53,6 +53,11 @@ def run(
     if resume and out is None:
         raise UsageError("--resume is given without --out", remedy="name the --out of the interrupted run")
     out = out or Path("runs") / f"{name}-{time.strftime('%Y%m%dT%H%M%S')}"
+    if acts(scenario) and kept is None:
+        from vfl import acts_commands  # noqa: PLC0415 - of the extra `chain`
+
+        acts_commands.run_acts(scenario, out, seed, as_json)
+        return
     fixed = hashlib.sha256(seed.encode()).digest() if seed is not None else None
     try:
         with shown() as progress:

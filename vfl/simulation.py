@@ -57,6 +57,7 @@ class Options:
     aligned: Path | None = None  # a finished run whose aligned customers and hints are used again
     init_model: Path | None = None  # a finished run whose model is gone on from
     cheats: Mapping[str, str] = field(default_factory=dict)  # party -> how it cheats, in a scenario that shows it
+    begun: Callable[[Path, RunFile], None] | None = None  # told the folder of a new run before anything is computed
 
 
 def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock | None = None) -> Summary:
@@ -77,6 +78,8 @@ def run_scenario(load: Load, options: Options, progress: Progress, clock: Clock 
             _require_same(partial, file.agreement, scenario, options.seed)
         else:
             file = prepare(scenario, partial, options.seed, clock, options.aligned, options.init_model)
+            if options.begun is not None:
+                options.begun(partial, file)
         if options.processes:
             run_processes(partial, file, options.timeout, progress, options.cheats)
         else:

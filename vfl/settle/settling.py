@@ -95,10 +95,14 @@ def valued(desk: Desk) -> Mapping[str, Any]:
     return read_json(path, "shares of a settlement")
 
 
-def open_contract(desk: Desk, chain_id: int | None = None) -> Sequence[Played]:
-    """Deploy, register, stake, open the job, and anchor the heads of the run's logs. Raises UsageError."""
+def stake(desk: Desk, chain_id: int | None = None) -> None:
+    """Deploy, register everybody, lock their stakes, open the job: may come before training. Raises UsageError."""
     desk.begin() if chain_id is None else desk.begin(chain_id)
     desk.open_job()
+
+
+def anchor(desk: Desk) -> Sequence[Played]:
+    """Fix the heads of the run's ledgers, once it is finished. Raises UsageError."""
     for party in desk.parties:
         head = Checkpoint.parse(Note.parse(_head_of(desk, party)).text)
         desk.anchor(head.origin, head.size, head.root)
