@@ -129,7 +129,7 @@ class SlowChain(Chain):
 
 
 class Contract:
-    """`contract.name(arguments, sender=..)` sends; it returns what the function returns, and keeps `gas` and `events`."""
+    """`contract.name(arguments, sender=..)` returns what the function does, and keeps `gas` and `events`."""
 
     def __init__(self, chain: Chain, address: str, abi: list[dict[str, Any]], gas: int) -> None:
         self.chain, self.address, self.gas = chain, address, gas

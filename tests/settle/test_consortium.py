@@ -149,7 +149,12 @@ def test_open_job_locks_the_stake_of_each(world):
     assert world.credits() == [10_000 - STAKE] * 3
     assert world.stakes() == [STAKE] * 3
     assert names(world) == ["JobOpened"]
-    assert world.contract.jobs(JOB)[:4] == (RUN, tuple(one.address.lower() for one in PARTIES), BANK.address.lower(), STAKE)
+    assert world.contract.jobs(JOB)[:4] == (
+        RUN,
+        tuple(one.address.lower() for one in PARTIES),
+        BANK.address.lower(),
+        STAKE,
+    )
 
 
 def test_jobs_that_are_refused(world):

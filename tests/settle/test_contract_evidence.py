@@ -28,7 +28,14 @@ from consortium_kit import (
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.envelope import Envelope, sign_envelope
 from ledger.errors import LedgerError, NotConsistent
-from ledger.evidence import backdating_evidence, check_evidence, envelope_proof, equivocation_evidence, fork_evidence, slot_evidence
+from ledger.evidence import (
+    backdating_evidence,
+    check_evidence,
+    envelope_proof,
+    equivocation_evidence,
+    fork_evidence,
+    slot_evidence,
+)
 from ledger.evidence.proven import write
 from ledger.policy import Policy
 from vfl.errors import UsageError
@@ -341,7 +348,9 @@ def test_envelopes_that_prove_nothing(world):
     def args(one: Envelope) -> tuple[str, str, str, str, int]:
         return one.slot, one.receiver, one.kind, one.digest, one.size
 
-    def envelopes(two: tuple[str, str, str, str, int], signature: tuple[bytes, bytes], accused: Party = TELECOM) -> None:
+    def envelopes(
+        two: tuple[str, str, str, str, int], signature: tuple[bytes, bytes], accused: Party = TELECOM
+    ) -> None:
         mine = signature_of(first.message(), TELECOM)
         world.contract.slashEnvelopes(JOB, accused.address, args(first), mine, two, signature, sender=BANK.address)
 

@@ -1,7 +1,7 @@
 """What was compiled: ABI and bytecode of a contract, read from the JSON that is shipped with it.
 
-    {"abi":[..],"bytecode":"0x..","compiler":"0.4.3+commit.bff19ea2","contract":"consortium","evm":"london",
-     "optimize":"codesize","runtime_bytes":23159,"sources":{"consortium.vy":"8c2f..",..}}
+{"abi":[..],"bytecode":"0x..","compiler":"0.4.3+commit.bff19ea2","contract":"consortium","evm":"london",
+ "optimize":"codesize","runtime_bytes":23159,"sources":{"consortium.vy":"8c2f..",..}}
 """
 
 from __future__ import annotations

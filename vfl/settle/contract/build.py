@@ -21,10 +21,10 @@ OPTIMIZE = {"ledger_signatures": "gas", "consortium": "codesize"}
 def build(contract: str, folder: Path = HERE) -> Artefact:
     """Compile `folder`/`contract`.vy; raises UsageError without the compiler."""
     try:
-        import vyper
-        from vyper.compiler import compile_from_file_input
-        from vyper.compiler.input_bundle import FilesystemInputBundle
-        from vyper.compiler.settings import OptimizationLevel, Settings
+        import vyper  # noqa: PLC0415 - an extra
+        from vyper.compiler import compile_from_file_input  # noqa: PLC0415
+        from vyper.compiler.input_bundle import FilesystemInputBundle  # noqa: PLC0415
+        from vyper.compiler.settings import OptimizationLevel, Settings  # noqa: PLC0415
     except ImportError:
         raise UsageError("the Vyper compiler is missing", remedy="pip install 'tallystick[chain]'") from None
     bundle = FilesystemInputBundle([folder])
