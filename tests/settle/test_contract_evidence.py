@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 import evidence_kit
 import pytest
@@ -259,6 +261,16 @@ def test_what_the_ledger_refuses_never_reaches_the_contract():
     ):
         with pytest.raises(LedgerError):
             penalty(data, POLICY)
+
+
+def test_the_guides_example_makes_the_call(tmp_path, monkeypatch, capsys):
+    guide = Path(__file__).parents[2] / "docs/guide/contract.md"
+    (source,) = re.findall(r"^```python\n(.*?)^```$", guide.read_text("utf-8"), re.S | re.M)
+    (tmp_path / "fork-1.json").write_bytes(forked(note(12, D1), note(12, D2)))
+    (tmp_path / "policy.txt").write_text(str(POLICY), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(source, {})
+    assert f"# {capsys.readouterr().out}" in source
 
 
 def by_entries() -> bytes:
