@@ -22,7 +22,7 @@ from vfl.scoring.models import JointTrees
 from vfl.scoring.opening import Opened
 from vfl.scoring.policy import ServingPolicy
 from vfl.scoring.serving import simulated
-from vfl.serve_commands import settle
+from vfl.serve_commands import runs_long
 
 
 def measure(pipe: Connection, root: str, customers: Sequence[str], batch: int, seconds: float) -> None:
@@ -34,15 +34,15 @@ async def _measure(root: Path, customers: Sequence[str], batch: int, seconds: fl
     applicants = [Applicant(customers[number % len(customers)]) for number in range(batch)]
     async with simulated(root, ServingPolicy()) as opened:
         await opened.service.ready()
-        settle()
-        service, bench = opened.service, opened.service.bench
-        asked = service.table.look_up(applicants)
+        runs_long()
+        service, champion = opened.service, opened.service.lineup.champion
+        asked = champion.table.look_up(applicants)
 
         async def decide() -> object:
             return await service.score_batch(applicants, "benchmark")
 
         async def judge() -> object:
-            return await bench.judge(asked.identifiers, asked.values)
+            return await champion.bench.judge(asked.identifiers, asked.values)
 
         await decide()
         return {
@@ -54,7 +54,7 @@ async def _measure(root: Path, customers: Sequence[str], batch: int, seconds: fl
 
 
 def _kernel(opened: Opened, batch: int, seconds: float) -> int:
-    model = opened.service.bench.model
+    model = opened.service.lineup.champion.bench.model
     assert isinstance(model, JointTrees)
     decisions = np.random.default_rng(0).random((model.why.n_bits, batch)) < 0.5
     began, rows = time.perf_counter(), 0

@@ -24,12 +24,15 @@ from ledger.note import Note
 from vfl.clock import Clock, SystemClock
 from vfl.desk import Envelope, Frame
 from vfl.errors import Unreachable, VflError
+from vfl.retention import TO_SCORE
 from vfl.scoring.answers import Applicant, Decision, Proof
+from vfl.scoring.contender import Contender
 from vfl.scoring.host import budget_of, partner_of
 from vfl.scoring.link import Dial, Wire
-from vfl.scoring.opening import Opened, open_service, speaker_of
+from vfl.scoring.opening import Dialler, Opened, open_service, ready_model, speaker_of
 from vfl.scoring.partner import ScoringPartner
 from vfl.scoring.policy import PartnerRules, RecordRules, ServingPolicy
+from vfl.scoring.session import Speaker
 from vfl.seat import RunFile, identity_of, read_seed
 
 T = TypeVar("T")
@@ -118,6 +121,7 @@ class Table:
     opened: Opened
     stages: Mapping[str, Stage]
     root: Path
+    others: dict[Path, Mapping[str, Stage]] = field(default_factory=dict)  # by run, of models that were opened later
 
     @property
     def service(self) -> Any:
@@ -133,7 +137,7 @@ class Table:
 
 def stages_of(root: Path, clock: Clock, per_day: int | None = None) -> dict[str, Stage]:
     """The passive parties of a run, ready to answer."""
-    file = RunFile.read(root)
+    file = RunFile.read(root, needs=TO_SCORE)
     found = {}
     for member in file.agreement.passives:
         seed = read_seed(root / member.name)
@@ -148,13 +152,43 @@ async def table(
 ) -> AsyncIterator[Table]:
     """A service over the run in `root`, with its partners in this process."""
     rules, clock = rules or policy(), clock or SystemClock()
-    file = RunFile.read(root)
+    others: dict[Path, Mapping[str, Stage]] = {}
+
+    async def other(place: Path) -> Contender:
+        its, who = RunFile.read(place, needs=TO_SCORE), speaker(place, clock)
+        others[place] = stages_of(place, clock, rules.partners.scores_per_day or None)
+        return ready_model(place, who, its, rules)(dialler(others[place], who.name))
+
+    stages, who = stages_of(root, clock, rules.partners.scores_per_day or None), speaker(root, clock)
+    opened = open_service(root, who, RunFile.read(root, needs=TO_SCORE), dialler(stages, who.name), rules, other)
+    opened.service.start()
+    found = Table(opened, stages, root, others)
+    try:
+        await opened.succession.catch_up()
+        if wait:
+            await asyncio.wait_for(opened.service.ready(), 10)
+        yield found
+    finally:
+        await opened.service.close()
+        for stage in [stage for each in (stages, *others.values()) for stage in each.values()]:
+            for wire in stage.wires:
+                wire.cut()
+                wire.thread.join(5)
+            stage.partner.close()
+
+
+def speaker(root: Path, clock: Clock) -> Speaker:
+    """The active party of a run."""
+    file = RunFile.read(root, needs=TO_SCORE)
     active = file.agreement.active.name
     seed = read_seed(root / active)
-    who = speaker_of(root, active, seed, identity_of(active, seed), file, clock)
-    stages = stages_of(root, clock, rules.partners.scores_per_day or None)
+    return speaker_of(root, active, seed, identity_of(active, seed), file, clock)
 
-    def dialler(peer: str) -> Dial:
+
+def dialler(stages: Mapping[str, Stage], active: str) -> Dialler:
+    """To partners in this process."""
+
+    def to(peer: str) -> Dial:
         async def dial(job: str) -> Wire:
             stage = stages[peer]
             stage.dialled += 1
@@ -165,20 +199,7 @@ async def table(
 
         return dial
 
-    opened = open_service(root, who, file, dialler, rules)
-    opened.service.start()
-    found = Table(opened, stages, root)
-    try:
-        if wait:
-            await asyncio.wait_for(opened.service.ready(), 10)
-        yield found
-    finally:
-        await opened.service.close()
-        for stage in stages.values():
-            for wire in stage.wires:
-                wire.cut()
-                wire.thread.join(5)
-            stage.partner.close()
+    return to
 
 
 def run(work: Coroutine[Any, Any, T]) -> T:
@@ -193,7 +214,7 @@ def predictions(root: Path) -> list[dict[str, str]]:
 
 def witnesses(root: Path) -> dict[str, VerifyingKey]:
     """The keys that partners cosign with."""
-    file = RunFile.read(root)
+    file = RunFile.read(root, needs=TO_SCORE)
     return {member.name: file.keys[member.name].witness for member in file.agreement.passives}
 
 

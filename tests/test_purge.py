@@ -17,7 +17,7 @@ from vfl.commitments import commit_columns
 from vfl.errors import UsageError
 from vfl.protocols import freeze
 from vfl.randomness import Randomness
-from vfl.retention import CATEGORIES, require_due
+from vfl.retention import CATEGORIES, OF_THE_RUN, require_due
 from vfl.seat import RunFile, protocol_randomness, read_own_holding, read_seed
 
 AGREED = "2026-01-31"  # the day has passed, but for tests with a clock of their own
@@ -79,9 +79,9 @@ def test_the_ledger_still_verifies_and_tells_of_it(run, finished):
         assert same == before[party]
         assert (last.phase, last.step, last.dir) == ("retention", "purge", "local")
         assert last.params["reason"] == "asked to"
-        assert last.params["what"] == sorted(CATEGORIES)
+        assert last.params["what"] == sorted(OF_THE_RUN)  # nobody was scored
         assert (last.params["keep_until"], last.params.get("forced")) == (AGREED, None)
-        assert {item["kind"] for item in last.commit} == set(CATEGORIES)
+        assert {item["kind"] for item in last.commit} == set(OF_THE_RUN)
         assert done.parties[party]["salts"] == {"files": 1, "bytes": 65}
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from vfl.clauses import Contract
 from vfl.errors import AgreementError
+from vfl.settlement import Settlement
 
 VERSION = 1
 Json = Any  # what json.loads gives: the one place where a value has no narrower type
@@ -39,7 +40,8 @@ class Member:
 class Agreement:
     """Who, what for, with which columns, parameters and allowed leakage.
 
-    contract: what companies sign besides; an agreement without it has the bytes that it always had.
+    contract: what companies sign besides.   settlement: what is paid, and for what. An agreement without them has the
+    bytes that it always had.
     """
 
     scenario: str
@@ -50,13 +52,15 @@ class Agreement:
     psi: Mapping[str, Scalar]
     holdout: Mapping[str, Scalar]
     contract: Contract | None = None
+    settlement: Settlement | None = None
 
     def encode(self) -> bytes:
         """The canonical bytes that all parties must share."""
         members = [{key: value for key, value in asdict(member).items() if value != {}} for member in self.members]
         body = {"version": VERSION, **asdict(self), "members": members}
-        if self.contract is None:
-            del body["contract"]
+        for clause in ("contract", "settlement"):
+            if body[clause] is None:
+                del body[clause]
         return json.dumps(body, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
     @classmethod
@@ -77,7 +81,8 @@ class Agreement:
             if body.pop("version") != VERSION:
                 raise AgreementError(f"this program reads agreements of version {VERSION}")
             contract = Contract.from_json(body.pop("contract")) if "contract" in body else None
-            found = cls(members=members, contract=contract, **body)
+            settlement = Settlement.from_json(body.pop("settlement")) if "settlement" in body else None
+            found = cls(members=members, contract=contract, settlement=settlement, **body)
             canonical = found.encode() == data
         except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise AgreementError(f"not the text of an agreement: {error!r}") from None

@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vfl import cli_agreement, cli_api, cli_party, cli_runs, cli_score, cli_serve
+from vfl import cli_agreement, cli_api, cli_models, cli_party, cli_retention, cli_runs, cli_score, cli_serve
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -207,32 +207,7 @@ def export(
     model_commands.export(directory, form, out, party, as_json)
 
 
-@app.command()
-def purge(
-    directory: Annotated[Path, typer.Argument(metavar="RUN", help="The directory of a finished run.")],
-    party: Annotated[str | None, typer.Option(metavar="NAME", help="Only this party.  [default: all]")] = None,
-    what: Annotated[
-        str, typer.Option(metavar="KIND,...", help="Some of salts, transcripts, shares and rows.")
-    ] = "salts,transcripts,shares,rows",
-    reason: Annotated[
-        str | None,
-        typer.Option(metavar="TEXT", help="Why; stands in the ledger.  [default: retention period ended]"),
-    ] = None,
-    force: Annotated[
-        bool, typer.Option("--force", help="Also before the day that the parties agreed on; needs --reason.")
-    ] = False,
-    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
-    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only list the files that would be removed.")] = False,
-    status: Annotated[bool, typer.Option("--status", help="Only say what is there and what was purged.")] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="As JSON.")] = False,
-) -> None:
-    """Remove what could open a commitment or name a customer.
-
-    The deletion becomes a ledger entry, and the ledger still verifies. A purge that was interrupted goes on.
-    """
-    from vfl import purge_commands
-
-    purge_commands.purge(directory, party, what, reason, force, yes, dry_run, status, as_json)
+app.command("purge")(cli_retention.purge)
 
 
 @app.command()
@@ -543,8 +518,10 @@ def report_template(
 app.add_typer(cli_party.party, name="party")
 app.add_typer(cli_agreement.agreement, name="agreement")
 app.add_typer(cli_api.api_key, name="api-key")
+app.add_typer(cli_models.models, name="models")
 app.command("serve")(cli_serve.serve)
 app.command("score")(cli_score.score)
+app.command("decisions")(cli_retention.decisions)
 
 
 def _version(wanted: bool) -> None:

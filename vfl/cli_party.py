@@ -150,7 +150,10 @@ def restore(
 def approve(
     action: Annotated[str, typer.Argument(metavar="ACTION", help=f"One of {', '.join(ACTIONS)}.")],
     what: Annotated[
-        str, typer.Argument(metavar="WHAT", help="A card, an agreement, the directory of a run, or an approver.")
+        str,
+        typer.Argument(
+            metavar="WHAT", help="A card, an agreement, the directory of a run, a model's version, or an approver."
+        ),
     ],
     key: Annotated[Path, typer.Option(metavar="FILE", help="The key of the person who approves.")],
     folder: Folder = HERE,

@@ -29,6 +29,7 @@
     [privacy]
     [psi]
     [holdout]
+    [settlement]                 # how partners' data is valued and paid; see `vfl.settlement`
     [tune]                       # what `tallystick tune` looks through; see `vfl.tuning_space`
 
 Every default is written once, in the dataclasses below. What the file may hold is what they name: an unknown table or
@@ -53,6 +54,8 @@ from vfl.ids import DUPLICATE_POLICIES, rule_names
 from vfl.learn.feature_parameters import TRENDS
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.scorecard_parameters import ScorecardModel
+from vfl.settlement import Settlement
+from vfl.settlement_table import read_clause
 from vfl.table import shown
 from vfl.toml_table import TomlTable
 from vfl.tuning_space import Space, read_space
@@ -156,6 +159,7 @@ class Scenario:
     holdout: HoldoutConfig
     source: Path
     tune: Space = field(default_factory=dict)
+    settlement: Settlement | None = None
 
     @property
     def kind(self) -> str:
@@ -222,7 +226,7 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
 def scenario_from_mapping(raw: Mapping[str, Any], source: Path) -> Scenario:
     """The scenario in a parsed TOML document; `source` is the file it came from, to which paths are relative."""
     top = TomlTable(raw, source.name)
-    top.only("scenario", "party", "model", "privacy", "psi", "holdout", "tune")
+    top.only("scenario", "party", "model", "privacy", "psi", "holdout", "tune", "settlement")
     head = top.table("scenario", required=True)
     head.only("name")
     name = head.text("name", required=True, pattern=_TITLE)
@@ -230,7 +234,8 @@ def scenario_from_mapping(raw: Mapping[str, Any], source: Path) -> Scenario:
     privacy, psi, holdout = _privacy(top.table("privacy")), _psi(top.table("psi")), _holdout(top.table("holdout"))
     model = _model(top.table("model"))
     tune = read_space(top.table("tune"), model)
-    scenario = Scenario(name, parties, model, privacy, psi, holdout, source, tune)
+    settlement = _settlement(top, [party.name for party in parties])
+    scenario = Scenario(name, parties, model, privacy, psi, holdout, source, tune, settlement)
     _check_together(scenario)
     return scenario
 
@@ -414,6 +419,10 @@ def _psi(table: TomlTable) -> PsiConfig:
         max_set_size=table.integer("max_set_size", default.max_set_size, range(LEAST_INTERSECTION, MAX_SET_SIZE + 1)),
         decoys=table.number("decoys", default.decoys, 0.0, MOST),
     )
+
+
+def _settlement(top: TomlTable, parties: Sequence[str]) -> Settlement | None:
+    return read_clause(top.table("settlement"), parties) if "settlement" in top.raw else None
 
 
 def _holdout(table: TomlTable) -> HoldoutConfig:

@@ -61,7 +61,7 @@ def align(holdings: Mapping[str, Holding], agreement: Agreement, seed: int | Non
         return role
 
     roles: dict[str, Role] = {name: answer(name) for name in holdings if name != active}
-    found, _ = _drive({active: ask, **roles}, active, seed)
+    found, _ = drive({active: ask, **roles}, active, seed)
     return found
 
 
@@ -70,23 +70,26 @@ def train(
     agreement: Agreement,
     seed: int | None,
     rows: Mapping[str, Int64s] | None = None,
+    kept: Mapping[str, Kept] | None = None,
+    seeds: Mapping[str, bytes] | None = None,
 ) -> Trained:
     """Train jointly. `holdings`: by party. `seed`: all randomness follows from it; None draws fresh.
 
-    `rows`: of each party, where the customers are aligned already.
+    `rows`: of each party, where the customers are aligned already; or `kept`, which has hints of earlier trainings too.
+    `seeds`: each party's own, 32 bytes, in place of `seed`.
     """
     terms = Terms(_name("notebook", seed), agreement)
     active = agreement.active.name
 
     def role(name: str) -> Role:
-        def kept(rng: Randomness) -> Kept:
-            return Kept(NoHints(), rng, None if rows is None else rows[name])
+        def its(rng: Randomness) -> Kept:
+            return kept[name] if kept else Kept(NoHints(), rng, None if rows is None else rows[name])
 
         if name == active:
-            return lambda peers, rng: running.active(holdings[name], terms, peers, rng, _commit, kept(rng))
-        return lambda peers, rng: running.passive(holdings[name], terms, peers[active], rng, _commit, kept(rng))
+            return lambda peers, rng: running.active(holdings[name], terms, peers, rng, _commit, its(rng))
+        return lambda peers, rng: running.passive(holdings[name], terms, peers[active], rng, _commit, its(rng))
 
-    outcomes, desks = _drive({name: role(name) for name in holdings}, active, seed)
+    outcomes, desks = drive({name: role(name) for name in holdings}, active, seed, seeds)
     traffic = {phase: sum(asdict(count).values()) for phase, count in desks[active].traffic.items()}
     return Trained(terms, {name: outcome.share for name, outcome in outcomes.items()}, traffic, outcomes)
 
@@ -105,7 +108,7 @@ def joint_scores(holdings: Mapping[str, Holding], trained: Trained, seed: int | 
     roles = {name: passive(name) for name in holdings if name != active}
     asks = _ask_card if card else _ask_trees
     roles[active] = lambda peers, rng: _ask(holdings[active], trained.shares[active], terms, peers, rng, asks)
-    outcomes, _ = _drive(roles, active, seed)
+    outcomes, _ = drive(roles, active, seed)
     rows, scores, total = outcomes[active]
     return rows, scores, total
 
@@ -156,8 +159,10 @@ async def _answer(mine: Holding, share: bytes, terms: Terms, active: Channel, rn
     await active.checkpoint()
 
 
-def _drive(roles: Roles, active: str, seed: int | None) -> tuple[dict[str, Any], dict[str, Desk]]:
-    """All roles in turn; what they return, and their desks."""
+def drive(
+    roles: Roles, active: str, seed: int | None = None, seeds: Mapping[str, bytes] | None = None
+) -> tuple[dict[str, Any], dict[str, Desk]]:
+    """All roles in turn; what they return, and their desks. `seed`, `seeds`: as in `train`."""
     links: dict[str, dict[str, Any]] = {name: {} for name in roles}
     for name in roles:
         if name != active:
@@ -165,7 +170,8 @@ def _drive(roles: Roles, active: str, seed: int | None) -> tuple[dict[str, Any],
     desks = {name: Desk(name, MemoryTranscript(), NoNotary()) for name in roles}
     running_roles = {}
     for name, role in roles.items():
-        own = fresh_seed() if seed is None else hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        drawn = fresh_seed() if seed is None else hashlib.sha256(f"{seed}/{name}".encode()).digest()
+        own = seeds[name] if seeds else drawn
         channels = {peer: desks[name].channel(peer, link) for peer, link in links[name].items()}
         running_roles[name] = desks[name].run(role(channels, Randomness(own)))
     return lockstep(running_roles), desks

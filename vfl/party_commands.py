@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import sys
 from dataclasses import asdict
 from pathlib import Path
@@ -227,6 +228,12 @@ def _deed(party: PartyFile, action: str, what: str) -> tuple[Deed, str]:
     if action in ("release", "purge"):
         run = RunFile.read(Path(what), needs=()).run
         return Deed(action, run), run
+    if action == "promote":
+        if not re.fullmatch("[0-9a-f]{64}", what):
+            raise UsageError(
+                f"{what!r:.80} is no version of a model", remedy="name all 64 digits: `tallystick models list`"
+            )
+        return Deed.promoting(what), what
     if action == "approver":
         present = approvers.approvers(party.state, card_of(party).identity)
         if what in present:

@@ -57,7 +57,7 @@ from vfl.own_ledger import open_store
 from vfl.predictions import predictions
 from vfl.progress import Progress
 from vfl.randomness import SEED_BYTES, Randomness
-from vfl.retention import CATEGORIES, require_kept
+from vfl.retention import OF_THE_RUN, require_kept
 from vfl.stopwatch import Stopwatch
 from vfl.terms import GBDT, ActiveOutcome, Commit, Kept, Outcome, Terms
 from vfl.transcripts import FileTranscript
@@ -88,7 +88,7 @@ class RunFile:
         write_whole(folder / "run.json", {"format": FORMAT, "run": self.run, "agreement": text, "keys": keys})
 
     @classmethod
-    def read(cls, folder: Path, *, needs: Collection[str] = CATEGORIES) -> RunFile:
+    def read(cls, folder: Path, *, needs: Collection[str] = OF_THE_RUN) -> RunFile:
         """From `folder`/run.json. Raises UsageError if `folder` is no run directory, or any of `needs` was purged."""
         body = read_json(folder / "run.json", "a run directory made by `tallystick run`")
         try:

@@ -8,7 +8,8 @@ import json
 import re
 import sys
 from collections.abc import Callable
-from contextlib import AbstractAsyncContextManager, suppress
+from contextlib import suppress
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,6 @@ from starlette.requests import Request
 
 from vfl.api.app import ApiSettings, make_app
 from vfl.api.gate import Gate
-from vfl.api.keys import FILE as KEYS
 from vfl.api.problems import Problem
 from vfl.api.server import HttpServer
 from vfl.api.tls import Tls
@@ -27,23 +27,18 @@ from vfl.board.about import About, Band
 from vfl.board.observed import Observed
 from vfl.board.pages import board_routes
 from vfl.clock import Clock, SystemClock
-from vfl.errors import UsageError
 from vfl.learn.objective import sigmoid
 from vfl.learn.scorecard import Scaling
-from vfl.party.config import read_party_file
-from vfl.party.keystore import unlock
-from vfl.party.opening import standing_of
-from vfl.party.passphrase import passphrase
-from vfl.party.runs import DONE, all_runs
 from vfl.party.serving import json_log
-from vfl.party.standing import Standing
 from vfl.predictions import FILE as PREDICTIONS
 from vfl.progress import tell
 from vfl.protocols import score_online
+from vfl.releasing import Releasing
+from vfl.scoring.contender import Contender
 from vfl.scoring.jobs import Job, Journal, Progress
 from vfl.scoring.opening import Opened
 from vfl.scoring.policy import ServingPolicy
-from vfl.scoring.serving import between_companies, simulated
+from vfl.served import Served
 from vfl.terms import GBDT
 
 _A_LINE = 1.0  # seconds between two lines about a job
@@ -57,9 +52,9 @@ def serve(
     tls: tuple[Path, Path, bool] | None, jobs: Path | None, passphrase_file: Path | None,
 ) -> None:  # fmt: skip
     """`tallystick serve`."""
-    folder, opening = _opening(directory, config, run, policy_file, passphrase_file)
+    served, policy = Served.named(directory, config, run, passphrase_file), _policy(policy_file)
     try:
-        asyncio.run(_serve(opening, folder, host, port, Tls(*tls) if tls else None, jobs))
+        asyncio.run(_serve(served, policy, host, port, Tls(*tls) if tls else None, jobs))
     except KeyboardInterrupt:  # before it listened; afterwards it ends by itself
         raise typer.Exit(130) from None
 
@@ -69,12 +64,12 @@ def score(
     policy_file: Path | None, resume: bool, passphrase_file: Path | None, as_json: bool,
 ) -> None:  # fmt: skip
     """`tallystick score`."""
-    _, opening = _opening(directory, config, run, policy_file, passphrase_file)
+    opening = Served.named(directory, config, run, passphrase_file).opening(_policy(policy_file))
 
     async def work() -> tuple[Journal, float]:
         async with opening as opened:
             await _wait_for_partners(opened)
-            settle()
+            runs_long()
             job = Job(opened.service, applicants, out, clock, resume=resume)
             tell(sys.stderr, f"{applicants}: {job.journal.rows:,} applicants\n")
             began = clock.monotonic_ns()
@@ -111,7 +106,7 @@ class _Told:
         )
 
 
-def settle() -> None:
+def runs_long() -> None:
     """Long-running from here on: what is loaded is not searched for cycles again, and what a batch makes seldom.
 
     The thread that writes the ledger gives way to those who wait for answers ten times as often as Python has it.
@@ -122,47 +117,36 @@ def settle() -> None:
     sys.setswitchinterval(0.0005)
 
 
-def _opening(
-    directory: Path | None, config: Path | None, run: str | None, policy_file: Path | None, passphrase_file: Path | None
-) -> tuple[Path, AbstractAsyncContextManager[Opened]]:
-    """The folder that is served, and the service of it."""
-    policy = ServingPolicy.read(policy_file) if policy_file else ServingPolicy()
-    if directory is not None:
-        return directory, simulated(directory, policy)
-    assert config is not None
-    file = read_party_file(config)
-    who = standing_of(file, unlock(file.state, passphrase(passphrase_file)), SystemClock())
-    return file.source.parent, between_companies(who, run or _only_run(who), policy)
+def _policy(file: Path | None) -> ServingPolicy:
+    return ServingPolicy.read(file) if file else ServingPolicy()
 
 
 async def _serve(
-    opening: AbstractAsyncContextManager[Opened],
-    folder: Path,
-    host: str,
-    port: int,
-    tls: Tls | None,
-    jobs: Path | None = None,
+    served: Served, policy: ServingPolicy, host: str, port: int, tls: Tls | None, jobs: Path | None = None
 ) -> None:
-    clock = SystemClock()
-    async with opening as opened:
-        keys = folder / KEYS
+    clock, keys = SystemClock(), served.keys
+    async with served.opening(policy) as opened:
         rule = str(opened.file.agreement.psi["id_rule"])
         settings = ApiSettings(
             keys if keys.exists() else None,
             opened.policy.partners.absent == "refuse",
+            Releasing(served.rule(clock), opened.succession),
             jobs=jobs,
             example=_PHONE if rule.startswith("phone") else ApiSettings.example,
         )
         log = json_log(sys.stderr, clock)
         app = make_app(opened.service, settings, clock, log)
-        observed = Observed(clock, opened.reference.tolist())
+        lineup = opened.service.lineup
+        observed = Observed(clock, lineup.champion.reference.tolist())
+        lineup.on_champion.append(lambda champion: observed.refer_to(champion.reference.tolist()))
         opened.service.on_decisions.append(observed.add_all)
+        caller = _caller(app.state.gate)
         app.router.routes.extend(
-            board_routes(opened.service, observed, about(opened), caller=_caller(app.state.gate))
-        )  # fmt: skip
+            board_routes(opened.service, observed, lambda: about(opened, lineup.champion), caller=caller)
+        )
         server = HttpServer(app, host, port, tls)
         await _wait_for_partners(opened)
-        settle()
+        runs_long()
         for line in (server.start_line, f"console: {server.url}/   stop with Ctrl-C", _example(opened)):
             tell(sys.stdout, f"{line}\n" if line else "")
         try:
@@ -174,7 +158,7 @@ async def _serve(
 
 def _example(opened: Opened) -> str:
     """Where identifiers are that can be scored, of a run on this machine."""
-    path = opened.root / PREDICTIONS
+    path = opened.home.root / PREDICTIONS
     return f"identifiers to try: the first column of {path}" if path.exists() else ""
 
 
@@ -187,9 +171,10 @@ async def _wait_for_partners(opened: Opened) -> None:
             tell(sys.stderr, f"{name} is not there yet: {health.detail}\n")
 
 
-def about(opened: Opened) -> About:
-    """What the console says of the model."""
-    file, grades, rules = opened.file, opened.grades, opened.policy.partners
+@lru_cache(maxsize=4)
+def about(opened: Opened, champion: Contender) -> About:
+    """What the console says of the model that decides."""
+    file, grades, rules = champion.file, champion.grades, opened.policy.partners
     agreement = file.agreement
     falls = {"stand-in": "the stand-in scores, and the answer says so", "refuse": "no decision is made"}
     floors = [int(floor) for floor in grades.floors]
@@ -200,13 +185,15 @@ def about(opened: Opened) -> About:
         if floors
     ]
     return About(
-        summary=_summary(opened.root),
+        summary=_summary(champion.root),
         agreement=agreement,
         learns=_learns(),
         bands=bands,
         standin=f"a model of {agreement.active.name}'s own columns. A partner is away: {falls[rules.absent]}. "
         f"A partner does not know the applicant: {falls[rules.unknown]}.",
-        witnesses=[file.keys[member.name].witness.vkey for member in agreement.passives],
+        witnesses=[
+            opened.file.keys[member.name].witness.vkey for member in opened.file.agreement.passives
+        ],  # of the log of decisions, which is the home run's
     )
 
 
@@ -244,12 +231,3 @@ def _caller(gate: Gate) -> Callable[[Request], str]:
             raise HTTPException(problem.status, headers=headers) from None
 
     return caller
-
-
-def _only_run(who: Standing) -> str:
-    """The run to score with, where there is no choice. Raises UsageError."""
-    mine = [one.run for one in all_runs(who.runs) if one.status().state == DONE and one.status().active == who.name]
-    if len(mine) != 1:
-        found = ", ".join(mine) or "none"
-        raise UsageError(f"{len(mine)} finished runs could score: {found}", remedy="name one: --name RUN")
-    return mine[0]

@@ -147,7 +147,9 @@ def agree(
         holding = read_holding(party, psi, holdout, LabelKind.of(model))
         look(holding)
         members.append(member_of(scenario, party, holding.names))
-    return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout)
+    return Agreement(scenario.name, PURPOSE, tuple(members), model, privacy, psi | dict(added or {}), holdout,
+        settlement=scenario.settlement,
+    )  # fmt: skip
 
 
 def scenario_clauses(scenario: Scenario) -> tuple[dict[str, Scalar], dict[str, Scalar], dict[str, Scalar]]:

@@ -55,8 +55,8 @@ def test_every_route_and_its_scope_is_in_the_table(api: Served) -> None:
         for path, methods in document["paths"].items()
         for method, operation in methods.items()
     }
-    promoted = ("/v1/models/{version}:promote", "post")
-    assert told.pop(promoted) == {"admin"}
+    for word in ("promote", "rollback", "canary"):
+        assert told.pop((f"/v1/models/{{version}}:{word}", "post")) == {"admin"}
     assert found == told
 
 

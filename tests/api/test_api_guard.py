@@ -185,6 +185,9 @@ class FakeReleases:
     async def rollback(self, version: str, caller: str) -> Release:
         return Release(version, "done", ("risk", caller), 2)
 
+    async def canary(self, version: str, share: float, caller: str) -> Release:
+        return Release(f"{version}/{share}", "awaits approval", (caller,), 2)
+
 
 def test_models_are_promoted_by_administrators(tmp_path: Path) -> None:
     admin, reader = new_key(tmp_path, "risk", "admin"), new_key(tmp_path, "desk", "read", "score")
@@ -193,6 +196,10 @@ def test_models_are_promoted_by_administrators(tmp_path: Path) -> None:
         assert asked.status == 202
         assert asked.json == {"version": "abc", "state": "awaits approval", "approved_by": ["risk"], "needed": 2}
         assert api.ask("POST", "/v1/models/abc:rollback", None, bearer(admin)).status == 200
+        some = api.ask("POST", "/v1/models/abc:canary", {"share": 0.25}, bearer(admin))
+        assert (some.status, some.json["version"]) == (202, "abc/0.25")
+        for wrong in (1.5, -0.1, True, "0.1", None):
+            assert api.ask("POST", "/v1/models/abc:canary", {"share": wrong}, bearer(admin)).code == "invalid-request"
         assert api.ask("POST", "/v1/models/none:promote", None, bearer(admin)).code == "unknown-model"
         early = api.ask("POST", "/v1/models/early:promote", None, bearer(admin))
         assert (early.status, early.code) == (409, "not-agreed")

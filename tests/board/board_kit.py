@@ -267,7 +267,8 @@ def about(**fields: Any) -> About:
 
 
 def application(scorer: FakeScorer, observed: Observed, what: About | None = None, **named: Any) -> Starlette:
-    return Starlette(routes=board_routes(scorer, observed, what or about(), **named))
+    said = what or about()
+    return Starlette(routes=board_routes(scorer, observed, lambda: said, **named))
 
 
 @contextmanager

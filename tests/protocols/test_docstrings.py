@@ -29,6 +29,7 @@ from . import (
     test_handshake,
     test_intersect,
     test_points,
+    test_resemble,
     test_score,
     test_score_online,
     test_standard_errors,
@@ -61,6 +62,8 @@ def run_of(name: str) -> dict[str, Tape]:
             return record({"bank": bank, "telecom": telecom}, pair)
         case "points":
             return test_points.run()
+        case "resemble":
+            return test_resemble.run(boosting.clear(False))
         case "standard_errors":
             return fitting.with_errors(test_standard_errors.FEW, ClearShares(False))
         case "score":

@@ -22,10 +22,9 @@ from vfl.api.server import HttpServer
 from vfl.clock import SystemClock
 from vfl.errors import UsageError
 from vfl.party.certificates import new_tls_key
-from vfl.records import forget_records, has_records
 from vfl.scoring import host
 from vfl.scoring.policy import ServingPolicy
-from vfl.scoring.serving import simulated
+from vfl.served import Served
 
 
 def ask(url: str, body: bytes | None = None) -> bytes:
@@ -34,8 +33,8 @@ def ask(url: str, body: bytes | None = None) -> bytes:
         return bytes(answer.read())
 
 
-def test_served_scored_and_forgotten(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One start, for it takes some seconds: API, console, proof; then the records go and the ledger stays."""
+def test_served_and_scored(trees: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One start, for it takes some seconds: API, console, proof."""
     servers: list[HttpServer] = []
 
     class Kept(HttpServer):
@@ -49,8 +48,8 @@ def test_served_scored_and_forgotten(trees: Path, monkeypatch: pytest.MonkeyPatc
     row = predictions(trees)[0]
 
     async def work() -> tuple[dict[str, Any], dict[str, Any]]:
-        opening = simulated(trees, ServingPolicy())
-        serving = asyncio.create_task(serve_commands._serve(opening, trees, "127.0.0.1", 0, None))
+        served = Served.named(trees, None, None, None)
+        serving = asyncio.create_task(serve_commands._serve(served, ServingPolicy(), "127.0.0.1", 0, None))
         while not any("console:" in line for line in told):
             assert not serving.done(), serving
             await asyncio.sleep(0.05)
@@ -68,13 +67,6 @@ def test_served_scored_and_forgotten(trees: Path, monkeypatch: pytest.MonkeyPatc
     assert not made["degraded"]
     assert shown["decision"] == made
     assert any("AUTHENTICATION IS OFF" in line for line in told)
-    volume = trees / "bank" / "scoring" / "volumes" / "000001.sqlite"
-    assert has_records(volume)
-    assert row["id"].encode() in volume.read_bytes()
-    forget_records(volume)
-    assert not has_records(volume)
-    assert row["id"].encode() not in b"".join(path.read_bytes() for path in volume.parent.iterdir())
-    assert b"serve/0/decision/bank>bank/" in volume.read_bytes(), "its entry stays"
 
 
 def test_a_file_is_scored(trees: Path, tmp_path: Path, capfd: Any) -> None:

@@ -114,7 +114,7 @@ def halves(root: Path) -> tuple[JointModel, Any, dict[str, Half]]:
 
     async def work() -> tuple[JointModel, Any]:
         async with table(root, wait=False) as here:
-            return here.service.bench.model, here.opened.grades
+            return here.opened.home.bench.model, here.opened.home.grades
 
     model, grades = run(work())
     stages = stages_of(root, SystemClock())

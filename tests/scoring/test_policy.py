@@ -13,7 +13,7 @@ import pytest
 from vfl.errors import UsageError
 from vfl.scoring import policy
 from vfl.scoring.grading import Grades, best_cut_off, points_of
-from vfl.scoring.policy import DecisionRules, PartnerRules, RecordRules, ServingPolicy
+from vfl.scoring.policy import DecisionRules, ModelRules, PartnerRules, RecordRules, ServingPolicy
 
 ALL = """\
 [decision]
@@ -34,8 +34,11 @@ masked = true
 [record]
 volume_entries = 100
 checkpoint_seconds = 9
+[models]
+shadow = true
+shadow_waiting = 7
 """
-TABLES = {"decision": DecisionRules, "partners": PartnerRules, "record": RecordRules}
+TABLES = {"decision": DecisionRules, "partners": PartnerRules, "record": RecordRules, "models": ModelRules}
 GUIDE = Path(__file__).parents[2] / "docs" / "guide" / "serving.md"
 
 
@@ -49,6 +52,7 @@ def test_every_key_is_read(tmp_path: Path) -> None:
         DecisionRules(0.25, 0.2, 40.0, 500.0, 20.0, 5),
         PartnerRules(250, "refuse", "refuse", 3, 2, 1000, True),
         RecordRules(100, 9),
+        ModelRules(True, 7),
     )
     told = {(name, field.name) for name, kind in TABLES.items() for field in fields(kind)}
     written = {(table, key) for table, body in sections(ALL) for key in re.findall(r"^(\w+) =", body, re.MULTILINE)}
@@ -97,6 +101,10 @@ WRONG = {
     "record": {
         "volume_entries": ['"10"', "true", "9", "1000001", "50.0"],
         "checkpoint_seconds": ['"5"', "true", "0", "3601", "1.5"],
+    },
+    "models": {
+        "shadow": ["1", '"true"', "[]"],
+        "shadow_waiting": ['"5"', "true", "0", "1000001", "1.5"],
     },
 }
 CASES = [(table, key, value) for table, keys in WRONG.items() for key, values in keys.items() for value in values]

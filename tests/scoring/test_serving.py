@@ -259,7 +259,7 @@ def test_a_partner_without_a_column_in_the_model_is_never_asked(tmp_path: Path, 
 
     async def work() -> None:
         async with table(root) as here:
-            (splits,) = [name for name, count in here.service.bench.model.splits.items() if count] or ["nobody"]
+            (splits,) = [name for name, count in here.opened.home.bench.model.splits.items() if count] or ["nobody"]
             decision = await here.score(ids(root)[0])
             assert set(decision.parties) == {splits} - {"nobody"}
             assert [repr(one.pd) for one in await here.batch(ids(root))] == [row["pd"] for row in predictions(root)]
@@ -314,7 +314,7 @@ def test_of_an_applicant_whom_one_partner_does_not_know_masked_sums_say_nothing(
 
     async def everybody(masked: bool) -> list[Any]:
         async with table(card, policy(masked=masked)) as here:
-            rows = list(here.service.table.rows)
+            rows = list(here.opened.home.table.rows)
             return list(await here.batch(rows[:200]))
 
     plain, masked = run(everybody(False)), run(everybody(True))

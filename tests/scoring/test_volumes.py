@@ -35,7 +35,7 @@ from vfl.scoring.answers import Applicant, KeyInUse, KeyReused
 from vfl.scoring.policy import RecordRules
 from vfl.scoring.scorer import Service
 from vfl.scoring.serving import simulated
-from vfl.scoring.volumes import Volumes
+from vfl.scoring.volumes import Group, Volumes
 
 
 def decisions(found: Volumes) -> dict[bytes, tuple[int, int]]:
@@ -314,7 +314,7 @@ def test_a_batch_that_somebody_changed_is_not_shown(tmp_path: Path, how: str) ->
 def test_a_batch_takes_little_room(tmp_path: Path) -> None:
     found, lines = volumes(tmp_path), b"\n".join(record(7, place) + b" " * 600 for place in range(10_000))
     before = (tmp_path / "volumes" / "000001.sqlite-wal").stat().st_size
-    found.write([(lines, {"batch": True}, None)])
+    found.write([Group(lines, {"batch": True})])
     assert (tmp_path / "volumes" / "000001.sqlite-wal").stat().st_size - before < len(lines) / 5
     entered = found.newest.records(1)
     assert entered is not None

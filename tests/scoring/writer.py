@@ -11,7 +11,7 @@ from pathlib import Path
 from ledger.keys import Identity
 from vfl.clock import SystemClock
 from vfl.scoring.keys import Asked
-from vfl.scoring.volumes import Volumes
+from vfl.scoring.volumes import Group, Volumes
 
 RUN, AGREEMENT, BANK, KEY = "run-7", "a" * 64, Identity("bank", b"\1" * 32), b"s" * 32
 
@@ -24,11 +24,11 @@ def record(number: int, place: int = 0) -> bytes:
     return b'{"number":%d,"place":%d}' % (number, place)
 
 
-def group(number: int) -> tuple[bytes, dict[str, bool], Asked]:
+def group(number: int) -> Group:
     """Every third one is a batch."""
     batch = number % 3 == 0
     records = (record(number, place) for place in range(3 if batch else 1))
-    return b"\n".join(records), {"batch": batch}, Asked("tests", f"key-{number}", b"%032d" % number)
+    return Group(b"\n".join(records), {"batch": batch}, Asked("tests", f"key-{number}", b"%032d" % number))
 
 
 def main(folder: Path, start: int) -> None:

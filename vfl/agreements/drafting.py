@@ -50,7 +50,9 @@ def draft(scenario: Scenario, parties: Mapping[str, PublicIdentity], wishes: Wis
         revenue=wishes.revenue,
     )
     contract.check()
-    agreement = Agreement(scenario.name, wishes.purpose, named, model, privacy, psi, holdout, contract)
+    agreement = Agreement(
+        scenario.name, wishes.purpose, named, model, privacy, psi, holdout, contract, scenario.settlement
+    )
     signed = SignedAgreement.decode(SignedAgreement(agreement).encode())
     signed.require_acceptable(now)
     return signed

@@ -96,7 +96,7 @@ class TensorMetadata(msgspec.Struct, frozen=True):
 
 
 class ModelMetadata(msgspec.Struct, frozen=True):
-    """The champion, as a model of this protocol."""
+    """The champion, as a model of this protocol. versions: its own first, then those of its challengers."""
 
     name: str
     versions: tuple[str, ...]
@@ -163,7 +163,7 @@ class Inference:
         inputs = (("id", "BYTES"), *((name, "FP64") for name in self._scorer.own_features))
         return ModelMetadata(
             champion.name,
-            (champion.version,),
+            tuple(each.version for each in self._scorer.models() if each.role != "retired"),
             f"tallystick_{champion.kind}",
             tuple(TensorMetadata(name, kind, (-1,)) for name, kind in inputs),  # type: ignore[arg-type]
             tuple(TensorMetadata(name, kind, (-1,)) for name, (kind, _) in OUTPUTS.items()),

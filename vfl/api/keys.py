@@ -37,7 +37,7 @@ Scope = Literal["score", "read", "admin"]
 SCOPES: Mapping[Scope, str] = {
     "score": "have applicants scored",
     "read": "see decisions, the ledger and the metrics",
-    "admin": "promote models and roll them back",
+    "admin": "promote models, in steps or at once, and roll them back",
 }
 _KEY = re.compile(r"tsk_([a-f0-9]{12})_([A-Za-z0-9_-]{43})")
 _LOOK = 1_000_000_000  # nanoseconds between two looks at the file

@@ -1,9 +1,9 @@
-"""Promoting a model and rolling it back: what the API needs of whoever keeps the models."""
+"""Promoting a model, in steps or at once, and rolling it back: what the API needs of whoever keeps the models."""
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
-from typing import Literal, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Annotated, Any, Literal, Protocol
 
 import msgspec
 
@@ -15,8 +15,14 @@ from vfl.errors import AgreementError
 ADMIN = frozenset({"admin"})
 
 
+class Canary(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """The share of applicants, 0 to 1, about whom a challenger is to decide: the same ones again and again."""
+
+    share: Annotated[float, msgspec.Meta(ge=0.0, le=1.0)]
+
+
 class Release(msgspec.Struct, frozen=True):
-    """How far a change of the champion is. `approved_by`: so far, of `needed` persons."""
+    """How far a change of who decides is. `version`: who is to decide.   approved_by: so far, of `needed` persons."""
 
     version: str
     state: Literal["done", "awaits approval"]
@@ -35,6 +41,10 @@ class Releases(Protocol):
         """Have the champion of before decide again; `version`: of the one that decides now."""
         ...
 
+    async def canary(self, version: str, share: float, caller: str) -> Release:
+        """Have a challenger decide about a share of applicants, or approve that; a smaller share needs one word."""
+        ...
+
 
 class UnknownModel(Exception):
     """No model of this version is here (404)."""
@@ -43,16 +53,31 @@ class UnknownModel(Exception):
 def release_operations(releases: Releases) -> tuple[Operation, ...]:
     """The routes."""
     promoted = "Have a challenger decide. 200: done; 202: other persons must approve it too."
+    some = "Have a challenger decide about a share of applicants. 200: done; 202: other persons must approve it too."
+
+    def whole(change: Callable[[str, str], Awaitable[Release]]) -> Callable[[Call, None], Awaitable[Release]]:
+        return lambda call, _: change(call.path["version"], call.caller.name)
+
+    def share(call: Call, asked: Canary) -> Awaitable[Release]:
+        return releases.canary(call.path["version"], asked.share, call.caller.name)
+
     return (
-        _operation("promote", promoted, releases.promote),
-        _operation("rollback", "Have the champion of before decide again.", releases.rollback),
+        _operation("promote", promoted, whole(releases.promote)),
+        _operation("rollback", "Have the champion of before decide again.", whole(releases.rollback)),
+        _operation("canary", some, share, Canary, {"one in twenty": Canary(0.05)}),
     )
 
 
-def _operation(word: str, about: str, change: Callable[[str, str], Awaitable[Release]]) -> Operation:
-    async def act(call: Call, _: None) -> Answer:
+def _operation(
+    word: str,
+    about: str,
+    change: Callable[[Call, Any], Awaitable[Release]],
+    body: type | None = None,
+    examples: Mapping[str, object] | None = None,
+) -> Operation:
+    async def act(call: Call, asked: Any) -> Answer:
         try:
-            release = await change(call.path["version"], call.caller.name)
+            release = await change(call, asked)
         except UnknownModel:
             raise Problem("unknown-model") from None
         except AgreementError as error:
@@ -66,6 +91,8 @@ def _operation(word: str, about: str, change: Callable[[str, str], Awaitable[Rel
         about=about,
         act=act,
         scopes=ADMIN,
+        body=body,
+        examples=examples or {},
         answer=Release,
         status=(200, 202),
         problems=("unknown-model", "not-agreed"),

@@ -77,11 +77,17 @@ class Observed:
     def __init__(self, clock: Clock, reference: Sequence[float] = ()) -> None:
         """`reference`: points of the customers that the model was tested on; without them there is no stability."""
         self._clock = clock
+        self._minutes: dict[int, _Minute] = {}
+        self._stretches: dict[int, _Stretch] = {}
+        self.refer_to(reference)
+
+    def refer_to(self, reference: Sequence[float]) -> None:
+        """Measure stability against other customers' points, of decisions from now on: another model decides."""
         self._base = np.asarray(reference, np.float64)
         self._cuts = score_cuts(self._base) if len(self._base) else np.empty(0)
         self._base_rows = score_rows(self._cuts, self._base)
-        self._minutes: dict[int, _Minute] = {}
-        self._stretches: dict[int, _Stretch] = {}
+        for stretch in self._stretches.values():
+            stretch.rows = np.zeros_like(self._base_rows)
         self._past: _Past | None = None
 
     def add(self, decision: Decision, seconds: float) -> None:

@@ -1,6 +1,6 @@
 """The pages and what their scripts ask for, as routes for an application that has a scorer.
 
-    app.router.routes.extend(board_routes(scorer, Observed(clock, reference), About(..), caller=who_is_it))
+    app.router.routes.extend(board_routes(scorer, Observed(clock, reference), lambda: About(..), caller=who_is_it))
 
 GET  /                       try a score, charts, the last decisions       GET  /board/model          the model card
 POST /                       the same with an answer                       GET  /board/decisions/ID   one, with proof
@@ -69,10 +69,11 @@ def console(request: Request) -> str:
 
 
 def board_routes(
-    scorer: Scorer, observed: Observed, about: About | None = None, *, caller: Caller = console
+    scorer: Scorer, observed: Observed, about: Callable[[], About] = About, *, caller: Caller = console
 ) -> list[BaseRoute]:
-    """The routes. `caller`: who asks, by name; raises HTTPException (401, 403) for whoever may not see the pages."""
-    board = _Board(scorer, observed, about or About(), caller)
+    """The routes. `about`: of the model that decides now.   caller: who asks, by name; raises HTTPException (401, 403)
+    for whoever may not see the pages."""
+    board = _Board(scorer, observed, about, caller)
     pages: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("/", "GET", board.home),
         ("/", "POST", board.score),
@@ -131,8 +132,13 @@ def _new_key() -> str:
 
 
 class _Board:
-    def __init__(self, scorer: Scorer, observed: Observed, about: About, caller: Caller) -> None:
-        self.scorer, self.observed, self.about, self.caller = scorer, observed, about, caller
+    def __init__(self, scorer: Scorer, observed: Observed, about: Callable[[], About], caller: Caller) -> None:
+        self.scorer, self.observed, self._about, self.caller = scorer, observed, about, caller
+
+    @property
+    def about(self) -> About:
+        """What is said of the model that decides now."""
+        return self._about()
 
     def guarded(self, answer: Callable[[Request], Awaitable[Response]]) -> Callable[[Request], Awaitable[Response]]:
         """The page for those who may see it; the language they chose is remembered."""

@@ -9,6 +9,7 @@ ACTIONS: Mapping[str, str] = {
     "pins": "another key or certificate of a peer",
     "agreement": "an agreement with less privacy",
     "release": "the release of a model",
+    "promote": "another model that decides",
     "purge": "the destruction of keys and data",
     "approver": "another list of approvers",
 }

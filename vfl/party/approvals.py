@@ -47,6 +47,11 @@ class Deed:
     subject: str
 
     @classmethod
+    def promoting(cls, version: str) -> Deed:
+        """Have the model of this version decide, about all applicants or a share of them."""
+        return cls("promote", version)
+
+    @classmethod
     def trusting(cls, card: Card) -> Deed:
         return cls("pins", sha256(card.note.encode()).hexdigest())
 
@@ -72,15 +77,19 @@ def approve(state: Path, deed: Deed, signer: Signer, now: datetime) -> Path:
     return path
 
 
+def approvals_so_far(state: Path, deed: Deed, now: datetime) -> tuple[str, ...] | None:
+    """Whose approvals of a deed there are; None where nobody's word is needed."""
+    persons, found = _persons(state, deed, now)
+    return tuple(found) if len(persons) >= NEEDED else None
+
+
 @contextmanager
 def approved(state: Path, deed: Deed, now: datetime) -> Iterator[tuple[str, ...]]:
     """Do a deed that two persons approved; their names. Raises UsageError if they did not. The approvals are then used.
 
     Nobody's word is needed, and the names are none, where the party has named no approvers.
     """
-    own = own_card(state)
-    persons = approvers(state, own.identity)
-    found = {} if len(persons) < NEEDED else _approvals(state, own.name, deed, persons, now)
+    persons, found = _persons(state, deed, now)
     if len(persons) >= NEEDED and len(found) < NEEDED:
         so_far = f"{' and '.join(found)} alone did" if found else "nobody did"
         raise UsageError(
@@ -104,6 +113,13 @@ def approved_of_run(directory: Path, action: str, now: datetime) -> Iterator[Non
         return
     with approved(state, Deed(action, RunFile.read(directory, needs=()).run), now):
         yield
+
+
+def _persons(state: Path, deed: Deed, now: datetime) -> tuple[Mapping[str, VerifyingKey], dict[str, Path]]:
+    """Who may approve, and the approvals that count: none where the party has named too few."""
+    own = own_card(state)
+    persons = approvers(state, own.identity)
+    return persons, {} if len(persons) < NEEDED else _approvals(state, own.name, deed, persons, now)
 
 
 def _approvals(

@@ -10,6 +10,7 @@ from vfl.errors import AgreementError
 from vfl.files import read_result
 from vfl.party.runs import SIGNED, RunFolder
 from vfl.party.standing import Admitted, Standing
+from vfl.retention import TO_SCORE
 from vfl.scoring.host import budget_of, partner_of
 from vfl.scoring.partner import ScoringPartner
 from vfl.scoring.session import Speaker
@@ -36,7 +37,7 @@ class ScoringPartners:
                 who = speaker_in(self._who, folder, self._clock)
                 # One count a run, whatever becomes of the table.
                 budget = held[1].budget if held else budget_of(who, *_bounds(admitted))
-                held = self._made[folder.run] = mark, partner_of(who, RunFile.read(folder.path), budget)
+                held = self._made[folder.run] = mark, partner_of(who, RunFile.read(folder.path, needs=TO_SCORE), budget)
             return held[1]
 
     def require_in_force(self, folder: RunFolder) -> Admitted:
@@ -61,7 +62,7 @@ def _bounds(admitted: Admitted) -> tuple[int | None, int | None]:
 
 def speaker_in(who: Standing, folder: RunFolder, clock: Clock) -> Speaker:
     """A company in a finished run of its own."""
-    file = RunFile.read(folder.path)
+    file = RunFile.read(folder.path, needs=TO_SCORE)
     return Speaker(
         who.name, folder.path / who.name, who.seed_of(folder.run), who.identity, file.run, file.agreement.digest,
         file.keys, clock,

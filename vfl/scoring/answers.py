@@ -130,7 +130,10 @@ class LedgerPart(msgspec.Struct, frozen=True):
 
 
 class Model(msgspec.Struct, frozen=True):
-    """A model that can score. `role`: champion decides, challengers score beside it and only the record knows."""
+    """A model that can score. `role`: champion decides, challengers score beside it and only the record knows.
+
+    canary: of a challenger, the share of applicants about whom it decides in the champion's place.
+    """
 
     name: str
     version: str
@@ -139,6 +142,7 @@ class Model(msgspec.Struct, frozen=True):
     role: Literal["champion", "challenger", "retired"]
     features: Mapping[str, Sequence[str]]  # by party, the active one first
     run: str
+    canary: float = 0.0
 
 
 class PartnerHealth(msgspec.Struct, frozen=True):

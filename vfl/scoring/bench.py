@@ -55,7 +55,7 @@ class Bench:
     ) -> None:  # fmt: skip
         """`lines`: in the agreement's order.   grades: of whichever model scores."""
         self.model, self.lines, self.grades = model, lines, grades
-        self._stand_in = stand_in
+        self.stand_in = stand_in
         self._token_key, self._rules = token_key, rules
         self._waiting: list[_Waiting] = []
         self._free = asyncio.Semaphore(_UNDER_WAY)
@@ -184,7 +184,7 @@ class Bench:
                 joint = self.model.judge(values, [each.told for each in heard if each.told], self.grades)
             except BrokenPromise:  # nobody can tell which of them it was
                 heard, known = [_Heard(None, "down", each.ms) for each in heard], np.zeros(n, np.bool_)
-        alone = None if known.all() else self._stand_in.judge(values, (), self.grades)
+        alone = None if known.all() else self.stand_in.judge(values, (), self.grades)
         return self._verdicts_of(known, joint, alone, heard)
 
     def _verdicts_of(
@@ -204,7 +204,7 @@ class Bench:
             assert joint is not None
             said, words = joint, own
         else:
-            words = (*own, *self._stand_in.book.reasons)
+            words = (*own, *self.stand_in.book.reasons)
             reasons = np.where(alone.reasons >= 0, alone.reasons + len(own), -1)
             said = Judged(alone.pd, alone.points, reasons)
             if joint is not None:

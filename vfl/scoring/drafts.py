@@ -51,6 +51,27 @@ class _RefusedRecord(msgspec.Struct):
     v: int
 
 
+class _Shadow(msgspec.Struct):
+    band: str
+    beside: str
+    decision: str
+    degraded: bool
+    model: msgspec.Raw
+    parties: msgspec.Raw
+    pd: str
+    points: int
+    reasons: msgspec.Raw
+    time: str
+    v: int
+
+
+class _RefusedShadow(msgspec.Struct):
+    beside: str
+    refused: Refused
+    time: str
+    v: int
+
+
 @dataclass(frozen=True)
 class _Why:
     """Reasons, and how a record says them."""
@@ -93,6 +114,11 @@ class Drafts:
             self._rows.insert(place, refused[place])
 
     @property
+    def model(self) -> Scored:
+        """By what is decided."""
+        return self._model
+
+    @property
     def first(self) -> Refused | None:
         """Why the first applicant has no decision."""
         row = self._rows[0]
@@ -113,7 +139,7 @@ class Drafts:
 
     def records(self, time: str) -> bytes:
         """Of each applicant a line of canonical JSON."""
-        model = _raw({"agreement": self._model.agreement, "name": self._model.name, "version": self._model.version})
+        model = self._raw_model()
         found: list[_Record | _RefusedRecord] = []
         for applicant, row in zip(self._applicants, self._rows, strict=True):
             features = None if applicant.features is None else _texts(applicant.features)
@@ -127,11 +153,31 @@ class Drafts:
             ))  # fmt: skip
         return _ENCODER.encode_lines(found)
 
-    def decisions(self, kept: Kept, *, batch: bool) -> list[Decision | Refused]:
-        """With their ids and receipts."""
+    def shadows(self, beside: Sequence[str], time: str) -> bytes:
+        """Of each applicant a line: what would have been decided, beside the decision of that id."""
+        model = self._raw_model()
+        found: list[_Shadow | _RefusedShadow] = []
+        for decision, row in zip(beside, self._rows, strict=True):
+            if isinstance(row, Refused):
+                found.append(_RefusedShadow(decision, row, time, VERSION))
+                continue
+            pd, points, band, outcome, why, degraded, took = row
+            found.append(_Shadow(
+                band, decision, outcome, degraded, model, took.raw, repr(pd), points, why.raw, time, VERSION,
+            ))  # fmt: skip
+        return _ENCODER.encode_lines(found)
+
+    def _raw_model(self) -> msgspec.Raw:
+        model = self._model
+        return _raw({"agreement": model.agreement, "name": model.name, "version": model.version})
+
+    def decisions(
+        self, kept: Kept, *, batch: bool, places: Sequence[int] | None = None
+    ) -> list[Decision | Refused]:  # fmt: skip
+        """With their ids and receipts. `places`: theirs in the batch, if they are not all of it."""
         receipt, start, model = Receipt(kept.log, kept.entry, kept.leaf), _name(kept), self._model
         found: list[Decision | Refused] = []
-        for place, row in enumerate(self._rows):
+        for place, row in zip(places or range(len(self._rows)), self._rows, strict=True):
             if isinstance(row, Refused):
                 found.append(row)
                 continue
@@ -165,6 +211,12 @@ def read_record(data: bytes) -> tuple[str, Decision | Refused]:
         )  # fmt: skip
     except (LedgerError, KeyError, TypeError, ValueError) as error:
         raise UsageError(f"the record of a decision is damaged: {error!r}", remedy="restore it from a backup") from None
+
+
+def beside_of(data: bytes) -> str:
+    """The id of the decision that a shadow's record stands beside."""
+    body: Any = decode(data, limit=MOST_OF_A_RECORD)
+    return str(body["beside"])
 
 
 def _name(kept: Kept) -> str:

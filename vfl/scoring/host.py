@@ -27,6 +27,7 @@ from vfl.net.tls import Known, OwnTls
 from vfl.notary import LedgerNotary
 from vfl.party.certificates import TlsKey, new_tls_key
 from vfl.processes import told, told_error
+from vfl.retention import TO_SCORE
 from vfl.scoring.budget import Budget
 from vfl.scoring.opening import speaker_of
 from vfl.scoring.partner import ScoringPartner
@@ -168,7 +169,7 @@ def main(arguments: Sequence[str]) -> int:
     root, party = Path(arguments[0]), arguments[1]
     given = json.loads(sys.stdin.buffer.readline())
     try:
-        file = RunFile.read(root)
+        file = RunFile.read(root, needs=TO_SCORE)
         seed = read_seed(root / party)
         who = speaker_of(root, party, seed, identity_of(party, seed), file, SystemClock())
         partner = partner_of(who, file, budget_of(who, given["per_day"], None))

@@ -21,16 +21,20 @@ from vfl.notary import LedgerNotary
 from vfl.predictions import FILE as PREDICTIONS
 from vfl.protocols.score_online import OpenScoring
 from vfl.randomness import Randomness
-from vfl.scoring.answers import Model
+from vfl.retention import forgotten
 from vfl.scoring.bench import Bench
+from vfl.scoring.contender import Contender
 from vfl.scoring.grading import Grades, points_of
+from vfl.scoring.lineup import Lineup
 from vfl.scoring.link import Dial, Line
 from vfl.scoring.models import JointModel, partners_of, read_model, stand_in_of
 from vfl.scoring.own_table import OwnTable
 from vfl.scoring.policy import ServingPolicy
+from vfl.scoring.registry import Registry
 from vfl.scoring.scorer import Service
-from vfl.scoring.session import FOLDER, Speaker
+from vfl.scoring.session import Speaker
 from vfl.scoring.standin import alone, stand_in_share
+from vfl.scoring.succession import Open, Succession, opens_no_others
 from vfl.scoring.volumes import Volumes
 from vfl.seat import RunFile, open_ledger, peers_of, read_own_holding
 from vfl.terms import GBDT
@@ -42,14 +46,17 @@ Dialler = Callable[[str], Dial]
 
 @dataclass(frozen=True)
 class Opened:
-    """A service, and what it is made of. reference: points of the hold-out, what later scores are compared with."""
+    """A service, and what it is made of: the home run, whose decisions these are, and who succeeds its model."""
 
     service: Service
-    file: RunFile
-    root: Path
-    grades: Grades
-    reference: Int64s
+    home: Contender
     policy: ServingPolicy
+    succession: Succession
+
+    @property
+    def file(self) -> RunFile:
+        """Of the home run."""
+        return self.home.file
 
 
 def speaker_of(root: Path, name: str, seed: bytes, identity: Identity, file: RunFile, clock: Clock) -> Speaker:
@@ -57,10 +64,31 @@ def speaker_of(root: Path, name: str, seed: bytes, identity: Identity, file: Run
     return Speaker(name, root / name, seed, identity, file.run, file.agreement.digest, file.keys, clock)
 
 
-def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy: ServingPolicy) -> Opened:
+def open_service(
+    root: Path, who: Speaker, file: RunFile, dial: Dialler, policy: ServingPolicy, others: Open = opens_no_others
+) -> Opened:  # fmt: skip
     """The service of the active party; its lines open when `Service.start` is called, in a running event loop.
 
-    Raises UsageError where share, table and ledger do not belong together.
+    `others`: opens the models of other runs that may decide here. Raises UsageError where share, table and ledger do
+    not belong together.
+    """
+    home = ready_model(root, who, file, policy)(dial)
+    volumes = Volumes(
+        who.folder, file.run, file.agreement.digest, who.identity, Randomness.system().bytes(32), who.clock,
+        policy.record.volume_entries, forgotten(who.seat),
+    )  # fmt: skip
+    model, stand_in = home.bench.model, home.bench.stand_in
+    volumes.note("serving", {"model": model.version, "stand_in": stand_in.version, "kind": model.kind})
+    lineup = Lineup(home, who.rng("canaries").bytes(32))
+    service = Service(lineup, volumes, policy.models, who.clock, float(policy.record.checkpoint_seconds))
+    succession = Succession(Registry(who.folder, who.clock), lineup, service.note, others, root)
+    return Opened(service, home, policy, succession)
+
+
+def ready_model(root: Path, who: Speaker, file: RunFile, policy: ServingPolicy) -> Callable[[Dialler], Contender]:
+    """Read the model of a run and train its stand-in, which takes seconds the first time.
+
+    What comes back puts it on its bench, in the event loop. Raises UsageError.
     """
     seat, rules = who.seat, policy.partners
     if rules.masked and (file.terms.kind == GBDT or len(file.agreement.passives) < 2):
@@ -68,34 +96,27 @@ def open_service(root: Path, who: Speaker, file: RunFile, dial: Dialler, policy:
             "[partners] masked is for scorecards with two partners or more",
             remedy="with one partner the sum of all parts is its part; trees are walked by the active party",
         )
-    model = _model(who, file)
+    model = joint_model(who, file)
+    if rules.masked and len(partners_of(model)) < 2:
+        raise UsageError("[partners] masked: fewer than two partners have lines on the scorecard")
     mine = read_own_holding(seat, file.agreement)
     share = stand_in_share(seat, file, mine)
     stand_in = stand_in_of(share, file.run, alone(file.agreement))
     grades, reference = _grades(seat, policy)
     token_key = Randomness.system().bytes(32)
-    lines = [_line(who, name, dial, model, token_key, policy) for name in partners_of(model)]
-    if rules.masked and len(lines) < 2:
-        raise UsageError("[partners] masked: fewer than two partners have lines on the scorecard")
-    if rules.masked:
-        _exchange_masks(lines)
-    bench = Bench(model, stand_in, lines, token_key, grades, rules)
-    volumes = Volumes(
-        seat / FOLDER, file.run, file.agreement.digest, who.identity, who.rng("salts").bytes(32), who.clock,
-        policy.record.volume_entries,
-    )  # fmt: skip
-    volumes.note("serving", {"model": model.version, "stand_in": stand_in.version, "kind": model.kind})
-    features = {member.name: member.features for member in (file.agreement.active, *file.agreement.passives)}
-    shown = Model(
-        file.agreement.scenario, model.version, file.agreement.digest, model.kind, "champion", features, file.run
-    )
-    service = Service(
-        bench, _own_table(mine, file), volumes, [shown], who.clock, float(policy.record.checkpoint_seconds)
-    )
-    return Opened(service, file, root, grades, reference, policy)
+
+    def on_bench(dial: Dialler) -> Contender:
+        lines = [_line(who, name, dial, model, token_key, policy) for name in partners_of(model)]
+        if rules.masked:
+            _exchange_masks(lines)
+        bench = Bench(model, stand_in, lines, token_key, grades, rules)
+        return Contender(bench, _own_table(mine, file), file, root, reference)
+
+    return on_bench
 
 
-def _model(who: Speaker, file: RunFile) -> JointModel:
+def joint_model(who: Speaker, file: RunFile) -> JointModel:
+    """The model of a finished run at its active party. Raises UsageError."""
     store = open_ledger(who.seat, file.run)
     try:
         peers = {member.name: file.keys[member.name] for member in peers_of(file.agreement, who.name)}

@@ -22,6 +22,10 @@
     volume_entries = 50000   # a new ledger volume is begun after so many entries
     checkpoint_seconds = 5   # heads are signed, and partners cosign, at least so often while there is work
 
+    [models]
+    shadow = false           # challengers score whom the champion decides about, for the record: costs partners' budget
+    shadow_waiting = 20000   # applicants that may wait for that; whoever comes then is left out, and counted
+
 An unknown key, a wrong type or a value out of range is refused naming file, table, key and value.
 """
 
@@ -73,12 +77,21 @@ class RecordRules:
 
 
 @dataclass(frozen=True)
+class ModelRules:
+    """See the module's text."""
+
+    shadow: bool = False
+    shadow_waiting: int = 20_000
+
+
+@dataclass(frozen=True)
 class ServingPolicy:
     """Everything in serving.toml."""
 
     decision: DecisionRules = DecisionRules()
     partners: PartnerRules = PartnerRules()
     record: RecordRules = RecordRules()
+    models: ModelRules = ModelRules()
 
     @classmethod
     def read(cls, path: Path) -> ServingPolicy:
@@ -90,8 +103,11 @@ class ServingPolicy:
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"{path} is not TOML: {error}") from None
         top = TomlTable(raw, str(path))
-        top.only("decision", "partners", "record")
-        return cls(_decision(top.table("decision")), _partners(top.table("partners")), _record(top.table("record")))
+        top.only("decision", "partners", "record", "models")
+        return cls(
+            _decision(top.table("decision")), _partners(top.table("partners")), _record(top.table("record")),
+            _models(top.table("models")),
+        )  # fmt: skip
 
 
 def _decision(table: TomlTable) -> DecisionRules:
@@ -141,4 +157,13 @@ def _record(table: TomlTable) -> RecordRules:
     return RecordRules(
         table.integer("volume_entries", known.volume_entries, range(10, 1_000_001)),
         table.integer("checkpoint_seconds", known.checkpoint_seconds, range(1, 3601)),
+    )
+
+
+def _models(table: TomlTable) -> ModelRules:
+    known = ModelRules()
+    table.only(*vars(known))
+    return ModelRules(
+        table.flag("shadow", known.shadow),
+        table.integer("shadow_waiting", known.shadow_waiting, range(1, 1_000_001)),
     )

@@ -6,18 +6,14 @@ A write to the disk takes as long for one entry as for a hundred; under load eac
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Any, TypeVar
 
-from ledger.canonical import Json
-from vfl.scoring.keys import Asked
-from vfl.scoring.volumes import Kept, Volumes
+from vfl.scoring.volumes import Group, Kept, Volumes
 
 R = TypeVar("R")
-Group = tuple[bytes, Mapping[str, Json], Asked | None]
-"""Records of one entry, a line each, its parameters, and the idempotency key that it answers."""
 
 
 class Recorder:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from hashlib import sha256
 from typing import Any, ParamSpec, TypeVar
 
 import msgspec
 
+from ledger.canonical import Json
 from ledger.clock import format_time
 from ledger.keys import VerifyingKey
 from vfl.clock import Clock
@@ -32,17 +33,20 @@ from vfl.scoring.answers import (
     PartnerHealth,
     Proof,
     Refused,
-    Scored,
     UnknownApplicant,
 )  # fmt: skip
-from vfl.scoring.bench import Bench
-from vfl.scoring.drafts import Drafts, placed, read_record
+from vfl.scoring.contender import Contender
+from vfl.scoring.drafts import placed, read_record
+from vfl.scoring.joined import Joined
 from vfl.scoring.keys import Asked
+from vfl.scoring.lineup import Lineup
 from vfl.scoring.link import Line
-from vfl.scoring.own_table import UNKNOWN, LookedUp, OwnTable
+from vfl.scoring.own_table import UNKNOWN
+from vfl.scoring.policy import ModelRules
 from vfl.scoring.recorder import Recorder
-from vfl.scoring.verdicts import Verdicts
-from vfl.scoring.volumes import Volumes
+from vfl.scoring.shadows import Seen, Shadows
+from vfl.scoring.turns import Turn, turns_of
+from vfl.scoring.volumes import SHADOW, Group, Volumes
 
 R = TypeVar("R")
 P = ParamSpec("P")
@@ -54,59 +58,58 @@ class Service:
     """A `vfl.scoring.answers.Scorer`."""
 
     def __init__(
-        self, bench: Bench, table: OwnTable, volumes: Volumes, models: Sequence[Model], clock: Clock,
-        cosign_seconds: float,
+        self, lineup: Lineup, volumes: Volumes, rules: ModelRules, clock: Clock, cosign_seconds: float
     ) -> None:  # fmt: skip
-        """`models`: the champion first.   cosign_seconds: between two heads that partners cosign."""
-        self.bench, self.table, self._volumes, self._clock = bench, table, volumes, clock
-        self._models = list(models)
-        self._scored = Scored(self._models[0].name, self._models[0].version, self._models[0].agreement)
+        """`cosign_seconds`: between two heads that partners cosign."""
+        self.lineup, self._volumes, self._clock = lineup, volumes, clock
+        self.shadows = Shadows(lineup, rules, self._score_beside)
         self._recorder = Recorder(volumes)
         self._under_way: set[tuple[str, str]] = set()
         self._decisions: set[asyncio.Task[Any]] = set()
         self._every, self._cosigned = cosign_seconds, 0
-        self._task: asyncio.Task[None] | None = None
+        self._tasks: list[asyncio.Task[None]] = []
         self.on_decisions: list[Callable[[Sequence[Decision], float], None]] = []
         """Told the decisions of each answer once they are durable, and the seconds they took. Must be quick."""
 
     @property
     def active(self) -> str:
-        return self.bench.model.agreement.active.name
+        return self.lineup.home.file.agreement.active.name
 
     @property
     def own_features(self) -> tuple[str, ...]:
-        return self.table.names
+        return self.lineup.champion.table.names
 
     def models(self) -> list[Model]:
-        return list(self._models)
+        return self.lineup.models()
 
     def partners(self) -> Mapping[str, PartnerHealth]:
-        return self.bench.partners()
+        return self.lineup.champion.bench.partners()
 
     def start(self) -> None:
         """Open the lines to the partners; in a running event loop."""
-        self.bench.start()
-        self._task = asyncio.get_running_loop().create_task(self._cosigning())
+        self.lineup.home.bench.start()
+        loop = asyncio.get_running_loop()
+        self._tasks = [loop.create_task(self._cosigning()), loop.create_task(self.shadows.run())]
 
     async def ready(self) -> None:
         """Until every partner answers."""
-        await self.bench.ready()
+        await self.lineup.ready()
 
     async def close(self) -> None:
         """Stop asking, sign the last head, release the files."""
-        if self._task is not None:
-            self._task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._task
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
             await self.cosign()
         await asyncio.gather(*self._decisions, return_exceptions=True)
-        await self.bench.stop()
+        await self.lineup.stop()
         await self._read(self._volumes.close)
         self._recorder.close()
 
     async def cosign(self) -> None:
         """Sign the head of the newest volume, and have every partner that can be reached cosign it."""
-        for line, witness in self.bench.witnesses():
+        for line, witness in self.lineup.home.bench.witnesses():
             if line.may_ask():
                 with contextlib.suppress(VflError, TimeoutError):
                     await asyncio.wait_for(self._cosigned_by(line, witness), COSIGN_SECONDS)
@@ -137,16 +140,16 @@ class Service:
 
     async def _score(self, applicant: Applicant, caller: str, key: str | None) -> Decision:
         began = self._clock.monotonic_ns()
-        found = self.table.look_up([applicant])
-        if found.refused:
-            raise UnknownApplicant() if found.refused[0].code == UNKNOWN else UsageError(found.refused[0].detail)
-        async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
-            if asked is not None and (earlier := await self._earlier(asked)) is not None:
-                return _whole(earlier)
-            drafts = await self._drafts([applicant], found)
-            if drafts.first is not None:
-                raise PartnerAway()
-            return _whole(await self._record(drafts, asked, began, batch=False))
+        with self._turns([applicant]) as turns:
+            if refused := turns[0].found.refused:
+                raise UnknownApplicant() if refused[0].code == UNKNOWN else UsageError(refused[0].detail)
+            async with _OneAtATime(self._under_way, caller, key, applicant) as asked:
+                if asked is not None and (earlier := await self._earlier(asked)) is not None:
+                    return _whole(earlier)
+                drafts = await _drafts(turns)
+                if drafts.first is not None:
+                    raise PartnerAway()
+                return _whole(await self._record([applicant], drafts, asked, began, batch=False))
 
     async def score_batch(
         self, applicants: Sequence[Applicant], caller: str, key: str | None = None
@@ -162,12 +165,18 @@ class Service:
         async with _OneAtATime(self._under_way, caller, key, applicants) as asked:
             if asked is not None and (earlier := await self._earlier(asked)) is not None:
                 return tuple(earlier)
-            drafts = await self._drafts(applicants, self.table.look_up(applicants))
-            return tuple(await self._record(drafts, asked, began, batch=True))
+            with self._turns(applicants) as turns:
+                drafts = await _drafts(turns)
+            return tuple(await self._record(applicants, drafts, asked, began, batch=True))
 
-    async def _drafts(self, applicants: Sequence[Applicant], found: LookedUp) -> Drafts:
-        verdicts = await self.bench.judge(found.identifiers, found.values) if found.identifiers else Verdicts.none()
-        return Drafts(applicants, found.refused, verdicts, self.bench.grades, self._scored)
+    @contextlib.contextmanager
+    def _turns(self, applicants: Sequence[Applicant]) -> Iterator[Sequence[Turn]]:
+        """Who decides about whom; none of them goes meanwhile."""
+        turns = turns_of(self.lineup, applicants)
+        with contextlib.ExitStack() as at_work:
+            for turn in turns:
+                at_work.enter_context(turn.contender.at_work())
+            yield turns
 
     async def _to_its_end(self, work: Coroutine[Any, Any, R]) -> R:
         """What was begun is finished though the caller went: its key is in use until the answer is on record."""
@@ -182,18 +191,31 @@ class Service:
             task.exception()  # whoever asked may have gone
 
     async def _record(
-        self, drafts: Drafts, asked: Asked | None, began: int, *, batch: bool
+        self, applicants: Sequence[Applicant], drafts: Joined, asked: Asked | None, began: int, *, batch: bool
     ) -> list[Decision | Refused]:  # fmt: skip
         """Put drafts on record as one entry, durably, and give them their place. `began`: ns of the clock."""
         records = drafts.records(format_time(self._clock.now()))
-        params = {"model": self.bench.model.version, "batch": batch, **drafts.counts()}
-        kept = await self._recorder.keep((records, params, asked))
+        kept = await self._recorder.keep(Group(records, {"batch": batch, **drafts.counts()}, asked))
         made = drafts.decisions(kept, batch=batch)
         seconds = (self._clock.monotonic_ns() - began) / 1e9
         decided = [one for one in made if isinstance(one, Decision)]
         for tell in self.on_decisions if decided else ():
             tell(decided, seconds)
+        self.shadows.offer(applicants, made)
         return made
+
+    async def _score_beside(self, challenger: Contender, seen: Sequence[Seen], dropped: int) -> None:
+        """Put on record what a challenger would have decided."""
+        applicants = [each.applicant for each in seen]
+        turn = Turn(challenger, range(len(seen)), applicants, challenger.table.look_up(applicants))
+        drafts = await turn.drafts()
+        records = drafts.shadows([each.decision for each in seen], format_time(self._clock.now()))
+        params = {"model": challenger.version, "batch": True, "dropped": dropped, **drafts.counts()}
+        await self._recorder.keep(Group(records, params, step=SHADOW))
+
+    async def note(self, step: str, params: Mapping[str, Json]) -> None:
+        """Put something else on record, durably."""
+        await self._read(self._volumes.note, step, params)
 
     # -- what is on record --------------------------------------------------------------------------------------
 
@@ -228,9 +250,9 @@ class Service:
         found: list[tuple[str, Decision]] = []
         for entered, place in self._volumes.latest(min(count, MOST_SHOWN)):
             time, draft = read_record(entered.records[place][1])
-            made = placed(draft, entered.kept, place if entered.batch else None)
-            if isinstance(made, Decision):
-                found.append((time, made))
+            decision = placed(draft, entered.kept, place if entered.batch else None)
+            if isinstance(decision, Decision):
+                found.append((time, decision))
         return found
 
     def _all_of(self, number: int, seq: int) -> list[Decision | Refused]:
@@ -249,11 +271,11 @@ class Service:
         if volume is None or entered is None or not 0 <= place < len(entered.records):
             return None
         salt, body = entered.records[place]
-        made = placed(read_record(body)[1], entered.kept, place if entered.batch else None)
-        if isinstance(made, Refused) or made.decision_id != decision_id:
+        decision = placed(read_record(body)[1], entered.kept, place if entered.batch else None)
+        if isinstance(decision, Refused) or decision.decision_id != decision_id:
             return None
         head = volume.covering(seq)
-        return made, Proof(
+        return decision, Proof(
             record=body.decode(), salt=salt.hex(), place=place, count=len(entered.records),
             path=_hex(entered.tree().inclusion_proof(place)), entry=entered.entry, index=seq,
             size=head.size, inclusion=_hex(volume.log.inclusion_proof(seq, head.size)), checkpoint=head.note,
@@ -299,6 +321,11 @@ class _OneAtATime:
 def _digest(request: object) -> bytes:
     """SHA-256 of what was asked, whatever the order of its features."""
     return sha256(msgspec.json.encode(request, order="deterministic")).digest()
+
+
+async def _drafts(turns: Sequence[Turn]) -> Joined:
+    found = [await turns[0].drafts()] if len(turns) == 1 else await asyncio.gather(*(turn.drafts() for turn in turns))
+    return Joined([(turn.places, drafts) for turn, drafts in zip(turns, found, strict=True)])
 
 
 def _whole(found: Sequence[Decision | Refused]) -> Decision:

@@ -21,12 +21,12 @@ from vfl.holding import Holding
 from vfl.learn.columns import Columns, left_values
 from vfl.learn.ensemble import Ensemble
 from vfl.learn.objective import sigmoid
-from vfl.learn.reference import train_reference
+from vfl.learn.reference import ReferenceModel, train_reference
 from vfl.learn.scorecard import Central
 from vfl.learn.tree import Cover, SplitRecord, Tree
 from vfl.models import active_share
 from vfl.seat import RunFile
-from vfl.terms import GBDT
+from vfl.terms import GBDT, Terms
 
 Labels = npt.NDArray[np.int8]
 FILE = "standin.json"
@@ -58,16 +58,18 @@ def _trained(seat: Path, file: RunFile, mine: Holding) -> bytes:
     return _card(file, agreement, mine, values, labels, parts)
 
 
-def _trees(
-    file: RunFile,
-    agreement: Agreement,
+def trees_alone(
+    terms: Terms,
     mine: Holding,
     values: npt.NDArray[np.float64],
     labels: Labels,
     parts: npt.NDArray[np.int8],
     weights: npt.NDArray[np.float64] | None,
-) -> bytes:
-    terms = file.terms
+) -> tuple[ReferenceModel, Columns]:
+    """Boosted trees of one party's columns, as the parties would train them together, and their bins.
+
+    Arrays are over customers: `values` float64[n, features], `parts` 0 for training, 1 for validation.
+    """
     columns = Columns.fit(
         mine.names, values, parts == 0, terms.parameters, terms.min_bin_population, set(mine.categorical)
     )
@@ -78,12 +80,26 @@ def _trees(
     parameters = replace(terms.parameters, validation_fraction=0.0)
     if watched is None:
         parameters = replace(parameters, early_stopping_round=0)
+    directions = None if terms.monotone is None else terms.monotone[0]
     model = train_reference(
         values[used[0]], labels[used[0]], parameters, watched, columns.mappers,
-        None if weights is None else weights[order], None if terms.monotone is None else terms.monotone[0],
+        None if weights is None else weights[order], directions,
         [number for number, name in enumerate(mine.names) if name in mine.categorical],
     )  # fmt: skip
-    trees = _covered(model.trees, model.init_score, model.records, values[used[0]])
+    return model, columns
+
+
+def _trees(
+    file: RunFile,
+    agreement: Agreement,
+    mine: Holding,
+    values: npt.NDArray[np.float64],
+    labels: Labels,
+    parts: npt.NDArray[np.int8],
+    weights: npt.NDArray[np.float64] | None,
+) -> bytes:
+    model, columns = trees_alone(file.terms, mine, values, labels, parts, weights)
+    trees = _covered(model.trees, model.init_score, model.records, values[parts == 0])
     return active_share(agreement, columns, Ensemble(model.starts, trees, model.records, ()))
 
 

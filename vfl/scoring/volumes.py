@@ -1,16 +1,18 @@
 """Decisions and their ledger: one SQLite file a volume, and both in one transaction.
 
-SEAT/scoring/volumes/000001.sqlite      a ledger store (docs/spec/ledger.md) with two more tables:
+SEAT/scoring/volumes/000001.sqlite      a ledger store (docs/spec/ledger.md) with three more tables:
     record (seq, place, salt, body)     what was decided, canonical JSON; `seq`: of the entry that commits to it;
                                         of a batch in one row, the salts joined and the records packed
+    shadow (seq, place, salt, body)     the same of what challengers would have decided
     asked (caller, key, body, seq)      idempotency keys: who asked what, by digest, and which entry answers
 SEAT/scoring/keys.sqlite                where keys of the last day are: an index of `asked`, made again when it is lost
 
-leaf of a record = SHA-256(0x00 || salt || record)      salts of an entry = SHAKE256(key, volume, entry)
+leaf of a record = SHA-256(0x00 || salt || record)      salts of an entry = SHAKE256(key, volume, entry), the key drawn
 An entry commits to the RFC 6962 root of the leaves of all its records; a single decision is a tree of one.
 
 A volume is a log of its own, `bank/decisions-<run>-000001`: it ends after so many entries, and the first entry of the
-next one names its head. The salts follow from the party's seed: whoever destroys that destroys them all.
+next one names its head. Salts lie beside their records alone, and no seed gives them again: once those were purged
+(`vfl.records`), nobody can try whether an entry commits to a guess.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from hashlib import shake_256
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.canonical import Json
 from ledger.checkpoint import Checkpoint
@@ -51,9 +53,13 @@ _TABLES = (
     " PRIMARY KEY (seq, place)) STRICT, WITHOUT ROWID",
     "CREATE TABLE asked (caller TEXT NOT NULL, key TEXT NOT NULL, body BLOB NOT NULL, seq INTEGER NOT NULL,"
     " PRIMARY KEY (caller, key)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE shadow (seq INTEGER NOT NULL, place INTEGER NOT NULL, salt BLOB NOT NULL, body BLOB NOT NULL,"
+    " PRIMARY KEY (seq, place)) STRICT, WITHOUT ROWID",
 )
+_SLICE = 100  # rows, each of one decision or of a batch
 _LEVEL = 1  # of zlib: records of a batch are alike, and harder work saves little more
-STEP, PHASE = "decision", "serve"
+STEP, SHADOW, PHASE = "decision", "shadow", "serve"
+_TABLE_OF = {STEP: "record", SHADOW: "shadow"}
 VOLUMES, INDEX, RESTORED = "volumes", "keys.sqlite", "restored"
 """RESTORED stands beside volumes that came from a backup: partners may have cosigned later heads of the newest."""
 SKIPPED = 1000
@@ -68,6 +74,15 @@ class Kept:
     volume: int
     entry: int
     leaf: str
+
+
+class Group(NamedTuple):
+    """Records of one entry, a line each, its parameters, the idempotency key that it answers, and its step."""
+
+    records: bytes
+    params: Mapping[str, Json]
+    asked: Asked | None = None
+    step: str = STEP
 
 
 @dataclass(frozen=True)
@@ -103,10 +118,10 @@ class VolumeStore(SQLiteStore):
         return _tables_due()
 
     def beside(
-        self, records: Sequence[tuple[int, int, bytes, bytes]], asked: Sequence[tuple[str, str, bytes, int]]
+        self, step: str, records: Sequence[tuple[int, int, bytes, bytes]], asked: Sequence[tuple[str, str, bytes, int]]
     ) -> None:
-        """Keep these with what is written next."""
-        self._beside.append(("INSERT INTO record VALUES (?, ?, ?, ?)", records))
+        """Keep these with what is written next. `step`: of the entry."""
+        self._beside.append((f"INSERT INTO {_TABLE_OF[step]} VALUES (?, ?, ?, ?)", records))  # noqa: S608 - ours
         self._beside.append(("INSERT INTO asked VALUES (?, ?, ?, ?)", asked))
 
     def _insert(
@@ -132,10 +147,39 @@ class VolumeStore(SQLiteStore):
             self._beside = []
         return kept
 
-    def records(self, seq: int) -> list[tuple[bytes, bytes]]:
-        """Salts and records of an entry."""
+    def records(self, seq: int, step: str = STEP) -> list[tuple[bytes, bytes]]:
+        """Salts and records of an entry. `step`: of the entry."""
         with self._lock, self._speaking("read"):
-            return self._db.execute("SELECT salt, body FROM record WHERE seq = ? ORDER BY place", (seq,)).fetchall()
+            query = f"SELECT salt, body FROM {_TABLE_OF[step]} WHERE seq = ? ORDER BY place"  # noqa: S608 - ours
+            return self._db.execute(query, (seq,)).fetchall()
+
+    def bodies(self) -> Iterator[tuple[int, int, bytes]]:
+        """Entry, place and record of all decisions, read in slices so that a long volume needs little memory."""
+        last = -1
+        while True:
+            with self._lock, self._speaking("read"):
+                query = (
+                    "SELECT seq, record.body, json_extract(CAST(entry.body AS TEXT), '$.params.batch')"
+                    " FROM record JOIN entry USING (seq) WHERE seq > ? ORDER BY seq LIMIT ?"
+                )
+                part = self._db.execute(query, (last, _SLICE)).fetchall()
+            for seq, body, batch in part:
+                yield from ((seq, place, line) for place, line in enumerate(self.lines(seq, body, batch=bool(batch))))
+            if len(part) < _SLICE:
+                return
+            last = part[-1][0]
+
+    def lines(self, seq: int, body: bytes, *, batch: bool) -> list[bytes]:
+        """The records of an entry, from their row."""
+        try:
+            return zlib.decompress(body).splitlines() if batch else [body]
+        except zlib.error:
+            raise _damaged(self.path, seq) from None
+
+    def shadows(self) -> list[int]:
+        """The entries of what challengers would have decided."""
+        with self._lock, self._speaking("read"):
+            return [seq for (seq,) in self._db.execute("SELECT seq FROM shadow ORDER BY seq")]
 
     def newest(self, count: int) -> list[int]:
         """The latest entries with records, newest first."""
@@ -149,14 +193,36 @@ class VolumeStore(SQLiteStore):
             return self._db.execute("SELECT caller, key, body, seq FROM asked").fetchall()
 
 
+def entered_in(store: VolumeStore, origin: str, number: int, seq: int, step: str = STEP) -> Entered | None:
+    """What an entry of a volume commits to; None for an entry of another step. Raises UsageError if it is damaged."""
+    row = store.row(seq)
+    if leaf_hash(row.body) != row.leaf:
+        raise _damaged(store.path, seq)
+    entry = Entry.from_bytes(row.body)
+    if entry.step != step:
+        return None
+    try:
+        ((salts, body),) = store.records(seq, step)
+        batch = bool(entry.params["batch"])
+        records = store.lines(seq, body, batch=batch)
+        kept = Kept(origin, number, seq, row.leaf.hex())
+        found = Entered(kept, batch, row.body.decode(), list(zip(_each(salts), records, strict=True)))
+    except ValueError:
+        raise _damaged(store.path, seq) from None
+    if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
+        raise _damaged(store.path, seq)
+    return found
+
+
 class Volume:
     """One volume, open for writing or for reading."""
 
     def __init__(
-        self, path: Path, number: int, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock
-    ) -> None:
-        """`key`: of the salts. Begins the volume where the file is new."""
-        self.number, self._key = number, key
+        self, path: Path, number: int, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock,
+        forgotten: int = 0,
+    ) -> None:  # fmt: skip
+        """`key`: of the salts.   forgotten: entries whose records were purged. Begins the volume where it is new."""
+        self.number, self._key, self._forgotten = number, key, forgotten
         self.job = decisions_job(run, f"{number:06d}")
         with own_ledger():
             self.store = VolumeStore(path)
@@ -174,44 +240,34 @@ class Volume:
         slot = slot_name(PHASE, 0, step, me, me, n=len(log))
         log.append(phase=PHASE, round=0, step=step, slot=slot, dir="local", params=params)
 
-    def keep(self, lines: bytes, params: Mapping[str, Json], asked: Asked | None) -> Kept:
-        """Enter records, a line each, as one entry; durable with `commit`. params: `batch` says whether it is one."""
+    def keep(self, lines: bytes, params: Mapping[str, Json], asked: Asked | None, step: str = STEP) -> Kept:
+        """Enter records, a line each, as one entry; durable with `commit`. params: `batch` says whether it is one.
+
+        `step`: STEP or SHADOW.
+        """
         log, seq = self.log, len(self.log)
         records = lines.splitlines()
         salts = self._salts(seq, len(records))
         root = root_of(map(leaf_of, _each(salts), records))
         entry = log.append(
-            phase=PHASE, round=0, step=STEP, slot=slot_name(PHASE, 0, STEP, log.party, log.party, n=seq), dir="local",
-            commit=[{"kind": STEP, "alg": ALGORITHM, "digest": root.hex()}], params={"count": len(records), **params},
+            phase=PHASE, round=0, step=step, slot=slot_name(PHASE, 0, step, log.party, log.party, n=seq), dir="local",
+            commit=[{"kind": step, "alg": ALGORITHM, "digest": root.hex()}], params={"count": len(records), **params},
         )  # fmt: skip
         body = zlib.compress(lines, _LEVEL) if params["batch"] else records[0]
         self.store.beside(
-            [(seq, 0, salts, body)], [] if asked is None else [(asked.caller, asked.key, asked.body, seq)]
+            step, [(seq, 0, salts, body)], [] if asked is None else [(asked.caller, asked.key, asked.body, seq)]
         )
         return Kept(log.origin, self.number, seq, leaf_hash(entry.to_bytes()).hex())
 
     def records(self, seq: int) -> Entered | None:
-        """What an entry commits to; None for an entry that is no decision. Raises UsageError if it is damaged."""
+        """What an entry commits to; None for one that is no decision, or whose records were purged.
+
+        Raises UsageError if it is damaged.
+        """
         with own_ledger():
-            if not 0 <= seq < len(self.log):
+            if not self._forgotten <= seq < len(self.log):
                 return None
-            row = self.store.row(seq)
-            if leaf_hash(row.body) != row.leaf:
-                raise _damaged(self.store.path, seq)
-            entry = Entry.from_bytes(row.body)
-            if entry.step != STEP:
-                return None
-            batch, stored = bool(entry.params["batch"]), self.store.records(seq)
-        try:
-            ((salts, body),) = stored
-            records = zlib.decompress(body).splitlines() if batch else [body]
-            kept = Kept(self.log.origin, self.number, seq, row.leaf.hex())
-            found = Entered(kept, batch, row.body.decode(), list(zip(_each(salts), records, strict=True)))
-        except (ValueError, zlib.error):
-            raise _damaged(self.store.path, seq) from None
-        if [one["digest"] for one in entry.commit] != [found.tree().root().hex()]:
-            raise _damaged(self.store.path, seq)
-        return found
+            return entered_in(self.store, self.log.origin, self.number, seq)
 
     def commit(self) -> None:
         """Everything so far is durable when this returns. Raises UsageError where the disk refuses."""
@@ -225,14 +281,11 @@ class Volume:
 
     def covering(self, seq: int) -> Head:
         """A checkpoint over an entry: the newest that somebody cosigned, else the newest; made now if need be."""
-        if not (heads := self._heads_over(seq)):
+        if (found := newest_over(self.log.checkpoints(), seq)) is None:
             self.checkpoint()
-            heads = self._heads_over(seq)
-        cosigned = [head for head in heads if len(Note.parse(head.note).signatures) > 1]
-        return (cosigned or heads)[-1]
-
-    def _heads_over(self, seq: int) -> list[Head]:
-        return [head for head in self.log.checkpoints() if head.size > seq]
+            found = newest_over(self.log.checkpoints(), seq)
+        assert found is not None
+        return found
 
     def shown_to(self, witness: VerifyingKey, old: int | None = None) -> ShowHead | None:
         """The newest head with a proof from the one that `witness` cosigned last, or of size `old`.
@@ -266,14 +319,19 @@ class Volumes:
     """All volumes of one party for one run: the newest is written, the others are read."""
 
     def __init__(
-        self, folder: Path, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock, most_entries: int
-    ) -> None:
-        """Raises UsageError where a file is damaged."""
+        self, folder: Path, run: str, agreement: str, identity: Identity, key: bytes, clock: Clock, most_entries: int,
+        forgotten: Mapping[int, int] | None = None,
+    ) -> None:  # fmt: skip
+        """`forgotten`: by volume, of how many entries the records were purged.
+
+        Raises UsageError where a file is damaged.
+        """
         self._folder, self._most = folder / VOLUMES, most_entries
         self._folder.mkdir(parents=True, exist_ok=True)
         self._open: Callable[[int], Volume] = lambda number: Volume(
-            self._folder / f"{number:06d}.sqlite", number, run, agreement, identity, key, clock
-        )
+            self._folder / f"{number:06d}.sqlite", number, run, agreement, identity, key, clock,
+            (forgotten or {}).get(number, 0),
+        )  # fmt: skip
         self._clock, self._lock = clock, threading.RLock()
         self._older: dict[int, Volume] = {}
         self._stale = False
@@ -310,7 +368,7 @@ class Volumes:
                 self._older[number] = self._open(number)
             return self._older[number]
 
-    def write(self, groups: Sequence[tuple[bytes, Mapping[str, Json], Asked | None]]) -> list[Kept]:
+    def write(self, groups: Sequence[Group]) -> list[Kept]:
         """Keep groups of records, each as one entry, in one transaction. They are durable when this returns."""
         with self._lock:
             with self._whole_or_nothing():
@@ -319,7 +377,7 @@ class Volumes:
                 found = [self.newest.keep(*group) for group in groups]
                 self.newest.commit()
             self.keys.add(
-                (asked, kept.volume, kept.entry) for (_, _, asked), kept in zip(groups, found, strict=True) if asked
+                (group.asked, kept.volume, kept.entry) for group, kept in zip(groups, found, strict=True) if group.asked
             )
             return found
 
@@ -411,6 +469,13 @@ class Volumes:
                 before.store.close()
             self.newest.note("continues", {"log": head.origin, "size": head.size, "root": head.root.hex()})
             self.newest.commit()
+
+
+def newest_over(heads: Sequence[Head], seq: int) -> Head | None:
+    """Of the heads over an entry the newest that somebody cosigned, else the newest; None where there is none."""
+    over = [head for head in heads if head.size > seq]
+    cosigned = [head for head in over if len(Note.parse(head.note).signatures) > 1]
+    return max(cosigned or over, key=lambda head: head.size, default=None)
 
 
 def _each(salts: bytes) -> list[bytes]:

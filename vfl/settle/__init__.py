@@ -1,1 +1,5 @@
-"""Settlement: what each partner is worth, the contract that pays it, and what lies cost."""
+"""Settlement: what each party's data is worth, who is paid, and what a proven lie costs.
+
+contract/     the smart contract: source, ABI, bytecode
+engines/      where it runs: an EVM in this process, or a node
+"""

@@ -1,0 +1,211 @@
+"""All parties of a simulated run at one desk: each with its keys, its settlement ledger and its copy of the contract.
+
+What a party does is a call in its own ledger; at the end of a turn the label owner puts the calls in order, everybody
+plays them, says what came of them and cosigns. Signatures that the contract wants of several are collected here, as
+parties that agree would send them to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import date, datetime
+from hashlib import sha256
+from pathlib import Path
+from typing import Any
+
+from ledger.entry import Entry
+from ledger.policy import Policy
+from vfl.clock import Clock
+from vfl.errors import UsageError
+from vfl.randomness import Randomness
+from vfl.seat import RunFile, identity_of, policy_of, read_seed
+from vfl.settle.book import CALL, GENESIS, ORDER, STATE, Books, open_books
+from vfl.settle.contract.artefact import CONTRACTS, load
+from vfl.settle.engines.embedded import CHAIN_ID
+from vfl.settle.engines.engine import require_chain
+from vfl.settle.history import genesis_of, ordered, waiting
+from vfl.settle.keys import ChainKey
+from vfl.settle.penalties import Penalty
+from vfl.settle.replica import Genesis, Played, Replica, code_digest
+from vfl.settlement import Settlement
+
+_HOUR, _YEAR = 3600, 365 * 86_400
+Json = dict[str, Any]
+
+
+class Desk:
+    """Keys by party, books, and a replica each. `job`: the run under the contract."""
+
+    def __init__(self, directory: Path, file: RunFile, books: Books, clock: Clock) -> None:
+        if file.agreement.settlement is None:
+            raise UsageError(
+                f"the agreement of {file.run} has no clause of settlement",
+                remedy="add a [settlement] table to the scenario and run it again",
+            )
+        self.clause: Settlement = file.agreement.settlement
+        self.directory, self.file, self.books, self._clock = directory, file, books, clock
+        self.parties = [member.name for member in (file.agreement.active, *file.agreement.passives)]
+        self.payer = file.agreement.active.name
+        self.job = sha256(f"{file.agreement.digest}/{file.run}".encode()).digest()
+        self.replicas: dict[str, Replica] = {}
+        if (genesis := genesis_of(self.entries(), self.payer)) is not None:
+            self._deploy(genesis)
+            for entry in ordered(self.entries(), self.payer):
+                self._play(entry)
+
+    def entries(self) -> dict[str, list[Entry]]:
+        """Of every party's settlement ledger."""
+        return {party: list(self.books[party].log.entries()) for party in self.parties}
+
+    @property
+    def policy(self) -> Policy:
+        """The keys of the parties."""
+        return policy_of(self.file)
+
+    @property
+    def replica(self) -> Replica:
+        """The label owner's. Raises UsageError before there is a contract."""
+        if not self.replicas:
+            raise UsageError("there is no contract yet", remedy="tallystick settle open RUN")
+        return self.replicas[self.payer]
+
+    def key(self, party: str) -> ChainKey:
+        """A party's key on the chain."""
+        return ChainKey.of(Randomness(read_seed(self.directory / party)))
+
+    # -- the contract ------------------------------------------------------------------------------------------------
+
+    def begin(self) -> None:
+        """Deploy the contract: its parameters go on record first. Raises UsageError if there is one."""
+        require_chain()
+        if self.replicas:
+            raise UsageError("the contract is there already", remedy="see `tallystick settle show RUN`")
+        addresses = {party: self.key(party).address for party in self.parties}
+        genesis = Genesis(
+            chain_id=CHAIN_ID, time=int(self._clock.now().timestamp()), addresses=addresses,
+            members=sorted(addresses.values(), key=lambda one: int(one, 16)), threshold=len(addresses) // 2 + 1,
+            operator=addresses[self.payer], respond_seconds=_HOUR * self.clause.respond_hours,
+            dispute_seconds=_HOUR * self.clause.dispute_hours,
+            code={name: code_digest(load(name)) for name in CONTRACTS},
+        )  # fmt: skip
+        self.books.leader.note(GENESIS, genesis.to_json())
+        self._deploy(genesis)
+
+    def open_job(self) -> None:
+        """Register everybody, book their stakes, and open the job that all sign; one turn."""
+        for party in self.parties:
+            terms: Json = {
+                "party": self._address(party), "name": party,
+                "ledgerKey": self.file.keys[party].identity.public,
+                "entity": sha256(self.clause.entity(party).encode()).digest(),
+            }  # fmt: skip
+            self.call(self.payer, "register", *terms.values(), self._signed("Register", terms | {"version": 1}))
+            self.deposit(party, self.clause.stake, f"{self.file.run}/stake/{party}")
+        job: Json = {
+            "job": self.job, "run": self.file.run, "parties": [self._address(party) for party in self.parties],
+            "runKeys": [self._run_key(party) for party in self.parties], "stake": self.clause.stake,
+            "payer": self._address(self.payer), "quorum": len(self.parties) // 2 + 1,
+            "deadline": int(self._clock.now().timestamp()) + self._open_for(),
+        }  # fmt: skip
+        self.call(self.payer, "openJob", *job.values(), self._signed("OpenJob", job))
+        self.must(self.turn())
+
+    def deposit(self, party: str, amount: int, reference: str) -> None:
+        """The label owner's bank books what it received for a party. `reference`: of the payment, once."""
+        self.call(self.payer, "deposit", self._address(party), amount, sha256(reference.encode()).digest())
+
+    def anchor(self, origin: str, size: int, root: bytes) -> None:
+        """Fix the head of a log of the run, which all have cosigned."""
+        head: Json = {"job": self.job, "origin": origin, "size": size, "root": root}
+        self.call(self.payer, "anchor", *head.values(), self._signed("Head", head))
+
+    def agree_shares(self, period: int, ppm: Sequence[int], digest: str) -> None:
+        """All parties sign the shares of a period: they are final at once."""
+        terms: Json = {"job": self.job, "period": period, "ppm": list(ppm), "digest": bytes.fromhex(digest)}
+        self.call(self.payer, "agreeShares", *terms.values(), self._signed("Shares", terms))
+
+    def distribute(self, period: int, amount: int) -> None:
+        """Pay a period's revenue from the label owner's credit."""
+        self.call(self.payer, "distribute", self.job, period, amount)
+
+    def withdraw(self, party: str, amount: int) -> None:
+        """Turn credit into a line of the settlement file."""
+        self.call(party, "withdraw", amount)
+
+    def slash(self, reporter: str, penalty: Penalty) -> None:
+        """Take the stake of whom evidence accuses."""
+        self.call(reporter, penalty.function, self.job, self._address(penalty.proven.party), *penalty.values)
+
+    def call(self, party: str, function: str, *values: Any) -> None:
+        """Put a call in a party's ledger; it is played in the next turn."""
+        data = self.replica.calls.encode(function, *values)
+        self.books[party].note(CALL, {"function": function, "data": data.hex()})
+
+    def turn(self) -> list[Played]:
+        """Put the calls that wait in order, play them at every party, have all say what came of it and cosign."""
+        self.books.commit()
+        due = waiting(self.entries(), self.payer)
+        self.books.leader.note(ORDER, {"calls": [[entry.actor, entry.seq] for entry in due]})
+        played = [self._play(entry) for entry in due]
+        done = len(self.replica.played)
+        for party in self.parties:
+            self.books[party].note(STATE, {"calls": done, "digest": self.replicas[party].digest})
+        self.books.countersign()
+        return played
+
+    @staticmethod
+    def must(played: Sequence[Played]) -> Sequence[Played]:
+        """Raise UsageError for the first call that the contract refused."""
+        for one in played:
+            if not one.ok:
+                raise UsageError(f"the contract refuses {one.function} of {one.party}: {one.reason}")
+        return played
+
+    # -- how it is done ----------------------------------------------------------------------------------------------
+
+    def _deploy(self, genesis: Genesis) -> None:
+        require_chain()
+        self.replicas = {party: Replica(genesis) for party in self.parties}
+
+    def _play(self, entry: Entry) -> Played:
+        """At every party, each by itself. Raises UsageError where two come to different states."""
+        found = {party: replica.play(entry) for party, replica in self.replicas.items()}
+        digests = {replica.digest for replica in self.replicas.values()}
+        if len(digests) > 1:
+            raise UsageError(f"the parties disagree about entry {entry.seq} of {entry.log}")
+        return found[self.payer]
+
+    def _address(self, party: str) -> str:
+        return self.replica.genesis.addresses[party]
+
+    def _run_key(self, party: str) -> bytes:
+        identity = identity_of(party, read_seed(self.directory / party))
+        return identity.entry_key(self.file.run).public
+
+    def _signed(self, kind: str, message: Json) -> list[bytes]:
+        """By all parties, in the order of their addresses."""
+        contract, chain = self.replica.contract.address, self.replica.genesis.chain_id
+        everybody = sorted(self.parties, key=lambda party: int(self._address(party), 16))
+        return [self.key(party).sign(kind, message, chain, contract) for party in everybody]
+
+    def _open_for(self) -> int:
+        """Seconds until stakes may return: to the end of the agreement, or a year."""
+        if self.file.agreement.contract is None:
+            return _YEAR
+        last = date.fromisoformat(self.file.agreement.contract.expires)
+        end = datetime(last.year, last.month, last.day, tzinfo=self._clock.now().tzinfo)
+        return max(_HOUR, int((end - self._clock.now()).total_seconds()) + 86_400)
+
+
+@contextmanager
+def at_desk(directory: Path, file: RunFile, clock: Clock) -> Iterator[Desk]:
+    """The desk of a simulated run. Raises UsageError."""
+    with open_books(directory, file, clock) as books:
+        yield Desk(directory, file, books, clock)
+
+
+def balances(desk: Desk) -> Mapping[str, Mapping[str, int]]:
+    """Credit and stake by party."""
+    credits, stakes = desk.replica.credits(), desk.replica.stakes(desk.job)
+    return {party: {"credit": credits[party], "stake": stakes[party]} for party in desk.parties}
