@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from typing import Any
-
-from evm_kit import PyEvm
 
 from vfl.errors import UsageError
 from vfl.settle import calling
@@ -21,6 +18,20 @@ NOBODY = "0x" + "0" * 40
 
 class Reverted(Exception):
     """The contract refused; the text is its reason."""
+
+
+class Metered:
+    """An engine that remembers what a deployment cost."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.engine, self.gas = engine, 0
+
+    def deploy(self, sender: ChainKey, code: bytes, time: int) -> tuple[str, int]:
+        address, self.gas = self.engine.deploy(sender, code, time)
+        return address, self.gas
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.engine, name)
 
 
 class Chain:
@@ -43,38 +54,26 @@ class Chain:
 
     def deploy(self, artefact: Artefact, *arguments: Any) -> Contract:
         code = bytes.fromhex(artefact.bytecode[2:])
+        metered = Metered(self.engine)
         try:
-            made = calling.Contract.deploy(self.engine, self.deployer, artefact.abi, code, self.now, *arguments)
+            made = calling.Contract.deploy(metered, self.deployer, artefact.abi, code, self.now, *arguments)
         except UsageError as error:
             found = re.search(r"output: 0x([0-9a-f]*)", str(error))
             raise Reverted(reason_of(bytes.fromhex(found[1])) if found else str(error)) from None
-        return Contract(self, made, artefact)
+        return Contract(self, made, artefact, metered.gas)
 
 
-class Metered(PyEvm):
-    """An engine that remembers what a deployment cost."""
+class Transactions(Chain):
+    """The same where calls are signed transactions, with their gas; a second passes with every one."""
 
-    deployment = 0
-
-    def deploy(self, sender: ChainKey, code: bytes, time: int) -> tuple[str, int]:
-        address, self.deployment = super().deploy(sender, code, time)
-        return address, self.deployment
-
-
-class SlowChain(Chain):
-    """The same on py-evm, whose gas is that of whole transactions; a second passes with every call."""
-
-    def __init__(self, senders: Iterable[ChainKey], now: int = 1_800_000_000) -> None:
-        super().__init__(now=now)
+    def __init__(self, engine: Engine, *senders: ChainKey) -> None:
+        super().__init__()
+        self.engine, self.chain_id = engine, engine.chain_id
         self.keys = {one.address: one for one in (self.deployer, *senders)}
-        self.engine = self.metered = Metered(*self.keys.values())
-        self.chain_id = self.engine.chain_id
 
     def deploy(self, artefact: Artefact, *arguments: Any) -> Contract:
         self.now += 1
-        made = super().deploy(artefact, *arguments)
-        made.gas = self.metered.deployment
-        return made
+        return super().deploy(artefact, *arguments)
 
     def sender(self, address: str) -> ChainKey:
         self.now += 1
@@ -84,8 +83,8 @@ class SlowChain(Chain):
 class Contract:
     """`contract.name(arguments, sender=..)` asks or sends; `gas` and `events` are those of the last one sent."""
 
-    def __init__(self, chain: Chain, made: calling.Contract, artefact: Artefact) -> None:
-        self.chain, self.address, self.gas = chain, made.address, 0
+    def __init__(self, chain: Chain, made: calling.Contract, artefact: Artefact, gas: int) -> None:
+        self.chain, self.address, self.gas = chain, made.address, gas
         self.events: list[tuple[str, dict[str, Any]]] = []
         self._made = made
         functions = [part for part in artefact.abi if part["type"] == "function"]

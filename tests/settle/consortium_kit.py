@@ -9,6 +9,7 @@ from hashlib import sha256
 from typing import Any
 
 from chain_kit import Chain, Contract
+
 from ledger.keys import Identity, SigningKey
 from vfl.settle.contract.artefact import load
 from vfl.settle.keys import ChainKey

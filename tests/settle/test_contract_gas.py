@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain_kit import Chain, SlowChain
+from chain_kit import Chain, Transactions
 from consortium_kit import BANK, DISPUTE, MEMBERS, OPERATOR, PARTIES, RESPONSE, SHOP, TELECOM, World
+from evm_kit import PyEvm, anvil
 
 from ledger.checkpoint import Checkpoint
 from ledger.envelope import Envelope
@@ -18,6 +19,7 @@ from vfl.settle.contract.artefact import CONTRACTS, load
 
 GUIDE = Path(__file__).parents[2] / "docs/guide/contract.md"
 D1, D2 = sha256(b"one").digest(), sha256(b"two").digest()
+SENDERS = (OPERATOR, *(party.chain for party in PARTIES))
 PPM = [500_000, 333_333, 166_667]
 SLOT = "train/0/NodeHistograms/telecom>bank/3"
 
@@ -145,14 +147,18 @@ def test_every_function_that_changes_something_is_in_the_story():
     assert changing == {name for name in told(Chain()).gas if " " not in name}
 
 
+def assert_one_story(one: Story, other: Story) -> None:
+    assert len(one.events) == len(other.events) > 50
+    for event, same in zip(one.events, other.events, strict=True):
+        assert timeless(event) == timeless(same)
+    assert one.world.credits() == other.world.credits()
+    assert one.world.balanced(*one.jobs)
+
+
 @pytest.mark.slow
 def test_py_evm_and_revm_tell_one_story_and_the_guide_its_gas():
-    slow, fast = told(SlowChain([OPERATOR, *(party.chain for party in PARTIES)])), told(Chain())
-    assert len(slow.events) == len(fast.events) > 50
-    assert slow.world.credits() == fast.world.credits()
-    assert slow.world.balanced(*slow.jobs)
-    for one, other in zip(slow.events, fast.events, strict=True):
-        assert timeless(one) == timeless(other)
+    slow = told(Transactions(PyEvm(Chain.deployer, *SENDERS), *SENDERS))
+    assert_one_story(slow, told(Chain()))
     table = [f"| `{name}` | {gas:,} |" for name, gas in slow.gas.items()]
     print("\n".join(table))
     text = GUIDE.read_text(encoding="utf-8")
@@ -161,3 +167,12 @@ def test_py_evm_and_revm_tell_one_story_and_the_guide_its_gas():
     assert shown[1].split("\n") == table
     for name in CONTRACTS:
         assert f"{load(name).runtime_bytes:,} bytes" in text
+
+
+@pytest.mark.slow
+def test_a_real_node_tells_the_same_story_at_the_same_price():
+    with anvil(Chain.deployer, *SENDERS) as node:
+        there = told(Transactions(node, *SENDERS))
+        here = told(Transactions(PyEvm(Chain.deployer, *SENDERS), *SENDERS))
+        assert_one_story(there, here)
+        assert there.gas == here.gas
