@@ -83,7 +83,7 @@ class PyEvm:
 
     def _sent(self, sender: ChainKey, to: str, data: bytes, time: int) -> tuple[Any, int]:
         chain = self._chain
-        chain.set_header_timestamp(time)
+        chain.set_header_timestamp(max(time, chain.get_canonical_head().timestamp + 1))
         body = {
             "nonce": chain.get_vm().state.get_nonce(bytes.fromhex(sender.address[2:])), "chainId": CHAIN, "gas": GAS,
             "gasPrice": 10**11, "value": 0, "data": data, **({"to": to} if to else {}),
@@ -129,16 +129,21 @@ class _AtTimes(Node):
 
     def __init__(self, node: Node, senders: tuple[ChainKey, ...]) -> None:
         self.__dict__ |= node.__dict__
+        self._last = 0
         for one in senders:
             self._told("anvil_setBalance", one.address, hex(10**30))
 
     def deploy(self, sender: ChainKey, code: bytes, time: int) -> tuple[str, int]:
-        self._told("evm_setNextBlockTimestamp", time)
+        self._next(time)
         return super().deploy(sender, code, time)
 
     def send(self, sender: ChainKey | str, to: str, data: bytes, time: int) -> Raw:
-        self._told("evm_setNextBlockTimestamp", time)
+        self._next(time)
         return super().send(sender, to, data, time)
+
+    def _next(self, time: int) -> None:
+        self._last = max(time, self._last + 1)  # blocks have different times
+        self._told("evm_setNextBlockTimestamp", self._last)
 
     def _told(self, method: str, *words: Any) -> None:
         self._web3.provider.make_request(method, list(words))

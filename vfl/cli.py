@@ -12,7 +12,7 @@ from typing import Annotated, Any
 import typer
 from typer.core import TyperGroup
 
-from vfl import cli_agreement, cli_api, cli_models, cli_party, cli_retention, cli_runs, cli_score, cli_serve
+from vfl import cli_agreement, cli_api, cli_models, cli_party, cli_retention, cli_runs, cli_score, cli_serve, cli_settle
 from vfl.learn.evaluation_parameters import EvaluationParameters
 from vfl.reasons import MOST
 
@@ -519,6 +519,7 @@ app.add_typer(cli_party.party, name="party")
 app.add_typer(cli_agreement.agreement, name="agreement")
 app.add_typer(cli_api.api_key, name="api-key")
 app.add_typer(cli_models.models, name="models")
+app.add_typer(cli_settle.settle, name="settle")
 app.command("serve")(cli_serve.serve)
 app.command("score")(cli_score.score)
 app.command("decisions")(cli_retention.decisions)

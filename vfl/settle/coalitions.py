@@ -33,11 +33,11 @@ from vfl.randomness import Randomness
 from vfl.retention import ROWS, SALTS, require_kept
 from vfl.scoring.standin import alone, trees_alone
 from vfl.seat import HINTS, RunFile, read_own_holding, read_seed
+from vfl.settle.book import FOLDER
 from vfl.terms import GBDT, Kept
 
 Reals = npt.NDArray[np.float64]
 Int64s = npt.NDArray[np.int64]
-FOLDER = "settlement"
 _HELD_OUT = 2
 _NULL = "null"  # columns of the noise party
 _DECIMALS = 6

@@ -76,14 +76,17 @@ class Desk:
 
     # -- the contract ------------------------------------------------------------------------------------------------
 
-    def begin(self) -> None:
-        """Deploy the contract: its parameters go on record first. Raises UsageError if there is one."""
+    def begin(self, chain_id: int = CHAIN_ID) -> None:
+        """Deploy the contract: its parameters go on record first. Raises UsageError if there is one.
+
+        `chain_id`: what signatures are bound to; that of a chain where the contract is to be as well.
+        """
         require_chain()
         if self.replicas:
             raise UsageError("the contract is there already", remedy="see `tallystick settle show RUN`")
         addresses = {party: self.key(party).address for party in self.parties}
         genesis = Genesis(
-            chain_id=CHAIN_ID, time=int(self._clock.now().timestamp()), addresses=addresses,
+            job=self.job.hex(), chain_id=chain_id, time=int(self._clock.now().timestamp()), addresses=addresses,
             members=sorted(addresses.values(), key=lambda one: int(one, 16)), threshold=len(addresses) // 2 + 1,
             operator=addresses[self.payer], respond_seconds=_HOUR * self.clause.respond_hours,
             dispute_seconds=_HOUR * self.clause.dispute_hours,

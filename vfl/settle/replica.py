@@ -22,14 +22,12 @@ from ledger.canonical import encode
 from ledger.clock import parse_time
 from ledger.entry import Entry
 from vfl.errors import UsageError
+from vfl.randomness import Randomness
 from vfl.settle.calling import Calls, Contract, Event, Reverted
 from vfl.settle.contract.artefact import CONTRACTS, Artefact, load
 from vfl.settle.engines.embedded import Embedded
 from vfl.settle.engines.engine import Engine
 from vfl.settle.keys import ChainKey
-
-_ANYBODY = ChainKey(b"\1" * 32)
-"""Who deploys in a replica: contracts have no owner, so it says nothing."""
 
 
 @dataclass(frozen=True)
@@ -37,9 +35,10 @@ class Genesis:
     """Parameters of the contract, as the entry has them.
 
     addresses: by party, the chain key's.   members: who decides for the consortium, ascending; `threshold` of them.
-    operator: who books deposits.   code: SHA-256 of each contract's bytecode.
+    operator: who books deposits.   code: SHA-256 of each contract's bytecode.   job: digest of agreement and run, hex.
     """
 
+    job: str
     chain_id: int
     time: int
     addresses: Mapping[str, str]
@@ -53,6 +52,14 @@ class Genesis:
     def to_json(self) -> dict[str, Any]:
         """The parameters of the entry."""
         return {**vars(self), "addresses": dict(self.addresses), "members": list(self.members), "code": dict(self.code)}
+
+    @property
+    def deployer(self) -> ChainKey:
+        """The key that deploys: everybody's, for contracts have no owner.
+
+        It makes the contract's address the same on every chain, and with it what signatures are bound to.
+        """
+        return ChainKey.of(Randomness(bytes.fromhex(self.job)))
 
     @classmethod
     def from_json(cls, params: Mapping[str, Any]) -> Genesis:
@@ -81,7 +88,7 @@ def code_digest(artefact: Artefact) -> str:
     return sha256(bytes.fromhex(artefact.bytecode.removeprefix("0x"))).hexdigest()
 
 
-def deployed(genesis: Genesis, engine: Engine, deployer: ChainKey, artefacts: Mapping[str, Artefact]) -> Contract:
+def deployed(genesis: Genesis, engine: Engine, artefacts: Mapping[str, Artefact]) -> Contract:
     """The contract on an engine. Raises UsageError where the code at hand is not what the parties agreed on."""
     for name in CONTRACTS:
         if code_digest(artefacts[name]) != genesis.code.get(name):
@@ -89,7 +96,7 @@ def deployed(genesis: Genesis, engine: Engine, deployer: ChainKey, artefacts: Ma
                 f"the bytecode of {name} is not that of the ledger",
                 remedy="use the version of the toolkit that made it, or the artefacts in the bundle",
             )
-    signatures, consortium = (artefacts[name] for name in CONTRACTS)
+    deployer, (signatures, consortium) = genesis.deployer, (artefacts[name] for name in CONTRACTS)
     checker = Contract.deploy(engine, deployer, signatures.abi, _code(signatures), genesis.time)
     return Contract.deploy(
         engine, deployer, consortium.abi, _code(consortium), genesis.time, genesis.members, genesis.threshold,
@@ -105,7 +112,7 @@ class Replica:
         self.genesis, self.played = genesis, list[Played]()
         self._names = {address.lower(): party for party, address in genesis.addresses.items()}
         found = artefacts or {name: load(name) for name in CONTRACTS}
-        self.contract = deployed(genesis, Embedded(genesis.chain_id), _ANYBODY, found)
+        self.contract = deployed(genesis, Embedded(genesis.chain_id), found)
         self._digest, self._time = sha256(encode(genesis.to_json())).digest(), genesis.time
 
     @property
