@@ -9,13 +9,10 @@ from hashlib import sha256
 from typing import Any
 
 from chain_kit import Chain, Contract
-from eth_account import Account
-from eth_account.messages import encode_typed_data
-from eth_account.signers.local import LocalAccount
 
 from ledger.keys import Identity, SigningKey
 from vfl.settle.contract.artefact import load
-from vfl.settle.contract.typed import typed_data
+from vfl.settle.keys import ChainKey
 
 RESPONSE, DISPUTE = 3_600, 86_400
 JOB = sha256(b"agreement").digest()
@@ -25,11 +22,11 @@ ZERO = bytes(32)
 ORDER = 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFEBAAEDCE6AF48A03BBFD25E8CD0364141
 
 
-def account(label: str) -> LocalAccount:
-    return Account.from_key(sha256(b"chain/" + label.encode()).digest())
+def account(label: str) -> ChainKey:
+    return ChainKey(sha256(b"chain/" + label.encode()).digest())
 
 
-def ascending(accounts: Iterable[LocalAccount]) -> list[LocalAccount]:
+def ascending(accounts: Iterable[ChainKey]) -> list[ChainKey]:
     return sorted(accounts, key=lambda one: int(one.address, 16))
 
 
@@ -38,7 +35,7 @@ class Party:
     """A party's chain key and its ledger identity."""
 
     name: str
-    chain: LocalAccount = field(init=False)
+    chain: ChainKey = field(init=False)
     ledger: Identity = field(init=False)
 
     def __post_init__(self) -> None:
@@ -47,7 +44,7 @@ class Party:
 
     @property
     def address(self) -> str:
-        return str(self.chain.address)
+        return self.chain.address
 
     def run_key(self, run: str = RUN) -> SigningKey:
         return self.ledger.entry_key(run)
@@ -76,14 +73,13 @@ class World:
         arguments = (members, 2, OPERATOR.address, RESPONSE, DISPUTE, self.signatures.address)
         return self.chain.deploy(load("consortium"), *arguments)
 
-    def sign(self, by: LocalAccount, kind: str, **message: Any) -> bytes:
-        full = typed_data(kind, message, self.chain.chain_id, self.contract.address)
-        return bytes(by.sign_message(encode_typed_data(full_message=full)).signature)
+    def sign(self, by: ChainKey, kind: str, **message: Any) -> bytes:
+        return by.sign(kind, message, self.chain.chain_id, self.contract.address)
 
-    def signed(self, by: Iterable[LocalAccount], kind: str, **message: Any) -> list[bytes]:
+    def signed(self, by: Iterable[ChainKey], kind: str, **message: Any) -> list[bytes]:
         return [self.sign(one, kind, **message) for one in ascending(by)]
 
-    def register(self, party: Party, by: Sequence[LocalAccount] = MEMBERS[:2], version: int = 1) -> None:
+    def register(self, party: Party, by: Sequence[ChainKey] = MEMBERS[:2], version: int = 1) -> None:
         ledger, entity = party.ledger.identity.key.public, sha256(party.name.encode()).digest()
         terms = {"party": party.address, "name": party.name, "ledgerKey": ledger, "entity": entity}
         sigs = self.signed(by, "Register", **terms, version=version)

@@ -463,3 +463,29 @@ def test_shares_outlive_the_job(world):
     agreed(world)
     world.contract.distribute(JOB, PERIOD, 10_000, sender=BANK.address)
     assert world.credits() == [5_000, 13_333, 11_667]
+
+
+def test_sixteen_parties_fit_a_block():
+    world, job = World(), OTHER
+    crowd = [Party(f"party-{n}") for n in range(16)]
+    for one in crowd:
+        world.register(one)
+        world.deposit(one, 10_000, one.name)
+    keys, addresses = [one.run_key().public for one in crowd], [one.address for one in crowd]
+    terms = world.job_terms(job=job, parties=addresses, runKeys=keys, payer=crowd[0].address)
+    signatures = world.signed((one.chain for one in crowd), "OpenJob", **terms)
+    world.contract.openJob(*terms.values(), signatures)
+    assert world.contract.gas < 4_000_000
+    ppm = [62_500] * 16
+    shares = {"job": job, "period": PERIOD, "ppm": ppm, "digest": DIGEST}
+    signatures = world.signed((one.chain for one in crowd), "Shares", **shares)
+    world.contract.agreeShares(*shares.values(), signatures)
+    world.contract.distribute(job, PERIOD, 15, sender=crowd[0].address)
+    assert world.contract.gas < 1_000_000
+    two = [world.statement(crowd[3], "slot", digest, job) for digest in (ROOT, DIGEST)]
+    world.contract.slashConflict(job, "slot", ROOT, two[0], DIGEST, two[1], sender=crowd[15].address)
+    credits = [world.contract.credit(one.address) for one in crowd]
+    assert sum(credits) == 16 * 10_000 - 15 * STAKE
+    assert credits[1] == 10_000 - STAKE + 1 + 34  # 501 in fifteen parts: 33, and one more for the first six
+    assert credits[14] == 10_000 - STAKE + 1 + 33
+    assert credits[15] == 10_000 - STAKE + 500 + 33

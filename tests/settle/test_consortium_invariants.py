@@ -46,6 +46,9 @@ class Job:
     def seated(self, party: Party) -> bool:
         return party in self.parties
 
+    def answered(self) -> list[str]:
+        return [name for (name, slot), (_, _, open_) in self.asked.items() if slot == "slot/0" and not open_]
+
     def open_challenges(self) -> list[tuple[str, str]]:
         return [key for key, (_, _, open_) in self.asked.items() if open_]
 
@@ -67,13 +70,12 @@ class Book:
 
     def attempt(self, what: str, allowed: bool, function: str, *arguments: Any, sender: str) -> bool:
         """Call; the contract must take it if and only if the book says so."""
-        try:
-            getattr(self.world.contract, function)(*arguments, sender=sender)
-        except Reverted as error:
-            assert not allowed, f"{what}: {error}"
+        if not allowed:
+            with pytest.raises(Reverted):
+                getattr(self.world.contract, function)(*arguments, sender=sender)
             self.refused[what] += 1
             return False
-        assert allowed, f"{what} was taken"
+        getattr(self.world.contract, function)(*arguments, sender=sender)
         self.taken[what] += 1
         return True
 
@@ -171,6 +173,10 @@ class Book:
     def slash(self) -> None:
         job, accused, reporter = self.a_job(), self.a_party(), self.a_party()
         kind = self.random.choice(KINDS)
+        answers = [(one, name) for one in self.jobs[-4:] for name in one.answered() if kind == "answer"]
+        if answers and self.random.random() < 0.8:
+            job, name = self.random.choice(answers)
+            accused = self.by_name[name]
         trick = self.random.choice(["none"] * 3 + ["same", "other job", "other signer", "bent", "forged"])
         function, arguments = getattr(self, f"_{kind}")(job, accused, trick)
         allowed = trick == "none" and job.seated(accused) and accused.name not in job.punished and not job.closed
@@ -239,7 +245,7 @@ class Book:
 
     def challenge(self) -> None:
         job, accused, asker = self.a_job(), self.a_party(), self.a_party()
-        slot = f"slot/{self.random.randrange(3)}"
+        slot = f"slot/{self.random.randrange(2)}"
         standing = all(job.seated(one) and one.name not in job.punished for one in (accused, asker))
         busy = any(key[0] == accused.name and job.asked[key][0] == asker.name for key in job.open_challenges())
         allowed = standing and accused != asker and not busy and (accused.name, slot) not in job.asked
@@ -339,7 +345,7 @@ def test_the_book_and_the_contract_agree():
 @pytest.mark.slow
 def test_the_book_and_the_contract_agree_for_ten_thousand_steps():
     book = play(seed=2, steps=10_000)
-    assert book.taken.keys() & book.refused.keys() >= BOTH_WAYS
+    assert not BOTH_WAYS - (book.taken.keys() & book.refused.keys())
     tricks = ("same", "other job", "other signer", "bent", "forged")
-    assert {f"{kind}, {trick}" for kind in KINDS for trick in tricks} <= book.refused.keys()
+    assert not {f"{kind}, {trick}" for kind in KINDS for trick in tricks} - book.refused.keys()
     print("taken", dict(book.taken), "refused", dict(book.refused))

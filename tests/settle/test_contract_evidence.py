@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from datetime import UTC, datetime
 from hashlib import sha256
+from pathlib import Path
 
 import evidence_kit
 import pytest
@@ -27,7 +29,7 @@ from consortium_kit import (
 
 from ledger.checkpoint import Checkpoint, sign_checkpoint
 from ledger.envelope import Envelope, sign_envelope
-from ledger.errors import LedgerError, NotConsistent
+from ledger.errors import NotConsistent
 from ledger.evidence import (
     backdating_evidence,
     check_evidence,
@@ -39,7 +41,7 @@ from ledger.evidence import (
 from ledger.evidence.proven import write
 from ledger.policy import Policy
 from vfl.errors import UsageError
-from vfl.settle.contract.evidence import penalty
+from vfl.settle.penalties import penalty_of
 
 D1, D2 = sha256(b"one").digest(), sha256(b"two").digest()
 SLOT = "train/0/histograms/telecom/bank/3"
@@ -218,10 +220,10 @@ def slot_file(first: Envelope, second: Envelope, party: Party = TELECOM) -> byte
     return slot_evidence(certificate, *((one, sign_envelope(key, one)) for one in (first, second)))
 
 
-def slash(world: World, data: bytes, job: bytes = JOB, reporter: Party = BANK) -> None:
-    call = penalty(data, POLICY)
-    accused = world.contract.named(call.party)
-    getattr(world.contract, call.function)(*call.arguments(job, accused), sender=reporter.address)
+def slash(world: World, data: bytes, job: bytes = JOB, run: str = RUN, reporter: Party = BANK) -> None:
+    call = penalty_of(data, POLICY, run)
+    accused = world.contract.named(call.proven.party)
+    getattr(world.contract, call.function)(job, accused, *call.values, sender=reporter.address)
 
 
 def test_two_notes_slash(world):
@@ -257,8 +259,18 @@ def test_what_the_ledger_refuses_never_reaches_the_contract():
         slot_file(said(D1), said(D2, slot=SLOT + "1")),
         write("gossip", {}),
     ):
-        with pytest.raises(LedgerError):
-            penalty(data, POLICY)
+        with pytest.raises(UsageError, match="the evidence proves nothing"):
+            penalty_of(data, POLICY, RUN)
+
+
+def test_the_guides_example_makes_the_call(tmp_path, monkeypatch, capsys):
+    guide = Path(__file__).parents[2] / "docs/guide/contract.md"
+    (source,) = re.findall(r"^```python\n(.*?)^```$", guide.read_text("utf-8"), re.S | re.M)
+    (tmp_path / "fork-1.json").write_bytes(forked(note(12, D1), note(12, D2)))
+    (tmp_path / "policy.txt").write_text(str(POLICY), encoding="utf-8")
+    monkeypatch.chdir(tmp_path)
+    exec(source, {})
+    assert f"# {capsys.readouterr().out}" in source
 
 
 def by_entries() -> bytes:
@@ -277,10 +289,11 @@ def back_dated() -> bytes:
 def test_evidence_that_needs_a_judge_is_refused_with_its_kind(made, kind):
     """The ledger proves it from entries under heads; a contract would have to read JSON and Merkle paths for that."""
     data = made()
-    assert check_evidence(data, evidence_kit.POLICY).party == "telecom"
-    with pytest.raises(UsageError, match=f"telecom signed .*cannot check its kind, {kind}") as error:
-        penalty(data, evidence_kit.POLICY)
-    assert "two envelopes of one slot" in error.value.remedy
+    proven = check_evidence(data, evidence_kit.POLICY)
+    assert proven.party == "telecom"
+    with pytest.raises(UsageError, match=f"{kind}' against telecom is not objective") as error:
+        penalty_of(data, evidence_kit.POLICY, proven.run)
+    assert "the regulator or the parties" in error.value.remedy
 
 
 def signature_of(text: bytes, party: Party, *, identity: bool = False) -> tuple[bytes, bytes]:
@@ -336,7 +349,9 @@ def test_evidence_of_another_job_is_refused(world):
         slash(world, forked(note(12, D1), note(12, D2)), OTHER)
     with refused("evidence: a signature does not fit"):
         slash(world, slot_file(said(D1), said(D2)), OTHER)
-    slash(world, slot_file(said(D1, run="run-8"), said(D2, run="run-8")), OTHER)
+    with pytest.raises(UsageError, match="the evidence is of run-7, not of run-8"):
+        slash(world, slot_file(said(D1), said(D2)), OTHER, "run-8")
+    slash(world, slot_file(said(D1, run="run-8"), said(D2, run="run-8")), OTHER, "run-8")
     assert world.stakes(OTHER) == [STAKE, 0, STAKE]
     assert world.stakes() == [STAKE] * 3
     assert world.balanced(JOB, OTHER)

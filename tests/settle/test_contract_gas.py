@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from chain_kit import Chain, SlowChain
-from consortium_kit import BANK, DISPUTE, MEMBERS, OPERATOR, PARTIES, RESPONSE, SHOP, STAKE, TELECOM, World
+from chain_kit import Chain, Transactions
+from consortium_kit import BANK, DISPUTE, MEMBERS, OPERATOR, PARTIES, RESPONSE, SHOP, TELECOM, World
+from evm_kit import PyEvm, anvil
 
 from ledger.checkpoint import Checkpoint
 from ledger.envelope import Envelope
@@ -18,6 +19,7 @@ from vfl.settle.contract.artefact import CONTRACTS, load
 
 GUIDE = Path(__file__).parents[2] / "docs/guide/contract.md"
 D1, D2 = sha256(b"one").digest(), sha256(b"two").digest()
+SENDERS = (OPERATOR, *(party.chain for party in PARTIES))
 PPM = [500_000, 333_333, 166_667]
 SLOT = "train/0/NodeHistograms/telecom>bank/3"
 
@@ -29,6 +31,7 @@ class Story:
     world: World
     gas: dict[str, int] = field(default_factory=dict)
     events: list[tuple[str, dict[str, Any]]] = field(default_factory=list)
+    jobs: list[bytes] = field(default_factory=list)
 
     def noted(self, what: str) -> None:
         self.gas[what] = max(self.world.contract.gas, self.gas.get(what, 0))
@@ -42,6 +45,7 @@ class Story:
         job, run = sha256(f"job {number}".encode()).digest(), f"run-{number}"
         self.world.open_job(job=job, run=run, deadline=1_900_000_000)
         self.noted("openJob")
+        self.jobs.append(job)
         return job, run
 
     def tell(self) -> None:
@@ -103,7 +107,7 @@ class Story:
         self.call("slashAnswer", job, TELECOM.address, fields, halves, sender=BANK.address)
         job, _ = self.job(8)
         self.call("challenge", job, SLOT, TELECOM.address, sender=SHOP.address)
-        self.world.chain.at(self.world.chain.now + RESPONSE + 1)
+        self.world.chain.at(self.world.chain.now + RESPONSE + 1_000)
         self.call("timeout", job, SLOT, TELECOM.address, sender=BANK.address)
 
     def pay(self) -> None:
@@ -116,13 +120,13 @@ class Story:
         terms["period"] = 3
         sigs = self.world.signed((one.chain for one in PARTIES), "Shares", **terms)
         self.call("agreeShares", *terms.values(), sigs, sender=BANK.address)
-        self.world.chain.at(self.world.chain.now + DISPUTE + 1)
+        self.world.chain.at(self.world.chain.now + DISPUTE + 1_000)
         self.call("finalise", job, 1, sender=BANK.address)
         for period in (1, 2, 3):
             self.call("distribute", job, period, 10_001, sender=BANK.address)
         for party in PARTIES:
             self.call("withdraw", 1_000, sender=party.address)
-        self.world.chain.at(1_900_000_001)
+        self.world.chain.at(1_900_001_000)
         self.call("closeJob", job, sender=BANK.address)
 
 
@@ -143,16 +147,18 @@ def test_every_function_that_changes_something_is_in_the_story():
     assert changing == {name for name in told(Chain()).gas if " " not in name}
 
 
+def assert_one_story(one: Story, other: Story) -> None:
+    assert len(one.events) == len(other.events) > 50
+    for event, same in zip(one.events, other.events, strict=True):
+        assert timeless(event) == timeless(same)
+    assert one.world.credits() == other.world.credits()
+    assert one.world.balanced(*one.jobs)
+
+
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore")  # of the packages that py-evm brings along, about themselves
 def test_py_evm_and_revm_tell_one_story_and_the_guide_its_gas():
-    keys = [bytes(one.key) for one in (*(party.chain for party in PARTIES), OPERATOR)]
-    slow, fast = told(SlowChain(keys)), told(Chain())
-    assert len(slow.events) == len(fast.events) > 50
-    assert slow.world.credits() == fast.world.credits()
-    assert sum(slow.world.credits()) + STAKE * 3 * 2 < 300_000  # jobs 1 to 8 are open
-    for one, other in zip(slow.events, fast.events, strict=True):
-        assert timeless(one) == timeless(other)
+    slow = told(Transactions(PyEvm(Chain.deployer, *SENDERS), *SENDERS))
+    assert_one_story(slow, told(Chain()))
     table = [f"| `{name}` | {gas:,} |" for name, gas in slow.gas.items()]
     print("\n".join(table))
     text = GUIDE.read_text(encoding="utf-8")
@@ -161,3 +167,12 @@ def test_py_evm_and_revm_tell_one_story_and_the_guide_its_gas():
     assert shown[1].split("\n") == table
     for name in CONTRACTS:
         assert f"{load(name).runtime_bytes:,} bytes" in text
+
+
+@pytest.mark.slow
+def test_a_real_node_tells_the_same_story_at_the_same_price():
+    with anvil(Chain.deployer, *SENDERS) as node:
+        there = told(Transactions(node, *SENDERS))
+        here = told(Transactions(PyEvm(Chain.deployer, *SENDERS), *SENDERS))
+        assert_one_story(there, here)
+        assert there.gas == here.gas

@@ -41,4 +41,4 @@ def load(contract: str) -> Artefact:
 
 def path(contract: str) -> Path:
     """Where the artefact lies."""
-    return HERE / "artefacts" / f"{contract}.json"
+    return HERE / f"{contract}.json"

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from hashlib import sha256
+from importlib import import_module  # the compiler is an extra
 from pathlib import Path
 
 from vfl.errors import UsageError
@@ -21,18 +22,17 @@ OPTIMIZE = {"ledger_signatures": "gas", "consortium": "codesize"}
 def build(contract: str, folder: Path = HERE) -> Artefact:
     """Compile `folder`/`contract`.vy; raises UsageError without the compiler."""
     try:
-        import vyper
-        from vyper.compiler import compile_from_file_input
-        from vyper.compiler.input_bundle import FilesystemInputBundle
-        from vyper.compiler.settings import OptimizationLevel, Settings
+        vyper, compiler = import_module("vyper"), import_module("vyper.compiler")
+        bundles, settings = import_module("vyper.compiler.input_bundle"), import_module("vyper.compiler.settings")
     except ImportError:
         raise UsageError("the Vyper compiler is missing", remedy="pip install 'tallystick[chain]'") from None
-    bundle = FilesystemInputBundle([folder])
-    made = compile_from_file_input(
+    bundle = bundles.FilesystemInputBundle([folder])
+    level = settings.OptimizationLevel.from_string(OPTIMIZE[contract])
+    made = compiler.compile_from_file_input(
         bundle.load_file(f"{contract}.vy"),
         input_bundle=bundle,
         output_formats=["abi", "bytecode", "bytecode_runtime"],
-        settings=Settings(evm_version=EVM, optimize=OptimizationLevel.from_string(OPTIMIZE[contract])),
+        settings=settings.Settings(evm_version=EVM, optimize=level),
     )
     sources = {source.name: sha256(source.read_bytes()).hexdigest() for source in sorted(folder.glob("*.vy"))}
     return Artefact(

@@ -9,101 +9,11 @@
     Always: credits + stakes == deposited - withdrawn. Signatures are EIP-712 over this chain and this contract.
 """
 
+import apportioning
+import events
 import ledger_signatures
-
-event Registered:
-    party: indexed(address)
-    name: String[63]
-    ledgerKey: bytes32
-    entity: bytes32
-    version: uint256
-
-event Deposited:
-    party: indexed(address)
-    amount: uint256
-    reference: indexed(bytes32)
-
-event JobOpened:
-    job: indexed(bytes32)
-    run: String[63]
-    parties: DynArray[address, MAX_PARTIES]
-    stake: uint256
-    payer: address
-    quorum: uint256
-    deadline: uint256
-
-event Anchored:
-    job: indexed(bytes32)
-    origin: String[127]
-    size: uint256
-    root: bytes32
-    signers: uint256
-
-event Slashed:
-    job: indexed(bytes32)
-    accused: indexed(address)
-    reporter: indexed(address)
-    ground: String[9]  # conflict, fork, notes, envelopes, answer or silence
-    amount: uint256
-
-event Compensated:
-    job: indexed(bytes32)
-    party: indexed(address)
-    amount: uint256
-
-event Challenged:
-    job: indexed(bytes32)
-    accused: indexed(address)
-    challenger: indexed(address)
-    slot: String[200]
-    due: uint256
-
-event Answered:
-    job: indexed(bytes32)
-    accused: indexed(address)
-    slot: String[200]
-    digest: bytes32
-
-event SharesProposed:
-    job: indexed(bytes32)
-    period: indexed(uint256)
-    proposer: indexed(address)
-    ppm: DynArray[uint256, MAX_PARTIES]
-    digest: bytes32
-    until: uint256
-
-event SharesDisputed:
-    job: indexed(bytes32)
-    period: indexed(uint256)
-    by: indexed(address)
-    until: uint256
-
-event SharesFinal:
-    job: indexed(bytes32)
-    period: indexed(uint256)
-    ppm: DynArray[uint256, MAX_PARTIES]
-    digest: bytes32
-
-event Distributed:
-    job: indexed(bytes32)
-    period: indexed(uint256)
-    payer: indexed(address)
-    amount: uint256
-
-event Paid:
-    job: indexed(bytes32)
-    period: indexed(uint256)
-    party: indexed(address)
-    amount: uint256
-
-event Withdrawn:
-    number: indexed(uint256)
-    party: indexed(address)
-    entity: bytes32
-    amount: uint256
-
-event JobClosed:
-    job: indexed(bytes32)
+import must
+import statements
 
 flag Stage:
     STANDING
@@ -154,21 +64,6 @@ struct Head:
 MAX_PARTIES: constant(uint256) = 16
 MILLION: constant(uint256) = 1_000_000
 MAX_AMOUNT: constant(uint256) = 2**128
-HALF_ORDER: constant(uint256) = 57896044618658097711785492504343953926418782139537452191302581570759080747168
-DOMAIN: constant(bytes32) = keccak256(
-    "EIP712Domain(string name,string version,uint256 chainId,address verifyingContract)"
-)
-REGISTER: constant(bytes32) = keccak256(
-    "Register(address party,string name,bytes32 ledgerKey,bytes32 entity,uint256 version)"
-)
-OPEN_JOB: constant(bytes32) = keccak256(
-    "OpenJob(bytes32 job,string run,address[] parties,bytes32[] runKeys,uint256 stake,address payer,uint256 quorum,uint256 deadline)"
-)
-STATEMENT: constant(bytes32) = keccak256("Statement(bytes32 job,string slot,bytes32 digest)")
-LOG_HEAD: constant(bytes32) = keccak256("Head(bytes32 job,string origin,uint256 size,bytes32 root)")
-SHARES: constant(bytes32) = keccak256("Shares(bytes32 job,uint256 period,uint256[] ppm,bytes32 digest)")
-UPHOLD: constant(bytes32) = keccak256("Uphold(bytes32 job,uint256 period,uint256[] ppm,bytes32 digest)")
-
 SIGNATURES: immutable(ledger_signatures.__interface__)
 operator: public(immutable(address))  # the settlement bank
 threshold: public(immutable(uint256))  # of members, for what the consortium decides
@@ -194,12 +89,8 @@ proposals: public(HashMap[bytes32, HashMap[uint256, Proposal]])
 
 @deploy
 def __init__(
-    members: DynArray[address, MAX_PARTIES],
-    threshold_: uint256,
-    operator_: address,
-    responseWindow_: uint256,
-    disputeWindow_: uint256,
-    signatures: address,
+    members: DynArray[address, MAX_PARTIES], threshold_: uint256, operator_: address, responseWindow_: uint256,
+    disputeWindow_: uint256, signatures: address
 ):
     """
     @param members The chain keys that decide for the consortium, ascending.
@@ -209,12 +100,12 @@ def __init__(
     @param disputeWindow_ Seconds to dispute proposed shares.
     @param signatures The deployed ledger_signatures.vy.
     """
-    self._require(0 < threshold_ and threshold_ <= len(members), "threshold: not from 1 to all")
-    assert operator_ != empty(address) and signatures.is_contract, "operator or signatures: no such account"
-    self._require(responseWindow_ > 0 and disputeWindow_ > 0, "windows: empty")
+    must.hold(0 < threshold_ and threshold_ <= len(members), "threshold: not from 1 to all")
+    must.hold(operator_ != empty(address) and signatures.is_contract, "operator or signatures: no such account")
+    must.hold(responseWindow_ > 0 and disputeWindow_ > 0, "windows: empty")
     last: address = empty(address)
     for member: address in members:
-        self._require(convert(member, uint160) > convert(last, uint160), "members: not in ascending order")
+        must.hold(convert(member, uint160) > convert(last, uint160), "members: not in ascending order")
         self.members[member] = True
         last = member
     threshold = threshold_
@@ -229,28 +120,22 @@ def __init__(
 
 @external
 def register(
-    party: address,
-    name: String[63],
-    ledgerKey: bytes32,
-    entity: bytes32,
-    signatures: DynArray[Bytes[65], MAX_PARTIES],
+    party: address, name: String[63], ledgerKey: bytes32, entity: bytes32, signatures: DynArray[Bytes[65], MAX_PARTIES]
 ):
     """
     @notice Link a chain key to a party's name, ledger key and legal entity, or replace the latter two.
     @param signatures Of the members, over Register with the version that follows the registered one.
     """
-    self._require(party != empty(address), "party: the zero address")
-    self._require(staticcall SIGNATURES.validName(name), "name: not that of a party")
-    self._require(staticcall SIGNATURES.validKey(ledgerKey), "ledgerKey: no usable Ed25519 key")
+    must.hold(party != empty(address), "party: the zero address")
+    must.hold(staticcall SIGNATURES.validName(name), "name: not that of a party")
+    must.hold(staticcall SIGNATURES.validKey(ledgerKey), "ledgerKey: no usable Ed25519 key")
     version: uint256 = self.parties[party].version + 1
-    self._require(version == 1 or self.parties[party].name == name, "name: the party has another")
-    self._require(self.named[name] in [empty(address), party], "name: taken")
-    self._by_members(
-        keccak256(abi_encode(REGISTER, party, keccak256(name), ledgerKey, entity, version)), signatures
-    )
+    must.hold(version == 1 or self.parties[party].name == name, "name: the party has another")
+    must.hold(self.named[name] in [empty(address), party], "name: taken")
+    self._by_members(statements.registration(party, name, ledgerKey, entity, version), signatures)
     self.named[name] = party
     self.parties[party] = Party(name=name, ledgerKey=ledgerKey, entity=entity, version=version)
-    log Registered(party=party, name=name, ledgerKey=ledgerKey, entity=entity, version=version)
+    log events.Registered(party=party, name=name, ledgerKey=ledgerKey, entity=entity, version=version)
 
 
 @external
@@ -258,14 +143,14 @@ def deposit(party: address, amount: uint256, reference: bytes32):
     """
     @notice Book money that the settlement bank received for a party; each reference once.
     """
-    self._require(msg.sender == operator, "sender: not the operator")
-    self._require(self.parties[party].version > 0, "party: not registered")
-    self._require(0 < amount and amount < MAX_AMOUNT, "amount: not from 1 to 2**128 - 1")
-    self._require(not self.booked[reference], "reference: booked before")
+    must.hold(msg.sender == operator, "sender: not the operator")
+    must.hold(self.parties[party].version > 0, "party: not registered")
+    must.hold(0 < amount and amount < MAX_AMOUNT, "amount: not from 1 to 2**128 - 1")
+    must.hold(not self.booked[reference], "reference: booked before")
     self.booked[reference] = True
     self.deposited += amount
     self.credit[party] += amount
-    log Deposited(party=party, amount=amount, reference=reference)
+    log events.Deposited(party=party, amount=amount, reference=reference)
 
 
 @external
@@ -273,11 +158,11 @@ def withdraw(amount: uint256):
     """
     @notice Turn credit into a numbered line of the settlement file, which the bank pays out.
     """
-    self._require(amount > 0, "amount: nothing")
+    must.hold(amount > 0, "amount: nothing")
     self._spend(msg.sender, amount)
     self.withdrawn += amount
     self.withdrawals += 1
-    log Withdrawn(
+    log events.Withdrawn(
         number=self.withdrawals, party=msg.sender, entity=self.parties[msg.sender].entity, amount=amount
     )
 
@@ -287,15 +172,8 @@ def withdraw(amount: uint256):
 
 @external
 def openJob(
-    job: bytes32,
-    run: String[63],
-    parties: DynArray[address, MAX_PARTIES],
-    runKeys: DynArray[bytes32, MAX_PARTIES],
-    stake: uint256,
-    payer: address,
-    quorum: uint256,
-    deadline: uint256,
-    signatures: DynArray[Bytes[65], MAX_PARTIES],
+    job: bytes32, run: String[63], parties: DynArray[address, MAX_PARTIES], runKeys: DynArray[bytes32, MAX_PARTIES],
+    stake: uint256, payer: address, quorum: uint256, deadline: uint256, signatures: DynArray[Bytes[65], MAX_PARTIES]
 ):
     """
     @notice Begin a job that all its parties signed; each locks the stake.
@@ -305,61 +183,38 @@ def openJob(
     @param signatures Of all parties, over OpenJob.
     """
     count: uint256 = len(parties)
-    self._require(len(self.jobs[job].parties) == 0, "job: opened before")
-    self._require(staticcall SIGNATURES.validName(run), "run: not the name of a run")
-    self._require(count > 1 and len(runKeys) == count, "parties: too few, or not a key each")
-    self._require(0 < quorum and quorum <= count, "quorum: not from 1 to all")
-    self._require(deadline > block.timestamp, "deadline: past")
+    must.hold(len(self.jobs[job].parties) == 0, "job: opened before")
+    must.hold(staticcall SIGNATURES.validName(run), "run: not the name of a run")
+    must.hold(count > 1 and len(runKeys) == count, "parties: too few, or not a key each")
+    must.hold(0 < quorum and quorum <= count, "quorum: not from 1 to all")
+    must.hold(deadline > block.timestamp, "deadline: past")
     for i: uint256 in range(count, bound=MAX_PARTIES):
         self._seat(job, run, parties[i], runKeys[i], stake, i + 1)
-    self._require(self._takes_part(job, payer), "payer: not a party of the job")
-    terms: bytes32 = keccak256(
-        abi_encode(
-            OPEN_JOB,
-            job,
-            keccak256(run),
-            keccak256(slice(abi_encode(parties), 64, 32 * count)),
-            keccak256(slice(abi_encode(runKeys), 64, 32 * count)),
-            stake,
-            payer,
-            quorum,
-            deadline,
-        )
-    )
-    self._require(self._by_parties(job, terms, signatures) == count, "signatures: not of all parties")
+    must.hold(self._takes_part(job, payer), "payer: not a party of the job")
+    terms: bytes32 = statements.job(job, run, parties, runKeys, stake, payer, quorum, deadline)
+    must.hold(self._by_parties(job, terms, signatures) == count, "signatures: not of all parties")
     self.jobs[job] = Job(
-        run=run,
-        parties=parties,
-        payer=payer,
-        stake=stake,
-        quorum=quorum,
-        deadline=deadline,
-        challenges=0,
-        closed=False,
+        run=run, parties=parties, payer=payer, stake=stake, quorum=quorum, deadline=deadline, challenges=0, closed=False
     )
-    log JobOpened(
+    log events.JobOpened(
         job=job, run=run, parties=parties, stake=stake, payer=payer, quorum=quorum, deadline=deadline
     )
 
 
 @external
 def anchor(
-    job: bytes32,
-    origin: String[127],
-    size: uint256,
-    root: bytes32,
-    signatures: DynArray[Bytes[65], MAX_PARTIES],
+    job: bytes32, origin: String[127], size: uint256, root: bytes32, signatures: DynArray[Bytes[65], MAX_PARTIES]
 ):
     """
     @notice Fix the head of a log, larger than the last one.
     @param signatures Of a quorum of the job's parties, over Head.
     """
     self._check_open(job)
-    self._require(size > self.heads[job][origin].size, "size: does not grow")
-    signers: uint256 = self._by_parties(job, self._head(job, origin, size, root), signatures)
-    self._require(signers >= self.jobs[job].quorum, "signatures: less than the quorum")
+    must.hold(size > self.heads[job][origin].size, "size: does not grow")
+    signers: uint256 = self._by_parties(job, statements.head(job, origin, size, root), signatures)
+    must.hold(signers >= self.jobs[job].quorum, "signatures: less than the quorum")
     self.heads[job][origin] = Head(size=size, root=root)
-    log Anchored(job=job, origin=origin, size=size, root=root, signers=signers)
+    log events.Anchored(job=job, origin=origin, size=size, root=root, signers=signers)
 
 
 @external
@@ -368,13 +223,13 @@ def closeJob(job: bytes32):
     @notice Return the stakes, after the deadline and when no challenge is open. Anyone may call.
     """
     self._check_open(job)
-    self._require(block.timestamp > self.jobs[job].deadline, "job: its deadline has not passed")
-    self._require(self.jobs[job].challenges == 0, "job: a challenge is open")
+    must.hold(block.timestamp > self.jobs[job].deadline, "job: its deadline has not passed")
+    must.hold(self.jobs[job].challenges == 0, "job: a challenge is open")
     self.jobs[job].closed = True
     for party: address in self.jobs[job].parties:
         self.credit[party] += self.seats[job][party].stake
         self.seats[job][party].stake = 0
-    log JobClosed(job=job)
+    log events.JobClosed(job=job)
 
 
 # Evidence: two signed things that cannot both be true. Anyone may bring it, and no judge is asked.
@@ -387,45 +242,37 @@ def slashConflict(
     """
     @notice One chain key signed two digests for one slot (Statement, as `respond` takes it).
     """
-    self._require(digest1 != digest2, "evidence: one digest twice")
-    accused: address = self._recover(self._statement(job, slot, digest1), signature1)
-    self._require(accused == self._recover(self._statement(job, slot, digest2), signature2), "evidence: two signers")
+    must.hold(digest1 != digest2, "evidence: one digest twice")
+    accused: address = statements.signer(statements.statement(job, slot, digest1), signature1)
+    other: address = statements.signer(statements.statement(job, slot, digest2), signature2)
+    must.hold(accused == other, "evidence: two signers")
     self._slash(job, accused, msg.sender, "conflict")
 
 
 @external
 def slashFork(
-    job: bytes32,
-    origin: String[127],
-    size: uint256,
-    root1: bytes32,
-    signature1: Bytes[65],
-    root2: bytes32,
-    signature2: Bytes[65],
+    job: bytes32, origin: String[127], size: uint256,
+    root1: bytes32, signature1: Bytes[65], root2: bytes32, signature2: Bytes[65]
 ):
     """
     @notice One chain key signed two roots for one log and size (Head, as `anchor` takes it).
     """
-    self._require(root1 != root2, "evidence: one root twice")
-    accused: address = self._recover(self._head(job, origin, size, root1), signature1)
-    self._require(accused == self._recover(self._head(job, origin, size, root2), signature2), "evidence: two signers")
+    must.hold(root1 != root2, "evidence: one root twice")
+    accused: address = statements.signer(statements.head(job, origin, size, root1), signature1)
+    other: address = statements.signer(statements.head(job, origin, size, root2), signature2)
+    must.hold(accused == other, "evidence: two signers")
     self._slash(job, accused, msg.sender, "fork")
 
 
 @external
 def slashNotes(
-    job: bytes32,
-    accused: address,
-    size: uint256,
-    root1: bytes32,
-    signature1: bytes32[2],
-    root2: bytes32,
-    signature2: bytes32[2],
+    job: bytes32, accused: address, size: uint256,
+    root1: bytes32, signature1: bytes32[2], root2: bytes32, signature2: bytes32[2]
 ):
     """
     @notice The accused's ledger key signed two checkpoints of its log of this run, with one size and two roots.
     """
-    self._require(root1 != root2, "evidence: one root twice")
+    must.hold(root1 != root2, "evidence: one root twice")
     self._check_note(job, accused, size, root1, signature1)
     self._check_note(job, accused, size, root2, signature2)
     self._slash(job, accused, msg.sender, "notes")
@@ -433,34 +280,29 @@ def slashNotes(
 
 @external
 def slashEnvelopes(
-    job: bytes32,
-    accused: address,
-    first: ledger_signatures.Envelope,
-    signature1: bytes32[2],
-    second: ledger_signatures.Envelope,
-    signature2: bytes32[2],
+    job: bytes32, accused: address,
+    first: ledger_signatures.Envelope, signature1: bytes32[2],
+    second: ledger_signatures.Envelope, signature2: bytes32[2]
 ):
     """
     @notice The accused's run key signed two envelopes for one slot that differ in anything.
     """
-    self._require(keccak256(first.slot) == keccak256(second.slot), "evidence: two slots")
+    must.hold(keccak256(first.slot) == keccak256(second.slot), "evidence: two slots")
     said: bytes32 = self._check_envelope(job, accused, first, signature1)
-    self._require(said != self._check_envelope(job, accused, second, signature2), "evidence: one envelope twice")
+    must.hold(said != self._check_envelope(job, accused, second, signature2), "evidence: one envelope twice")
     self._slash(job, accused, msg.sender, "envelopes")
 
 
 @external
-def slashAnswer(
-    job: bytes32, accused: address, envelope: ledger_signatures.Envelope, signature: bytes32[2]
-):
+def slashAnswer(job: bytes32, accused: address, envelope: ledger_signatures.Envelope, signature: bytes32[2]):
     """
     @notice The accused's run key signed an envelope for a slot, and its chain key another digest as an answer.
     """
     answer: Challenge = self.challenges[job][accused][envelope.slot]
-    self._require(answer.due > 0 and not answer.open, "challenge: not answered")
-    self._require(len(envelope.digest) == 64, "evidence: not a digest to answer with")
+    must.hold(answer.due > 0 and not answer.open, "challenge: not answered")
+    must.hold(len(envelope.digest) == 64, "evidence: not a digest to answer with")
     given: String[64] = staticcall SIGNATURES.hexadecimal(answer.digest)
-    self._require(keccak256(given) != keccak256(envelope.digest), "evidence: answered as said")
+    must.hold(keccak256(given) != keccak256(envelope.digest), "evidence: answered as said")
     self._check_envelope(job, accused, envelope, signature)
     self._slash(job, accused, msg.sender, "answer")
 
@@ -474,19 +316,19 @@ def challenge(job: bytes32, slot: String[200], accused: address):
     @notice Ask a party what it said at a slot. One open question at a time between two parties, each slot once.
     """
     self._check_accused(job, accused)
-    self._require(self._takes_part(job, msg.sender), "sender: not a party of the job")
-    self._require(not self.seats[job][msg.sender].punished, "sender: punished before")
-    self._require(msg.sender != accused, "accused: the sender")
-    self._require(block.timestamp < self.jobs[job].deadline, "job: its deadline has passed")
-    self._require(not self.asking[job][msg.sender][accused], "challenge: another is open")
-    self._require(self.challenges[job][accused][slot].due == 0, "challenge: made before")
+    must.hold(self._takes_part(job, msg.sender), "sender: not a party of the job")
+    must.hold(not self.seats[job][msg.sender].punished, "sender: punished before")
+    must.hold(msg.sender != accused, "accused: the sender")
+    must.hold(block.timestamp < self.jobs[job].deadline, "job: its deadline has passed")
+    must.hold(not self.asking[job][msg.sender][accused], "challenge: another is open")
+    must.hold(self.challenges[job][accused][slot].due == 0, "challenge: made before")
     due: uint256 = block.timestamp + responseWindow
     self.challenges[job][accused][slot] = Challenge(
         challenger=msg.sender, due=due, open=True, digest=empty(bytes32)
     )
     self.asking[job][msg.sender][accused] = True
     self.jobs[job].challenges += 1
-    log Challenged(job=job, accused=accused, challenger=msg.sender, slot=slot, due=due)
+    log events.Challenged(job=job, accused=accused, challenger=msg.sender, slot=slot, due=due)
 
 
 @external
@@ -496,11 +338,11 @@ def respond(job: bytes32, slot: String[200], accused: address, digest: bytes32, 
     @param digest Of what the party said at the slot; zero when it said nothing.
     @param signature Of the accused, over Statement.
     """
-    signer: address = self._recover(self._statement(job, slot, digest), signature)
-    self._require(signer == accused, "signature: not of the accused")
+    signer: address = statements.signer(statements.statement(job, slot, digest), signature)
+    must.hold(signer == accused, "signature: not of the accused")
     self._end_challenge(job, accused, slot)
     self.challenges[job][accused][slot].digest = digest
-    log Answered(job=job, accused=accused, slot=slot, digest=digest)
+    log events.Answered(job=job, accused=accused, slot=slot, digest=digest)
 
 
 @external
@@ -510,7 +352,7 @@ def timeout(job: bytes32, slot: String[200], accused: address):
     """
     self._end_challenge(job, accused, slot)
     found: Challenge = self.challenges[job][accused][slot]
-    self._require(block.timestamp > found.due, "challenge: may still be answered")
+    must.hold(block.timestamp > found.due, "challenge: may still be answered")
     if not self.seats[job][accused].punished:  # nobody is punished twice, and the job can be closed all the same
         self._slash(job, accused, found.challenger, "silence")
 
@@ -526,33 +368,30 @@ def proposeShares(job: bytes32, period: uint256, ppm: DynArray[uint256, MAX_PART
     @param digest Of the evaluation that the shares follow from.
     """
     self._check_shares(job, ppm)
-    self._require(self._takes_part(job, msg.sender), "sender: not a party of the job")
+    must.hold(self._takes_part(job, msg.sender), "sender: not a party of the job")
     old: Proposal = self.proposals[job][period]
     fallen: bool = old.stage == Stage.DISPUTED and block.timestamp > old.until
-    self._require(old.stage == empty(Stage) or fallen, "shares: proposed before")
+    must.hold(old.stage == empty(Stage) or fallen, "shares: proposed before")
     until: uint256 = block.timestamp + disputeWindow
     self.proposals[job][period] = Proposal(
         stage=Stage.STANDING, until=until, ppm=ppm, digest=digest, paid=False
     )
-    log SharesProposed(job=job, period=period, proposer=msg.sender, ppm=ppm, digest=digest, until=until)
+    log events.SharesProposed(job=job, period=period, proposer=msg.sender, ppm=ppm, digest=digest, until=until)
 
 
 @external
 def agreeShares(
-    job: bytes32,
-    period: uint256,
-    ppm: DynArray[uint256, MAX_PARTIES],
-    digest: bytes32,
-    signatures: DynArray[Bytes[65], MAX_PARTIES],
+    job: bytes32, period: uint256, ppm: DynArray[uint256, MAX_PARTIES], digest: bytes32, signatures: DynArray[Bytes[65],
+    MAX_PARTIES]
 ):
     """
     @notice Shares that all parties of the job signed are final at once.
     @param signatures Of all parties, over Shares.
     """
     self._check_shares(job, ppm)
-    self._require(self.proposals[job][period].stage != Stage.FINAL, "shares: final")
-    terms: bytes32 = self._shares(SHARES, job, period, ppm, digest)
-    self._require(self._by_parties(job, terms, signatures) == len(ppm), "signatures: not of all parties")
+    must.hold(self.proposals[job][period].stage != Stage.FINAL, "shares: final")
+    terms: bytes32 = statements.shares(job, period, ppm, digest, False)
+    must.hold(self._by_parties(job, terms, signatures) == len(ppm), "signatures: not of all parties")
     self._settle(job, period, ppm, digest)
 
 
@@ -561,14 +400,14 @@ def dispute(job: bytes32, period: uint256):
     """
     @notice Stop proposed shares. They fall unless the members uphold them in the window that follows.
     """
-    self._require(self._takes_part(job, msg.sender), "sender: not a party of the job")
+    must.hold(self._takes_part(job, msg.sender), "sender: not a party of the job")
     proposal: Proposal = self.proposals[job][period]
-    self._require(proposal.stage == Stage.STANDING, "shares: nothing to dispute")
-    self._require(block.timestamp <= proposal.until, "shares: too late to dispute")
+    must.hold(proposal.stage == Stage.STANDING, "shares: nothing to dispute")
+    must.hold(block.timestamp <= proposal.until, "shares: too late to dispute")
     until: uint256 = block.timestamp + disputeWindow
     self.proposals[job][period].stage = Stage.DISPUTED
     self.proposals[job][period].until = until
-    log SharesDisputed(job=job, period=period, by=msg.sender, until=until)
+    log events.SharesDisputed(job=job, period=period, by=msg.sender, until=until)
 
 
 @external
@@ -578,9 +417,9 @@ def uphold(job: bytes32, period: uint256, signatures: DynArray[Bytes[65], MAX_PA
     @param signatures Of the members, over Uphold.
     """
     proposal: Proposal = self.proposals[job][period]
-    self._require(proposal.stage == Stage.DISPUTED, "shares: not disputed")
-    self._require(block.timestamp <= proposal.until, "shares: fallen")
-    self._by_members(self._shares(UPHOLD, job, period, proposal.ppm, proposal.digest), signatures)
+    must.hold(proposal.stage == Stage.DISPUTED, "shares: not disputed")
+    must.hold(block.timestamp <= proposal.until, "shares: fallen")
+    self._by_members(statements.shares(job, period, proposal.ppm, proposal.digest, True), signatures)
     self._settle(job, period, proposal.ppm, proposal.digest)
 
 
@@ -590,8 +429,8 @@ def finalise(job: bytes32, period: uint256):
     @notice Make shares final that nobody disputed in time. Anyone may call.
     """
     proposal: Proposal = self.proposals[job][period]
-    self._require(proposal.stage == Stage.STANDING, "shares: none stand")
-    self._require(block.timestamp > proposal.until, "shares: may still be disputed")
+    must.hold(proposal.stage == Stage.STANDING, "shares: none stand")
+    must.hold(block.timestamp > proposal.until, "shares: may still be disputed")
     self._settle(job, period, proposal.ppm, proposal.digest)
 
 
@@ -600,18 +439,18 @@ def distribute(job: bytes32, period: uint256, amount: uint256):
     """
     @notice Pay a period's revenue from the payer's credit by its final shares: once, to the last unit.
     """
-    self._require(msg.sender == self.jobs[job].payer, "sender: not the payer")
+    must.hold(msg.sender == self.jobs[job].payer, "sender: not the payer")
     proposal: Proposal = self.proposals[job][period]
-    self._require(proposal.stage == Stage.FINAL, "shares: not final")
-    self._require(not proposal.paid, "period: paid before")
+    must.hold(proposal.stage == Stage.FINAL, "shares: not final")
+    must.hold(not proposal.paid, "period: paid before")
     self.proposals[job][period].paid = True
     self._spend(msg.sender, amount)
-    log Distributed(job=job, period=period, payer=msg.sender, amount=amount)
-    payments: DynArray[uint256, MAX_PARTIES] = self._largest_remainders(amount, proposal.ppm)
+    log events.Distributed(job=job, period=period, payer=msg.sender, amount=amount)
+    payments: DynArray[uint256, MAX_PARTIES] = apportioning.largest_remainders(amount, proposal.ppm)
     for i: uint256 in range(len(payments), bound=MAX_PARTIES):
         party: address = self.jobs[job].parties[i]
         self.credit[party] += payments[i]
-        log Paid(job=job, period=period, party=party, amount=payments[i])
+        log events.Paid(job=job, period=period, party=party, amount=payments[i])
 
 
 # How it is done
@@ -620,10 +459,10 @@ def distribute(job: bytes32, period: uint256, amount: uint256):
 @internal
 def _seat(job: bytes32, run: String[63], address_: address, run_key: bytes32, stake: uint256, place: uint256):
     party: Party = self.parties[address_]
-    self._require(party.version > 0, "parties: one is not registered")
-    self._require(self.seats[job][address_].place == 0, "parties: one is named twice")
-    self._require(not self.sat[address_][run], "run: a party took part before")
-    self._require(staticcall SIGNATURES.validKey(run_key), "runKeys: no usable Ed25519 key")
+    must.hold(party.version > 0, "parties: one is not registered")
+    must.hold(self.seats[job][address_].place == 0, "parties: one is named twice")
+    must.hold(not self.sat[address_][run], "run: a party took part before")
+    must.hold(staticcall SIGNATURES.validKey(run_key), "runKeys: no usable Ed25519 key")
     self._spend(address_, stake)
     self.sat[address_][run] = True
     self.seats[job][address_] = Seat(
@@ -633,7 +472,7 @@ def _seat(job: bytes32, run: String[63], address_: address, run_key: bytes32, st
 
 @internal
 def _spend(party: address, amount: uint256):
-    self._require(self.credit[party] >= amount, "credit: too small")
+    must.hold(self.credit[party] >= amount, "credit: too small")
     self.credit[party] -= amount
 
 
@@ -647,7 +486,7 @@ def _slash(job: bytes32, accused: address, reporter: address, ground: String[9])
     amount: uint256 = self.seats[job][accused].stake
     self.seats[job][accused].stake = 0
     self.seats[job][accused].punished = True
-    log Slashed(job=job, accused=accused, reporter=reporter, ground=ground, amount=amount)
+    log events.Slashed(job=job, accused=accused, reporter=reporter, ground=ground, amount=amount)
     rewarded: bool = reporter != accused and self._takes_part(job, reporter)
     reward: uint256 = amount // 2 if rewarded else 0
     parties: DynArray[address, MAX_PARTIES] = self.jobs[job].parties
@@ -661,13 +500,13 @@ def _slash(job: bytes32, accused: address, reporter: address, ground: String[9])
             payment += 1
             left -= 1
         self.credit[party] += payment
-        log Compensated(job=job, party=party, amount=payment)
+        log events.Compensated(job=job, party=party, amount=payment)
 
 
 @internal
 def _end_challenge(job: bytes32, accused: address, slot: String[200]):
     found: Challenge = self.challenges[job][accused][slot]
-    self._require(found.open, "challenge: none is open")
+    must.hold(found.open, "challenge: none is open")
     self.challenges[job][accused][slot].open = False
     self.asking[job][found.challenger][accused] = False
     self.jobs[job].challenges -= 1
@@ -676,39 +515,14 @@ def _end_challenge(job: bytes32, accused: address, slot: String[200]):
 @internal
 def _settle(job: bytes32, period: uint256, ppm: DynArray[uint256, MAX_PARTIES], digest: bytes32):
     self.proposals[job][period] = Proposal(stage=Stage.FINAL, until=0, ppm=ppm, digest=digest, paid=False)
-    log SharesFinal(job=job, period=period, ppm=ppm, digest=digest)
-
-
-@internal
-@pure
-def _largest_remainders(
-    amount: uint256, ppm: DynArray[uint256, MAX_PARTIES]
-) -> DynArray[uint256, MAX_PARTIES]:
-    """
-    @notice Whole units in proportion: rounded down, then one more for the largest remainders, the first of equal ones.
-    """
-    payments: DynArray[uint256, MAX_PARTIES] = []
-    remainders: DynArray[uint256, MAX_PARTIES] = []
-    left: uint256 = amount
-    for share: uint256 in ppm:
-        payments.append(amount * share // MILLION)
-        remainders.append(amount * share % MILLION)
-        left -= amount * share // MILLION
-    for n: uint256 in range(left, bound=MAX_PARTIES):
-        largest: uint256 = 0
-        for i: uint256 in range(len(ppm), bound=MAX_PARTIES):
-            if remainders[i] > remainders[largest]:
-                largest = i
-        payments[largest] += 1
-        remainders[largest] = 0
-    return payments
+    log events.SharesFinal(job=job, period=period, ppm=ppm, digest=digest)
 
 
 @internal
 @view
 def _check_open(job: bytes32):
-    self._require(len(self.jobs[job].parties) > 0, "job: unknown")
-    self._require(not self.jobs[job].closed, "job: closed")
+    must.hold(len(self.jobs[job].parties) > 0, "job: unknown")
+    must.hold(not self.jobs[job].closed, "job: closed")
 
 
 @internal
@@ -721,8 +535,8 @@ def _takes_part(job: bytes32, party: address) -> bool:
 @view
 def _check_accused(job: bytes32, accused: address):
     self._check_open(job)
-    self._require(self._takes_part(job, accused), "accused: not a party of the job")
-    self._require(not self.seats[job][accused].punished, "accused: punished before")
+    must.hold(self._takes_part(job, accused), "accused: not a party of the job")
+    must.hold(not self.seats[job][accused].punished, "accused: punished before")
 
 
 @internal
@@ -730,15 +544,10 @@ def _check_accused(job: bytes32, accused: address):
 def _check_note(job: bytes32, accused: address, size: uint256, root: bytes32, signature: bytes32[2]):
     self._check_accused(job, accused)
     fits: bool = staticcall SIGNATURES.signedHead(
-        self.seats[job][accused].ledgerKey,
-        self.seats[job][accused].name,
-        self.jobs[job].run,
-        size,
-        root,
-        signature[0],
-        signature[1],
+        self.seats[job][accused].ledgerKey, self.seats[job][accused].name, self.jobs[job].run, size, root, signature[0],
+        signature[1]
     )
-    self._require(fits, "evidence: a signature does not fit")
+    must.hold(fits, "evidence: a signature does not fit")
 
 
 @internal
@@ -748,14 +557,10 @@ def _check_envelope(
 ) -> bytes32:
     self._check_accused(job, accused)
     fits: bool = staticcall SIGNATURES.signedEnvelope(
-        self.seats[job][accused].runKey,
-        self.seats[job][accused].name,
-        self.jobs[job].run,
-        envelope,
-        signature[0],
-        signature[1],
+        self.seats[job][accused].runKey, self.seats[job][accused].name, self.jobs[job].run, envelope, signature[0],
+        signature[1]
     )
-    self._require(fits, "evidence: a signature does not fit")
+    must.hold(fits, "evidence: a signature does not fit")
     return keccak256(abi_encode(envelope))
 
 
@@ -763,11 +568,11 @@ def _check_envelope(
 @view
 def _check_shares(job: bytes32, ppm: DynArray[uint256, MAX_PARTIES]):
     count: uint256 = len(self.jobs[job].parties)
-    self._require(count > 0 and len(ppm) == count, "shares: not one for each party")
+    must.hold(count > 0 and len(ppm) == count, "shares: not one for each party")
     sum: uint256 = 0
     for share: uint256 in ppm:
         sum += share
-    self._require(sum == MILLION, "shares: do not sum to 1000000")
+    must.hold(sum == MILLION, "shares: do not sum to 1000000")
 
 
 # Signatures (EIP-712)
@@ -776,81 +581,16 @@ def _check_shares(job: bytes32, ppm: DynArray[uint256, MAX_PARTIES]):
 @internal
 @view
 def _by_members(terms: bytes32, signatures: DynArray[Bytes[65], MAX_PARTIES]):
-    signers: DynArray[address, MAX_PARTIES] = self._signers(terms, signatures)
+    signers: DynArray[address, MAX_PARTIES] = statements.signers(terms, signatures)
     for signer: address in signers:
-        self._require(self.members[signer], "signatures: not of a member")
-    self._require(len(signers) >= threshold, "signatures: too few members")
+        must.hold(self.members[signer], "signatures: not of a member")
+    must.hold(len(signers) >= threshold, "signatures: too few members")
 
 
 @internal
 @view
 def _by_parties(job: bytes32, terms: bytes32, signatures: DynArray[Bytes[65], MAX_PARTIES]) -> uint256:
-    signers: DynArray[address, MAX_PARTIES] = self._signers(terms, signatures)
+    signers: DynArray[address, MAX_PARTIES] = statements.signers(terms, signatures)
     for signer: address in signers:
-        self._require(self._takes_part(job, signer), "signatures: not of a party of the job")
+        must.hold(self._takes_part(job, signer), "signatures: not of a party of the job")
     return len(signers)
-
-
-@internal
-@view
-def _signers(
-    terms: bytes32, signatures: DynArray[Bytes[65], MAX_PARTIES]
-) -> DynArray[address, MAX_PARTIES]:
-    signers: DynArray[address, MAX_PARTIES] = []
-    last: address = empty(address)
-    for signature: Bytes[65] in signatures:
-        signer: address = self._recover(terms, signature)
-        self._require(convert(signer, uint160) > convert(last, uint160), "signatures: not in ascending order")
-        signers.append(signer)
-        last = signer
-    return signers
-
-
-@internal
-@view
-def _recover(terms: bytes32, signature: Bytes[65]) -> address:
-    """
-    @notice Who signed `terms` (a struct hash): r || s || v, with the low one of the two possible s.
-    """
-    self._require(len(signature) == 65, "signature: not 65 bytes")
-    s: uint256 = convert(slice(signature, 32, 32), uint256)
-    v: uint256 = convert(slice(signature, 64, 1), uint256)
-    self._require(s <= HALF_ORDER, "signature: high s")
-    self._require(v in [27, 28], "signature: v is not 27 or 28")
-    domain: bytes32 = keccak256(
-        abi_encode(DOMAIN, keccak256("Tallystick consortium"), keccak256("1"), chain.id, self)
-    )
-    r: uint256 = convert(slice(signature, 0, 32), uint256)
-    signer: address = ecrecover(keccak256(concat(x"1901", domain, terms)), v, r, s)
-    self._require(signer != empty(address), "signature: by nobody")
-    return signer
-
-
-@internal
-@pure
-def _statement(job: bytes32, slot: String[200], digest: bytes32) -> bytes32:
-    return keccak256(abi_encode(STATEMENT, job, keccak256(slot), digest))
-
-
-@internal
-@pure
-def _head(job: bytes32, origin: String[127], size: uint256, root: bytes32) -> bytes32:
-    return keccak256(abi_encode(LOG_HEAD, job, keccak256(origin), size, root))
-
-
-@internal
-@pure
-def _shares(
-    kind: bytes32, job: bytes32, period: uint256, ppm: DynArray[uint256, MAX_PARTIES], digest: bytes32
-) -> bytes32:
-    list: bytes32 = keccak256(slice(abi_encode(ppm), 64, 32 * len(ppm)))
-    return keccak256(abi_encode(kind, job, period, list, digest))
-
-
-@internal
-@pure
-def _require(fits: bool, reason: String[64]):
-    """
-    @notice Refuse what does not fit. One copy of what `assert` would build in every place: a third of the code's size.
-    """
-    assert fits, reason
