@@ -18,17 +18,20 @@ STORY = replace(
     parts=(
         _BANK, _WALLET, _TELECOM, _BUREAU,
         Part(
-            name="adnet", id="phone", style="e164", coverage=0.97, others=0.05, made="noise",
+            name="adnet", id="phone", style="e164", others=0.05, made="noise",
             columns={f"segment{number}": f"PAY_AMT{number}" for number in range(1, 7)},
             reasons={f"segment{number}": "Interests seen in advertising" for number in range(1, 7)},
         ),
         Part(
-            name="broker", id="phone", style="dashed", coverage=0.97, others=0.05, made="copy",
+            name="broker", id="phone", style="dashed", others=0.05, made="copy",
             columns={f"late_{month}": f"PAY_{month}" for month in (0, 2, 3, 4, 5, 6)},
             reasons={f"late_{month}": "Missed payments at another lender" for month in (0, 2, 3, 4, 5, 6)},
         ),
     ),
-    model={"num_iterations": 10, "learning_rate": 0.25, "num_leaves": 8, "max_bin": 32},
+    model={
+        "num_iterations": 10, "learning_rate": 0.25, "num_leaves": 8, "max_bin": 32, "min_data_in_leaf": 100,
+        "lambda_l2": 20.0, "min_gain_to_split": 5.0,
+    },
     settlement={
         "value": "profit", "approve": 0.8, "profit_good": 25_000, "loss_bad": 150_000, "price": 40, "currency": "EUR",
         "stake": 1_000_000,

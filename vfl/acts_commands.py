@@ -53,28 +53,25 @@ def _play(scenario: str, act: Act, out: Path, seed: str | None) -> Told:
 
 def _show(told: Sequence[Told], out: Path, seconds: float) -> None:
     for number, one in enumerate(told, 1):
+        payer, *partners = one.act.parties
         made = table("", "share of value", "95 % interval", "earned", "stake left")
-        for party in one.act.parties[1:]:
+        for party in partners:
             player = _player(one.shares, party)
-            low, value, high = (100 * float(player["share"][place]) for place in (1, 0, 2))
+            others = [other for other in player["parties"] if other != party]
             made.add_row(
-                party if player["name"] == party else f"{party} ({player['name']})", f"{value:.1f} %",
-                f"{low:.1f} to {high:.1f}", written(one.earned.get(party, 0), one.currency),
-                written(one.stakes[party], one.currency),
+                f"{party} (one with {' and '.join(others)})" if others else party, *_share(player),
+                _money(one, one.earned.get(party, 0)), _money(one, one.stakes[party]),
             )  # fmt: skip
-        made.add_row("noise of the bank's own (null)", *_null(one.shares), "never paid", "")
-        payer = one.act.parties[0]
-        made.add_row(f"{payer}, who pays", "", "", "", written(one.stakes[payer], one.currency))
+        made.add_row("noise, for comparison", *_share(one.shares["null"]), "never paid", "")
+        made.add_row(f"{payer}, who pays", "", "", "", _money(one, one.stakes[payer]))
         show(screen(), f"Act {number}: {one.act.title}, {one.currency}", made)
-        credits, stakes = sum(one.credits.values()), sum(one.stakes.values())
-        sums = [written(amount, one.currency) for amount in (one.booked, credits, stakes, one.paid)]
-        lost = [f" {party} lost its stake of {written(amount, one.currency)}." for party, amount in one.slashed.items()]
+        lost = [f" {party} lost its stake of {_money(one, amount)}." for party, amount in one.slashed.items()]
+        sums = [_money(one, each) for each in (sum(one.credits.values()), sum(one.stakes.values()), one.paid)]
         say(
             screen(),
-            f"{one.decisions:,} decisions for {written(one.amount, one.currency)}.{''.join(lost)}",
-            "{} came in {} {} credit + {} at stake + {} paid out".format(
-                sums[0], "=" if one.balanced else "BUT", *sums[1:]
-            ),
+            f"{one.decisions:,} decisions for {_money(one, one.amount)}.{''.join(lost)}",
+            f"{_money(one, one.booked)} came in {'=' if one.balanced else 'BUT'} {sums[0]} credit"
+            f" + {sums[1]} at stake + {sums[2]} paid out",
         )
     first = told[0].directory
     say(
@@ -84,11 +81,15 @@ def _show(told: Sequence[Told], out: Path, seconds: float) -> None:
     )
 
 
+def _money(one: Told, amount: int) -> str:
+    return written(amount, one.currency)
+
+
+def _share(player: Mapping[str, Any]) -> tuple[str, str]:
+    value, low, high = (100 * float(text) for text in player["share"])
+    return f"{value:.1f} %", f"{low:.1f} to {high:.1f}"
+
+
 def _player(shares: Mapping[str, Any], party: str) -> Mapping[str, Any]:
     found: Mapping[str, Any] = next(one for one in shares["players"] if party in one["parties"])
     return found
-
-
-def _null(shares: Mapping[str, Any]) -> tuple[str, str]:
-    value, low, high = (100 * float(text) for text in shares["null"]["share"])
-    return f"{value:.1f} %", f"{low:.1f} to {high:.1f}"
