@@ -54,7 +54,7 @@ def _play(scenario: str, act: Act, out: Path, seed: str | None) -> Told:
 def _show(told: Sequence[Told], out: Path, seconds: float) -> None:
     for number, one in enumerate(told, 1):
         payer, *partners = one.act.parties
-        made = table("", "share of value", "95 % interval", "earned", "stake left")
+        made = table("", "share", "95 % interval", "earned", "stake left")
         for party in partners:
             player = _player(one.shares, party)
             others = [other for other in player["parties"] if other != party]

@@ -104,8 +104,9 @@ def test_many_are_valued_as_one() -> None:
 
 
 def test_who_is_approved() -> None:
-    assert approved(np.array([0.3, 0.1, 0.2, 0.1]), 0.5).tolist() == [False, True, False, True]
-    assert approved(np.array([0.2, 0.2, 0.2]), 0.4).tolist() == [True, False, False]
+    places = np.array([3, 2, 1, 0])
+    assert approved(np.array([0.3, 0.1, 0.2, 0.1]), 0.5, places).tolist() == [False, True, False, True]
+    assert approved(np.array([0.2, 0.2, 0.2]), 0.4, np.array([2, 0, 1])).tolist() == [False, True, False]
     assert figures(np.array([1, 0, 1]), np.array([True, True, False])) == {"approved": 2, "bads": 1}
 
 

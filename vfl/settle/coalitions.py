@@ -64,7 +64,10 @@ class Measured:
 
 
 class Coalitions:
-    """Trains coalitions of a finished run. `labels`: of the customers held out, as scores are ordered."""
+    """Trains coalitions of a finished run. `labels`: of the customers held out, as scores are ordered.
+
+    `places`: a place for each of them, int64[n], which follows from who it is.
+    """
 
     def __init__(self, directory: Path, file: RunFile, seed: bytes, trainings: int) -> None:
         """`seed`: of the noise.   trainings: how many there will be at most.
@@ -86,7 +89,10 @@ class Coalitions:
         assert mine.labels is not None
         self._parts = read_array(directory / self.active / "parts.npy")
         self._labels = mine.labels[rows].astype(np.int8)
-        self.labels = self._labels[self._parts == _HELD_OUT]
+        held_out = rows[self._parts == _HELD_OUT]
+        self.labels = mine.labels[held_out].astype(np.int8)
+        drawn = [sha256(b"place" + mine.tokens[row].encode()).digest() for row in held_out]
+        self.places = np.argsort(np.argsort(np.array(drawn, dtype="S32"))).astype(np.int64)
         self._own = {name: Randomness(read_seed(directory / name)) for name in names}
         self._kept = {name: self._hints(name) for name in names}
 

@@ -93,10 +93,13 @@ class Patterns:
         return [-Fraction(b, max(g + b, 1)) for g, b in zip(good, bad, strict=True)]
 
 
-def approved(pd: Reals, share: float) -> Bits:
-    """Who is approved: the share of customers with the lowest probability, the earlier one of equals; bool[n]."""
+def approved(pd: Reals, share: float, places: Int64s) -> Bits:
+    """Who is approved: the share of customers with the lowest probability; bool[n].
+
+    `places`: of equals the one with the lower place comes first, int64[n]; it is the customer's, in whatever run.
+    """
     found = np.zeros(len(pd), np.bool_)
-    found[np.argsort(pd, kind="stable")[: int(len(pd) * share)]] = True
+    found[np.lexsort((places, pd))[: int(len(pd) * share)]] = True
     return found
 
 

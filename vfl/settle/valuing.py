@@ -124,7 +124,7 @@ class _Work:
         return Patterns.of(self._known.labels, np.column_stack([self._bits(one) for one in self._found.values()]))
 
     def _bits(self, one: Measured) -> np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
-        return approved(one.pd, self._clause.approve)
+        return approved(one.pd, self._clause.approve, self._known.places)
 
 
 def contribution_bytes(found: Contribution) -> bytes:
