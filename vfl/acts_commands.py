@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from hashlib import sha256
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 from scenarios import acts
 from scenarios.split import Act
-from vfl.clock import SystemClock
+from vfl.clock import Clock, SystemClock
 from vfl.console import say, screen, show, table
 from vfl.errors import UsageError
 from vfl.loading import loader
@@ -26,11 +25,12 @@ def run_acts(scenario: str, out: Path, seed: str | None, as_json: bool) -> None:
     if out.exists():
         raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
     out.mkdir(parents=True)
-    told, began = [], time.monotonic()
+    clock, told = SystemClock(), list[Told]()
+    began = clock.monotonic_ns()
     for number, act in enumerate(acts(scenario), 1):
         tell(sys.stderr, f"\nAct {number}, {act.name}: {act.title}\n")
-        told.append(_play(scenario, act, out, seed))
-    seconds = time.monotonic() - began
+        told.append(_play(scenario, act, out, clock, seed))
+    seconds = (clock.monotonic_ns() - began) / 1e9
     balanced = all(one.balanced for one in told)
     body = {"acts": [one.to_json() for one in told], "seconds": round(seconds, 1), "balanced": balanced}
     (out / "acts.json").write_text(json.dumps(body, indent=2) + "\n", encoding="utf-8")
@@ -40,7 +40,7 @@ def run_acts(scenario: str, out: Path, seed: str | None, as_json: bool) -> None:
         _show(told, out, seconds)
 
 
-def _play(scenario: str, act: Act, out: Path, seed: str | None) -> Told:
+def _play(scenario: str, act: Act, out: Path, clock: Clock, seed: str | None) -> Told:
     _, load = loader(scenario, list(act.parties))
     fixed = sha256(f"{seed}/{act.name}".encode()).digest() if seed is not None else None
 
@@ -48,7 +48,7 @@ def _play(scenario: str, act: Act, out: Path, seed: str | None) -> Told:
         tell(sys.stderr, f"  {text}\n")
 
     with shown() as progress:
-        return play(act, load, out / act.name, SystemClock(), progress, line, fixed)
+        return play(act, load, out / act.name, clock, progress, line, fixed)
 
 
 def _show(told: Sequence[Told], out: Path, seconds: float) -> None:

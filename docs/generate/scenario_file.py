@@ -17,6 +17,7 @@ from vfl.errors import UsageError
 from vfl.learn.feature_parameters import BinningParameters, SelectionParameters
 from vfl.learn.parameters import GBDTParameters
 from vfl.learn.scorecard_parameters import ScorecardParameters
+from vfl.settlement import Settlement
 
 from .markdown import codes, table
 
@@ -62,6 +63,21 @@ ABOUT = {
     "holdout.column": "0/1 column of the active party's table; 1 marks hold-out rows; instead of fraction and seed",
     "holdout.seed": "chooses the hold-out rows",
     "model.kind": "the kind of model",
+    "settlement.value": "what a coalition of partners is worth at the cut-off: what approved customers earn and cost, or "
+    "how far the rate of bads among them falls; see [contribution](contribution.md)",
+    "settlement.approve": "the cut-off: the share of customers approved, those of the lowest probability first",
+    "settlement.profit_good": "what an approved good customer earns, in minor units (cents)",
+    "settlement.loss_bad": "what an approved bad customer costs, in minor units",
+    "settlement.label_owner": "whether the active party only pays, or has a share like everybody",
+    "settlement.price": "of a decision, in minor units; decisions of the stand-in are free",
+    "settlement.currency": "of all amounts",
+    "settlement.stake": "what each party locks in the contract for a run, in minor units",
+    "settlement.period": "of payments, by UTC",
+    "settlement.dispute_hours": "to dispute proposed shares",
+    "settlement.respond_hours": "to answer a challenge",
+    "settlement.similarity": "share of variance that the columns of two parties explain of each other's from which they are "
+    "paid once",
+    "settlement.in_cluster": "how those share what they are paid: equally, or whoever stands first gets it",
 }
 """What the keys outside [model] are for; those of [model] carry their explanation in `GBDTParameters`."""
 
@@ -84,6 +100,7 @@ def toml_reference() -> str:
             (f"[{name}]", [_key(name, field, kind, _toml(default)) for field, kind, default in _fields(kind_of)])
             for name, kind_of in (("privacy", PrivacyConfig), ("psi", PsiConfig), ("holdout", HoldoutConfig))
         ),
+        ("[settlement]", [*_settlement_keys(), _ENTITIES]),
     ]
     lines: list[str] = []
     for title, rows in tables:
@@ -118,6 +135,14 @@ def _options() -> tuple[dataclasses.Field[Any], ...]:
 def _fields(kind_of: type) -> list[tuple[str, type, Any]]:
     kinds = typing.get_type_hints(kind_of)
     return [(f.name, _plain(kinds[f.name]), f.default) for f in dataclasses.fields(kind_of)]
+
+
+_ENTITIES = ("`entities`", "table of texts", "none", "a text for each party", "the legal entity of each party")
+
+
+def _settlement_keys() -> list[Sequence[str]]:
+    fields = [one for one in _fields(Settlement) if one[0] != "entities"]
+    return [_key("settlement", field, kind, _toml(default)) for field, kind, default in fields]
 
 
 def _plain(kind: Any) -> type:
