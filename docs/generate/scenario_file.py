@@ -63,8 +63,8 @@ ABOUT = {
     "holdout.column": "0/1 column of the active party's table; 1 marks hold-out rows; instead of fraction and seed",
     "holdout.seed": "chooses the hold-out rows",
     "model.kind": "the kind of model",
-    "settlement.value": "what a coalition of partners is worth at the cut-off: what approved customers earn and cost, or "
-    "how far the rate of bads among them falls; see [contribution](contribution.md)",
+    "settlement.value": "what a coalition of partners is worth at the cut-off: what approved customers earn and cost, "
+    "or how far the rate of bads among them falls; see [contribution](contribution.md)",
     "settlement.approve": "the cut-off: the share of customers approved, those of the lowest probability first",
     "settlement.profit_good": "what an approved good customer earns, in minor units (cents)",
     "settlement.loss_bad": "what an approved bad customer costs, in minor units",
@@ -75,8 +75,8 @@ ABOUT = {
     "settlement.period": "of payments, by UTC",
     "settlement.dispute_hours": "to dispute proposed shares",
     "settlement.respond_hours": "to answer a challenge",
-    "settlement.similarity": "share of variance that the columns of two parties explain of each other's from which they are "
-    "paid once",
+    "settlement.similarity": "share of variance that the columns of two parties explain of each other's from which "
+    "they are paid once",
     "settlement.in_cluster": "how those share what they are paid: equally, or whoever stands first gets it",
 }
 """What the keys outside [model] are for; those of [model] carry their explanation in `GBDTParameters`."""

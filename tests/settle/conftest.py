@@ -7,3 +7,21 @@ import pytest
 
 pytest.importorskip("pyrevm", reason="needs tallystick[chain]")
 sys.path.append(str(Path(__file__).parent.parent / "ledger"))
+
+from run_kit import Runs
+from scoring_kit import copied
+from settling_kit import SETTLED, settle
+
+
+@pytest.fixture(scope="session")
+def settled_made(finished: Runs, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run whose settlement went from value to payments; shared, so not to be changed."""
+    root = copied(finished(SETTLED).out, tmp_path_factory.mktemp("settled"))
+    settle(root)
+    return root
+
+
+@pytest.fixture
+def settled(settled_made: Path, tmp_path: Path) -> Path:
+    """The same, of one's own."""
+    return copied(settled_made, tmp_path)
