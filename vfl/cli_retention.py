@@ -38,13 +38,22 @@ def purge(
 
 def decisions(
     directory: Annotated[Path, _RUN],
-    identifier: Annotated[str, typer.Option("--id", metavar="ID", help="Of the applicant.")],
+    identifier: Annotated[str | None, typer.Option("--id", metavar="ID", help="Of the applicant.")] = None,
+    bundles: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Write the ledgers there, for `python -m ledger verify`.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with records and proofs.")] = False,
 ) -> None:
     """List what a scoring service decided about one applicant, and nothing about anybody else.
 
-    Reads every volume of decisions; a service may go on meanwhile.
+    Reads every volume of decisions; a service may go on meanwhile. With --bundles instead of --id, its ledgers become
+    audit bundles: one for each volume of decisions, one for each session with a partner.
     """
     from vfl import decisions_commands
 
-    decisions_commands.decisions(directory, identifier, as_json)
+    if (identifier is None) == (bundles is None):
+        raise typer.BadParameter("name an applicant, or a folder for bundles", param_hint="--id or --bundles")
+    if bundles is not None:
+        decisions_commands.write(directory, bundles, as_json)
+    else:
+        decisions_commands.decisions(directory, identifier or "", as_json)

@@ -11,6 +11,7 @@ from rich.console import Console
 
 from vfl.console import say
 from vfl.retention import DECISIONS, notes
+from vfl.scoring.bundling import write_bundles
 from vfl.scoring.subject import Found, decided_about
 from vfl.seat import RunFile
 
@@ -29,6 +30,16 @@ def decisions(directory: Path, identifier: str, as_json: bool) -> None:
     for note in gone:
         older = f" from before {note['before'][:16]}" if "before" in note else ""
         say(Console(), f"Records{older} were purged on {note['when']} ({note['reason']}).")
+
+
+def write(directory: Path, out: Path, as_json: bool) -> None:
+    """`tallystick decisions --bundles`."""
+    written = write_bundles(directory, RunFile.read(directory, needs=()), out)
+    if as_json:
+        sys.stdout.write(json.dumps({"bundles": [str(path) for path in written]}) + "\n")
+        return
+    checks = [f"python -m ledger verify {path} --policy {directory}/policy.txt" for path in written]
+    say(Console(), f"{len(written)} bundles. Check them:", *checks)
 
 
 def _line(one: Found) -> str:
