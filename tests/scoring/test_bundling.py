@@ -8,12 +8,14 @@ from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from run_kit import here
 from scoring_kit import SHORT, policy, predictions, run, table
 
 from ledger.archive import pack, unpack
 from ledger.policy import Policy
 from ledger.verify import verify_bytes
+from vfl.errors import UsageError
 from vfl.scoring.bundling import write_bundles
 from vfl.seat import RunFile, policy_of
 
@@ -53,11 +55,8 @@ def test_whoever_changes_a_ledger_is_seen(card: Path, tmp_path: Path) -> None:
     (volume,) = (card / "bank" / "scoring" / "volumes").glob("*.sqlite")
     with closing(sqlite3.connect(volume)) as db:
         db.execute("DROP TRIGGER entry_UPDATE")
-        more = "replace(CAST(body AS TEXT), '\"decisions\":1', '\"decisions\":9')"
-        assert db.execute(f"UPDATE entry SET body = CAST({more} AS BLOB) WHERE seq = 2").rowcount == 1
-        db.commit()
-    found = write_bundles(card, RunFile.read(card), tmp_path / "false")
-    assert codes(card, found) == {"decisions": 1, "scores": 0}
+    with pytest.raises(UsageError, match="is damaged"):
+        write_bundles(card, RunFile.read(card), tmp_path / "false")
 
 
 async def scored(card: Path) -> None:
