@@ -83,6 +83,14 @@ def show(directory: Annotated[Path, _RUN], as_json: Annotated[bool, _JSON] = Fal
 
 
 @settle.command()
+def monitor(directory: Annotated[Path, _RUN], as_json: Annotated[bool, _JSON] = False) -> None:
+    """Compare what partners are paid with what masking them in the model shows, without a training."""
+    from vfl import settle_commands
+
+    settle_commands.monitor(directory, as_json)
+
+
+@settle.command()
 def check(
     bundle: Annotated[Path, typer.Argument(metavar="BUNDLE", help="A settlement bundle.")],
     policy: Annotated[Path | None, typer.Option(metavar="FILE", help="Whose keys are trusted.")] = None,

@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -30,6 +30,9 @@ from vfl.terms import SCORECARD, Kept, Terms
 
 Int64s = npt.NDArray[np.int64]
 Reals = npt.NDArray[np.float64]
+Flags = npt.NDArray[np.bool_]
+R = TypeVar("R")
+Asks = Callable[[Reals, bytes, Mapping[str, Channel]], Coroutine[int, None, R]]
 Role = Callable[[Mapping[str, Channel], Randomness], Coroutine[int, None, Any]]
 Roles = Mapping[str, Role]
 
@@ -99,51 +102,71 @@ def joint_scores(holdings: Mapping[str, Holding], trained: Trained, seed: int | 
 
     Only customers that every party knows are scored. `holdings`: without labels.
     """
+    asks = _ask_card if trained.terms.kind == SCORECARD else _ask_trees
+    rows, (scores, total) = asked(holdings, trained, asks, seed)
+    return rows, scores, total
+
+
+def asked(holdings: Mapping[str, Holding], trained: Trained, asks: Asks[R], seed: int | None) -> tuple[Int64s, R]:
+    """Ask all passive parties about the customers that everybody knows: which of the active party's, and what is found.
+
+    `asks`: the active party's part, from its own values, its share and the channels.
+    """
     terms, active = trained.terms, trained.terms.agreement.active.name
-    card = terms.kind == SCORECARD
 
     def passive(name: str) -> Role:
         return lambda peers, rng: _answer(holdings[name], trained.shares[name], terms, peers[active], rng)
 
     roles = {name: passive(name) for name in holdings if name != active}
-    asks = _ask_card if card else _ask_trees
     roles[active] = lambda peers, rng: _ask(holdings[active], trained.shares[active], terms, peers, rng, asks)
     outcomes, _ = drive(roles, active, seed)
-    rows, scores, total = outcomes[active]
-    return rows, scores, total
+    found: tuple[Int64s, R] = outcomes[active]
+    return found
 
 
 async def _ask(
-    mine: Holding, share: bytes, terms: Terms, passives: Mapping[str, Channel], rng: Randomness, asks: Any
-) -> tuple[Int64s, Reals, Int64s]:
+    mine: Holding, share: bytes, terms: Terms, passives: Mapping[str, Channel], rng: Randomness, asks: Asks[R]
+) -> tuple[Int64s, R]:
     ordered = {member.name: passives[member.name] for member in terms.agreement.passives}
     for channel in ordered.values():
         await handshake.active(channel, terms.run, terms.agreement.encode(), __version__)
     rows, _, _ = await intersect.active(ordered, mine.tokens, replace(terms.psi, min_intersection=1), rng.child("psi"))
-    scores, total = await asks(mine.values[rows], share, ordered)
+    found = await asks(mine.values[rows], share, ordered)
     for channel in ordered.values():
         await channel.checkpoint()
-    return rows, scores, total
+    return rows, found
 
 
-async def _ask_trees(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[Reals, Int64s]:
+async def decisions_of(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> list[Flags]:
+    """Of trees: which way customers go at every split, by party, bool[records, n] with the active party's first."""
     model = read_ensemble(share)
-    asked = np.ones(len(values), np.bool_)
-    decisions = [left_values(values, model.records)]
+    found = [left_values(values, model.records)]
     for channel, records in zip(passives.values(), model.passive_records, strict=True):
-        decisions.append(await score.active(channel, asked, records))
-    return model.predict(decisions), np.zeros(len(values), np.int64)
+        found.append(await score.active(channel, np.ones(len(values), np.bool_), records))
+    return found
 
 
-async def _ask_card(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[Reals, Int64s]:
+async def parts_of(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[list[Reals], Int64s]:
+    """Of a scorecard: log-odds by party, float64[n] with the active party's and its intercept first; and all points."""
     card, body = read_card(share), read_share(share)
     own = values[:, [body["features"].index(one.name) for one in card.features]]
-    total, parts = card.scaling.base(float(body["intercept"])) + card.points(own), []
+    total = card.scaling.base(float(body["intercept"])) + card.points(own)
+    parts = [float(body["intercept"]) + card.predictor(own)]
     for channel in passives.values():
         told, theirs = await points.active(channel, np.ones(len(values), np.bool_))
         total += theirs
         parts.append(told)
-    return points.joined(float(body["intercept"]) + card.predictor(own), parts), total
+    return parts, total
+
+
+async def _ask_trees(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[Reals, Int64s]:
+    decisions = await decisions_of(values, share, passives)
+    return read_ensemble(share).predict(decisions), np.zeros(len(values), np.int64)
+
+
+async def _ask_card(values: Reals, share: bytes, passives: Mapping[str, Channel]) -> tuple[Reals, Int64s]:
+    (own, *told), total = await parts_of(values, share, passives)
+    return points.joined(own, told), total
 
 
 async def _answer(mine: Holding, share: bytes, terms: Terms, active: Channel, rng: Randomness) -> None:

@@ -17,12 +17,13 @@ from ledger.policy import Policy
 from vfl.clock import SystemClock
 from vfl.console import say, screen, show, table
 from vfl.errors import UsageError
+from vfl.files import read_json
 from vfl.progress import tell
 from vfl.seat import RunFile
-from vfl.settle import checking, mirroring, settling
+from vfl.settle import checking, mirroring, monitoring, settling
 from vfl.settle.book import FOLDER
 from vfl.settle.coalitions import Measured
-from vfl.settle.contribution import FILE, SHARES
+from vfl.settle.contribution import FILE, SHARES, Contribution
 from vfl.settle.desk import Desk, at_desk, balances
 from vfl.settle.engines.node import Node
 from vfl.settle.history import ordered
@@ -139,6 +140,26 @@ def show_settlement(directory: Path, as_json: bool) -> None:
             _show_balances(desk)
         if not there and not desk.replicas:
             say(screen(), "nothing is settled yet: tallystick settle value RUN")
+
+
+def monitor(directory: Path, as_json: bool) -> None:
+    """`tallystick settle monitor`."""
+    with _desk(directory) as desk:
+        shares = settling.valued(desk)
+        contribution = Contribution.from_json(read_json(directory / FOLDER / FILE, "a contribution"))
+        found = monitoring.monitor(desk, contribution, shares["ppm"])
+        settling.write_files(desk)
+        if as_json:
+            _write({"players": [one.to_json() for one in found]})
+            return
+        made = table("", "paid", "masked at first", "now", "95 % interval", "")
+        for one in found:
+            each = (f"{100 * share:.1f}" for share in (one.paid, one.first, one.masked, one.low, one.high))
+            paid, first, now, low, high = each
+            mark = "drifted" if one.drifted else ""
+            made.add_row(one.name, f"{paid} %", f"{first} %", f"{now} %", f"{low} to {high}", mark)
+        show(screen(), "What is paid, and what masking a partner in the model shows", made)
+        say(screen(), "Masking favours whom the model leans on: drift is a reason to value again, never a price.")
 
 
 def check(bundle: Path, policy: Path | None, as_json: bool) -> None:

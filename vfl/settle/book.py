@@ -4,6 +4,7 @@ PARTY/settlement/book.sqlite     log PARTY/settle-<first 12 hex digits of SHA-25
 
     genesis   of the label owner: the contract's code by digest, its members and windows, every party's address
     value     of the label owner: digests of contribution.json and shares.json, seed, shares
+    monitor   of the label owner: masked shares (`vfl.settle.monitoring`)
     usage     of the label owner: decisions of a period, and what they cost
     call      of whoever calls the contract: function, and the call's data in hex
     order     of the label owner: which calls come next, each by party and entry
@@ -34,6 +35,7 @@ from vfl.seat import RunFile, identity_of, read_seed
 
 FOLDER, FILE, PHASE = "settlement", "book.sqlite", "settle"
 GENESIS, VALUE, USAGE, CALL, ORDER, STATE = "genesis", "value", "usage", "call", "order", "state"
+MONITOR = "monitor"
 _YEARS = timedelta(days=3650)  # that a book may be written in: payments go on as long as the model is used
 
 

@@ -34,6 +34,7 @@ from vfl.retention import ROWS, SALTS, require_kept
 from vfl.scoring.standin import alone, trees_alone
 from vfl.seat import HINTS, RunFile, read_own_holding, read_seed
 from vfl.settle.book import FOLDER
+from vfl.settle.patterns import places_of
 from vfl.terms import GBDT, Kept
 
 Reals = npt.NDArray[np.float64]
@@ -91,8 +92,7 @@ class Coalitions:
         self._labels = mine.labels[rows].astype(np.int8)
         held_out = rows[self._parts == _HELD_OUT]
         self.labels = mine.labels[held_out].astype(np.int8)
-        drawn = [sha256(b"place" + mine.tokens[row].encode()).digest() for row in held_out]
-        self.places = np.argsort(np.argsort(np.array(drawn, dtype="S32"))).astype(np.int64)
+        self.places = places_of([mine.tokens[row] for row in held_out])
         self._own = {name: Randomness(read_seed(directory / name)) for name in names}
         self._kept = {name: self._hints(name) for name in names}
 
