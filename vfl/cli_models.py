@@ -10,7 +10,7 @@ import typer
 from vfl.cli_party import Passphrase
 from vfl.cli_serve import COMPANY, NAME, require_one
 
-models = typer.Typer(no_args_is_help=True, help="Which model decides, which score beside it, and who comes next.")
+models = typer.Typer(no_args_is_help=True, help="Which model decides, and who comes next.")
 
 Home = Annotated[
     Path | None,

@@ -44,7 +44,7 @@ def decisions(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="As JSON, with records and proofs.")] = False,
 ) -> None:
-    """List what a scoring service decided about one applicant, and nothing about anybody else.
+    """List what was decided about one applicant.
 
     Reads every volume of decisions; a service may go on meanwhile. With --bundles instead of --id, its ledgers become
     audit bundles: one for each volume of decisions, one for each session with a partner.

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-settle = typer.Typer(no_args_is_help=True, help="Value partners' data, pay for it by contract, punish proven lies.")
+settle = typer.Typer(no_args_is_help=True, help="Value partners' data, pay for it, punish lies.")
 
 _RUN = typer.Argument(metavar="RUN", help="The directory of a finished simulated run with a clause of settlement.")
 _JSON = typer.Option("--json", help="As JSON.")

@@ -190,7 +190,7 @@ def test_protected_attributes_are_in_the_tables_but_not_in_the_models() -> None:
 
 
 def test_names_and_mistakes(tmp_path: Path) -> None:
-    assert scenario_names() == ["pos-loan", "card-limit", "thin-file", "cheating-partner"]
+    assert scenario_names() == ["pos-loan", "card-limit", "thin-file", "cheating-partner", "consortium"]
     for name in scenario_names():
         assert name in describe(name)
         assert "bank (holds the label)" in describe(name)

@@ -8,6 +8,11 @@ import pytest
 pytest.importorskip("pyrevm", reason="needs tallystick[chain]")
 sys.path.append(str(Path(__file__).parent.parent / "ledger"))
 
+from vfl.settle.limits import limits_kept
+
+with limits_kept():  # for all other tests of this process
+    import web3  # noqa: F401
+
 from run_kit import Runs
 from scoring_kit import copied
 from settling_kit import SETTLED, settle

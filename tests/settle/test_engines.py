@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 
@@ -119,3 +121,21 @@ def test_a_node_that_is_not_there_or_of_another_chain_is_named() -> None:
             Node(node._url, 1)
         with pytest.raises(UsageError, match="takes what its sender signed"):
             node.send(BANK.address, BANK.address, b"", NOW)
+
+
+@pytest.mark.parametrize("what", ["key.address", "Node('http://127.0.0.1:9')"])
+def test_the_interpreter_stays_as_it_was(what: str) -> None:
+    """Else a text that is nested deep would end the process instead of being refused."""
+    words = f"""
+import sys
+from contextlib import suppress
+from vfl.errors import Unreachable
+from vfl.settle.engines.node import Node
+from vfl.settle.keys import ChainKey
+key, before = ChainKey(b"k" * 32), sys.getrecursionlimit()
+with suppress(Unreachable):
+    {what}
+assert "py_ecc" in sys.modules, "nothing was tested"
+assert sys.getrecursionlimit() == before
+"""
+    subprocess.run([sys.executable, "-c", words], check=True)

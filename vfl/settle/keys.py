@@ -14,6 +14,7 @@ from typing import Any
 
 from vfl.randomness import Randomness
 from vfl.settle.contract.typed import typed_data
+from vfl.settle.limits import limits_kept
 
 _ORDER = 0xFFFFFFFF_FFFFFFFF_FFFFFFFF_FFFFFFFE_BAAEDCE6_AF48A03B_BFD25E8C_D0364141  # SEC 2, section 2.4.1
 
@@ -34,9 +35,7 @@ class ChainKey:
     @cached_property
     def account(self) -> Any:
         """The `eth_account.signers.local.LocalAccount`."""
-        from eth_account import Account  # noqa: PLC0415 - of the extra `chain`
-
-        return Account.from_key(self._secret)
+        return _accounts().from_key(self._secret)
 
     @property
     def address(self) -> str:
@@ -50,15 +49,22 @@ class ChainKey:
 
 def signer_of(kind: str, message: Mapping[str, Any], chain_id: int, contract: str, signature: bytes) -> str:
     """The address that signed. Raises ValueError for 65 bytes that nobody signs."""
-    from eth_account import Account  # noqa: PLC0415
-
     try:
-        return str(Account.recover_message(_encoded(kind, message, chain_id, contract), signature=signature))
+        return str(_accounts().recover_message(_encoded(kind, message, chain_id, contract), signature=signature))
     except Exception as error:  # the library names no kind of its own
         raise ValueError(f"not a signature: {error}") from None
 
 
 def _encoded(kind: str, message: Mapping[str, Any], chain_id: int, contract: str) -> Any:
+    _accounts()
     from eth_account.messages import encode_typed_data  # noqa: PLC0415
 
     return encode_typed_data(full_message=typed_data(kind, message, chain_id, contract))
+
+
+def _accounts() -> Any:
+    """`eth_account.Account`, of the extra `chain`."""
+    with limits_kept():
+        from eth_account import Account  # noqa: PLC0415
+
+    return Account

@@ -11,6 +11,7 @@ from typing import Any
 from vfl.errors import Unreachable, UsageError
 from vfl.settle.engines.engine import GAS, REMEDY, Log, Raw
 from vfl.settle.keys import ChainKey
+from vfl.settle.limits import limits_kept
 
 _SECONDS = 30.0  # until a call is in a block
 _POLL = 0.02
@@ -25,7 +26,8 @@ class Node:
         Raises UsageError, Unreachable.
         """
         try:
-            from web3 import HTTPProvider, Web3  # noqa: PLC0415 - of the extra `chain`
+            with limits_kept():
+                from web3 import HTTPProvider, Web3  # noqa: PLC0415 - of the extra `chain`
         except ImportError:
             raise UsageError("a node needs web3, which is not installed", remedy=REMEDY) from None
         self._url, self._seconds = url, seconds
