@@ -75,11 +75,17 @@ def slash(
 
 
 @settle.command()
-def show(directory: Annotated[Path, _RUN], as_json: Annotated[bool, _JSON] = False) -> None:
+def show(
+    directory: Annotated[Path, _RUN],
+    plots: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Draw shares and payments there, as PNG and SVG.")
+    ] = None,
+    as_json: Annotated[bool, _JSON] = False,
+) -> None:
     """Shares with their intervals, coalitions, balances, payments and penalties of a run."""
     from vfl import settle_commands
 
-    settle_commands.show_settlement(directory, as_json)
+    settle_commands.show_settlement(directory, plots, as_json)
 
 
 @settle.command()

@@ -33,6 +33,7 @@ def make_report(
     from vfl.report import pictures, render  # noqa: PLC0415 - a subject's extract needs none of it
     from vfl.report.document import about_of, make  # noqa: PLC0415
     from vfl.report.evidence import Evidence  # noqa: PLC0415
+    from vfl.settle.account import account_of  # noqa: PLC0415
 
     texts, wanted = Texts(lang), _formats(formats, render.FORMATS)
     if date and not DATE.fullmatch(date):
@@ -40,13 +41,14 @@ def make_report(
     if "pdf" in wanted:
         render.require_pdf()
     evidence = Evidence.of(directory, policy)
-    drawn = pictures.drawn(directory, evidence, lang)
+    account = account_of(directory, evidence.policy)
+    drawn = pictures.drawn(directory, evidence, lang, account)
     if find_spec("matplotlib") is None:
         sys.stderr.write(f"no pictures: {pictures.REMEDY}\n")
     elif pictures.spoken(lang) != lang:
         sys.stderr.write(f"pictures have English words: no font for {lang}; on Debian apt-get install fonts-noto-cjk\n")
     found = [read_result(path, evidence.policy) for path in audits]
-    report = make(evidence, texts, about_of(about, evidence, texts), regime, drawn, date, found)
+    report = make(evidence, texts, about_of(about, evidence, texts), regime, drawn, date, found, account)
     body = render.body_of(report)
     html = render.as_html(report, body) if {"html", "pdf"} & set(wanted) else ""
     target, written = out or directory / "report", []

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,11 @@ from ledger.policy import Policy
 from vfl.clock import SystemClock
 from vfl.console import say, screen, show, table
 from vfl.errors import UsageError
-from vfl.files import read_json
+from vfl.files import read_json, refusals
 from vfl.progress import tell
 from vfl.seat import RunFile
 from vfl.settle import checking, mirroring, monitoring, settling
+from vfl.settle.account import account_of
 from vfl.settle.book import FOLDER
 from vfl.settle.coalitions import Measured
 from vfl.settle.contribution import FILE, SHARES, Contribution
@@ -118,9 +120,10 @@ def slash(evidence: Path, run: Path, reporter: str | None, as_json: bool) -> Non
         _show_balances(desk)
 
 
-def show_settlement(directory: Path, as_json: bool) -> None:
+def show_settlement(directory: Path, plots: Path | None, as_json: bool) -> None:
     """`tallystick settle show`."""
     with _desk(directory) as desk:
+        drawn = _draw(directory, desk.policy, plots) if plots is not None else []
         folder = directory / FOLDER
         there = (folder / SHARES).exists()
         shares = settling.valued(desk) if there else {}
@@ -138,6 +141,8 @@ def show_settlement(directory: Path, as_json: bool) -> None:
         if desk.replicas:
             _show_penalties(desk, played)
             _show_balances(desk)
+        if drawn:
+            say(screen(), *(f"drawn: {path}" for path in drawn))
         if not there and not desk.replicas:
             say(screen(), "nothing is settled yet: tallystick settle value RUN")
 
@@ -160,6 +165,19 @@ def monitor(directory: Path, as_json: bool) -> None:
             made.add_row(one.name, f"{paid} %", f"{first} %", f"{now} %", f"{low} to {high}", mark)
         show(screen(), "What is paid, and what masking a partner in the model shows", made)
         say(screen(), "Masking favours whom the model leans on: drift is a reason to value again, never a price.")
+
+
+def _draw(directory: Path, policy: Policy, folder: Path) -> list[Path]:
+    if find_spec("matplotlib") is None:
+        raise UsageError("pictures need matplotlib, which is not installed", remedy="pip install 'tallystick[plots]'")
+    from vfl.plots.settlement import draw  # noqa: PLC0415 - an extra
+
+    account = account_of(directory, policy)
+    if account is None:
+        raise UsageError(f"{directory} has no settlement to draw", remedy="tallystick settle value RUN")
+    with refusals(folder, "name another folder"):
+        folder.mkdir(parents=True, exist_ok=True)
+        return draw(account, folder)
 
 
 def check(bundle: Path, policy: Path | None, as_json: bool) -> None:

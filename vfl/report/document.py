@@ -14,6 +14,7 @@ from vfl.report.crosswalk import Clause, Regime, chosen, read_regime, shown_by, 
 from vfl.report.evidence import Evidence
 from vfl.report.material import Material
 from vfl.report.texts import Texts
+from vfl.settle.account import Account
 
 _BEFORE = (
     opening.verification, opening.identity, opening.parties, opening.data, opening.privacy,
@@ -43,9 +44,10 @@ def make(
     pictures: Mapping[str, str],
     dated: str,
     audits: Sequence[tuple[str, AuditResult]] = (),
+    account: Account | None = None,
 ) -> Report:
     """Write the report. Raises UsageError where a figure cannot be traced, or for an unknown regime."""
-    m = Material(evidence, texts, about, chosen(regime), dict(pictures), audits)
+    m = Material(evidence, texts, about, chosen(regime), dict(pictures), audits, account)
     crosswalk = [(found, _judged(m, found)) for found in map(read_regime, m.regimes)]
     sections = [write(m) for write in _BEFORE]
     sections += [auditing.regimes(m, crosswalk), auditing.limits(m)]

@@ -5,6 +5,7 @@ from __future__ import annotations
 from vfl.report.blocks import Bars, Facts, Section
 from vfl.report.figures import exact, percent
 from vfl.report.material import AGREEMENT, EXPLANATION, MODEL, Material
+from vfl.report.settlement import settlement
 
 
 def fairness(m: Material) -> Section:
@@ -42,6 +43,9 @@ def changes(m: Material) -> Section:
 def revenue(m: Material) -> Section:
     """Section 14."""
     section = m.section(14)
+    if m.account is not None:
+        section.blocks += [*settlement(m, m.account), *m.statements("contribution")]
+        return section
     if m.explanation:
         shares = m.explanation["contribution"]
         most = max(shares.values()) or 1.0

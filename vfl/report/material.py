@@ -12,6 +12,7 @@ from vfl.report.blocks import Block, Facts, Gaps, Line, Paragraph, Picture, Sect
 from vfl.report.evidence import Evidence
 from vfl.report.figures import Cell, Figure, Figures, Words
 from vfl.report.texts import Texts
+from vfl.settle.account import Account
 
 SUMMARY, EVALUATION, EXPLANATION, MODEL = "summary.json", "evaluation.json", "explanation.json", "model.json"
 AGREEMENT = "agreement.json"
@@ -20,7 +21,9 @@ WIDE = ("ks", "calibration")
 
 @dataclass
 class Material:
-    """All that goes into a report. `pictures`: drawn ones by name; `audits`: by whom, and what was found."""
+    """All that goes into a report. `pictures`: drawn ones by name; `audits`: by whom, and what was found.
+
+    account: of the run's settlement, if there is one."""
 
     evidence: Evidence
     texts: Texts
@@ -28,6 +31,7 @@ class Material:
     regimes: Sequence[str]
     pictures: dict[str, str] = field(default_factory=dict)
     audits: Sequence[tuple[str, AuditResult]] = ()
+    account: Account | None = None
 
     def __post_init__(self) -> None:
         self.figures = Figures(self.evidence)

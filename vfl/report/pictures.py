@@ -18,12 +18,13 @@ from vfl.report.material import EVALUATION, EXPLANATION, SUMMARY
 from vfl.retention import ROWS, SALTS, notes
 from vfl.scores import FILE, MODELS, Scores
 from vfl.seat import RunFile, read_seed
+from vfl.settle.account import Account
 from vfl.wording import Wording
 
 REMEDY = "pip install 'tallystick[plots]'"
 
 
-def drawn(directory: Path, evidence: Evidence, language: str) -> dict[str, str]:
+def drawn(directory: Path, evidence: Evidence, language: str, account: Account | None = None) -> dict[str, str]:
     """Every picture there is data for, by name; none without matplotlib, no curve of scores that were purged.
 
     Raises UsageError if scores.csv is not the one on record.
@@ -52,6 +53,11 @@ def drawn(directory: Path, evidence: Evidence, language: str) -> dict[str, str]:
     if len(steps) > 1:
         with styled(words):
             found["convergence"] = _uri(_convergence(steps, words))
+    if account is not None:
+        from vfl.plots import settlement  # noqa: PLC0415
+
+        with styled(words):
+            found |= {name: _uri(made) for name, made in settlement.pictures(account, words).items()}
     return found
 
 

@@ -49,19 +49,36 @@ class Checked:
         return 1 if self.faults else 2 if self.skipped else 0
 
 
+@dataclass
+class Found:
+    """What a check read on its way; what does not hold may be missing."""
+
+    checked: Checked
+    contribution: Contribution | None = None
+    shares: Mapping[str, Any] | None = None
+    usage: Sequence[Mapping[str, Any]] = ()
+    replica: Replica | None = None
+
+
 def check(data: bytes, policy: Policy | None) -> Checked:
     """Check a bundle. `policy`: whose keys are trusted; None leaves the first check out, and says so."""
+    return check_all(data, policy).checked
+
+
+def check_all(data: bytes, policy: Policy | None) -> Found:
+    """The same with what was read."""
     return _Check(data, policy).run()
 
 
 class _Check:
     def __init__(self, data: bytes, policy: Policy | None) -> None:
         self._data, self._policy, self._found = data, policy, Checked()
+        self._read = Found(self._found)
         self._bundle: Bundle = parse_bundle(data)
         self._entries = _entries_of(self._bundle)
         self._leader = next((party for party, own in self._entries.items() if _leads(own)), "")
 
-    def run(self) -> Checked:
+    def run(self) -> Found:
         steps: Sequence[tuple[str, Callable[[], str | None]]] = (
             ("ledgers", self._ledgers), ("record", self._record), ("seed", self._seed), ("shares", self._shares),
             ("usage", self._usage), ("contract", self._contract),
@@ -74,7 +91,7 @@ class _Check:
                 continue
             if said is not None:
                 self._found.passed.append(f"{name}: {said}")
-        return self._found
+        return self._read
 
     def _ledgers(self) -> str | None:
         if self._bundle.faults:
@@ -120,6 +137,7 @@ class _Check:
         contribution = self._contribution()
         result, data = result_of(contribution), self._artefact(FILE)
         again = result.to_json(contribution, digest_of(data))
+        self._read.contribution, self._read.shares = contribution, again
         if again != json.loads(self._artefact(SHARES)):
             raise UsageError(f"{SHARES} does not follow from {FILE}")
         if entry.params["ppm"] != dict(result.ppm):
@@ -128,6 +146,7 @@ class _Check:
 
     def _usage(self) -> str | None:
         periods = self._all(USAGE)
+        self._read.usage = [entry.params for entry in periods]
         for entry in periods:
             params: Mapping[str, Any] = entry.params
             if params["amount"] != (params["decisions"] - params["degraded"]) * params["price"]:
@@ -144,6 +163,7 @@ class _Check:
             return None
         replica, faults = replay(self._entries, self._leader, self._code())
         assert replica is not None
+        self._read.replica = replica
         if faults:
             raise UsageError("; ".join(faults))
         self._found.balances = replica.credits()
