@@ -18,6 +18,7 @@ import typer
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from ledger.policy import Policy
 from vfl.api.app import ApiSettings, make_app
 from vfl.api.gate import Gate
 from vfl.api.problems import Problem
@@ -38,7 +39,10 @@ from vfl.scoring.contender import Contender
 from vfl.scoring.jobs import Job, Journal, Progress
 from vfl.scoring.opening import Opened
 from vfl.scoring.policy import ServingPolicy
+from vfl.seat import RunFile
 from vfl.served import Served
+from vfl.settle.account import BUNDLE, Account, account_of
+from vfl.settle.book import FOLDER
 from vfl.terms import GBDT
 
 _A_LINE = 1.0  # seconds between two lines about a job
@@ -142,7 +146,13 @@ async def _serve(
         opened.service.on_decisions.append(observed.add_all)
         caller = _caller(app.state.gate)
         app.router.routes.extend(
-            board_routes(opened.service, observed, lambda: about(opened, lineup.champion), caller=caller)
+            board_routes(
+                opened.service,
+                observed,
+                lambda: about(opened, lineup.champion),
+                caller=caller,
+                settlement=settled_in(opened.home.root),
+            )
         )
         server = HttpServer(app, host, port, tls)
         await _wait_for_partners(opened)
@@ -154,6 +164,22 @@ async def _serve(
         finally:
             if app.state.jobs:
                 await app.state.jobs.close()
+
+
+def settled_in(root: Path) -> Callable[[], Account | None] | None:
+    """The settlement of a run, read anew when it has changed; None where its agreement settles nothing."""
+    if RunFile.read(root, needs=()).agreement.settlement is None:
+        return None
+
+    @lru_cache(maxsize=1)
+    def read(_: int) -> Account | None:
+        return account_of(root, Policy.parse((root / "policy.txt").read_bytes()))
+
+    def found() -> Account | None:
+        path = root / FOLDER / BUNDLE
+        return read(path.stat().st_mtime_ns) if path.exists() else None
+
+    return found
 
 
 def _example(opened: Opened) -> str:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 pytest.importorskip("pyrevm", reason="needs tallystick[chain]")
-sys.path.append(str(Path(__file__).parent.parent / "ledger"))
+sys.path += [str(Path(__file__).parent.parent / folder) for folder in ("ledger", "board")]
 
 from vfl.settle.limits import limits_kept
 

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
-from run_kit import here
+from board_kit import FakeScorer, Hands, application, ask
+from run_kit import TOML, Runs, here
 from settling_kit import bundle_of, changed, desk, said
 
 from ledger.policy import Policy
+from vfl.board.observed import Observed
+from vfl.serve_commands import settled_in
 from vfl.settle.account import account_of, read_account
 
 
@@ -79,3 +83,34 @@ def test_pictures(settled_made: Path, tmp_path: Path) -> None:
     assert names == ["contribution.png", "contribution.svg", "payments.png", "payments.svg"]
     assert "drawn: " in told.stdout
     assert json.loads(here("settle", "show", settled_made, "--json").stdout)["shares"]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_the_console_has_a_page_of_it(settled: Path, lang: str) -> None:
+    from test_penalties import fork
+
+    app = application(FakeScorer(Observed(Hands())), Observed(Hands()), settlement=settled_in(settled))
+    assert 'href="/board/settlement"' in ask(app, f"/?lang={lang}").text
+    page = ask(app, f"/board/settlement?lang={lang}")
+    assert page.status == 200, page.text
+    assert "{" not in re.sub(r"<(pre|template|code)[^>]*>.*?</\1>|<[^>]*>", "", page.text, flags=re.S)
+    assert 'data-state="ok"' in page.text
+    for words in ("Telecom plc", "10.25 EUR", "10.01 EUR"):
+        assert words in page.text
+    (settled / "fork.json").write_bytes(fork(settled))
+    said("slash", settled / "fork.json", "--run", settled)
+    assert "0.00 EUR" in ask(app, f"/board/settlement?lang={lang}").text, "read anew once it has changed"
+    bundle = settled / "settlement" / "settlement.bundle"
+    bundle.write_bytes(
+        changed(bundle.read_bytes(), "artefacts/shares.json", lambda data: data.replace(b"payroll", b"x"))
+    )
+    assert 'data-state="fault"' in ask(app, f"/board/settlement?lang={lang}").text
+    bundle.unlink()
+    assert ask(app, f"/board/settlement?lang={lang}").status == 404
+
+
+def test_where_nothing_is_agreed_there_is_no_page(finished: Runs) -> None:
+    assert settled_in(finished(TOML).out) is None
+    app = application(FakeScorer(Observed(Hands())), Observed(Hands()))
+    assert "/board/settlement" not in ask(app, "/").text
+    assert ask(app, "/board/settlement").status == 404

@@ -6,11 +6,13 @@ GET  /                       try a score, charts, the last decisions       GET  
 POST /                       the same with an answer                       GET  /board/decisions/ID   one, with proof
 GET  /board/live             what of / changes, as HTML                    GET  /board/ledger         the explorer
 GET  /board/observed.json    the figures of the charts                     GET  /board/ledger.json    what it is made of
+GET  /board/settlement       what partners' data is worth, payments, stakes
 GET  /board/static/FILE      style sheet, scripts, icon
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
@@ -45,6 +47,8 @@ from vfl.scoring.answers import (
     Scorer,
     UnknownApplicant,
 )
+from vfl.settle.account import Account
+from vfl.settle.payments import written
 from vfl.wording import LANGUAGES, Wording
 
 RECENT = 8
@@ -69,11 +73,12 @@ def console(request: Request) -> str:
 
 
 def board_routes(
-    scorer: Scorer, observed: Observed, about: Callable[[], About] = About, *, caller: Caller = console
-) -> list[BaseRoute]:
+    scorer: Scorer, observed: Observed, about: Callable[[], About] = About, *, caller: Caller = console,
+    settlement: Callable[[], Account | None] | None = None,
+) -> list[BaseRoute]:  # fmt: skip
     """The routes. `about`: of the model that decides now.   caller: who asks, by name; raises HTTPException (401, 403)
-    for whoever may not see the pages."""
-    board = _Board(scorer, observed, about, caller)
+    for whoever may not see the pages.   settlement: of the run; None where none is agreed, and so no page."""
+    board = _Board(scorer, observed, about, caller, settlement)
     pages: list[tuple[str, str, Callable[[Request], Awaitable[Response]]]] = [
         ("/", "GET", board.home),
         ("/", "POST", board.score),
@@ -83,6 +88,7 @@ def board_routes(
         ("/board/decisions/{id}", "GET", board.decision),
         ("/board/ledger", "GET", board.ledger),
         ("/board/ledger.json", "GET", board.ledger_json),
+        *([("/board/settlement", "GET", board.settled)] if settlement else []),
     ]
     made: list[BaseRoute] = [Route(path, board.guarded(answer), methods=[verb]) for path, verb, answer in pages]
     return [*made, Mount("/board/static", _Static(packages=[("vfl.board", "static")]))]
@@ -132,8 +138,12 @@ def _new_key() -> str:
 
 
 class _Board:
-    def __init__(self, scorer: Scorer, observed: Observed, about: Callable[[], About], caller: Caller) -> None:
+    def __init__(
+        self, scorer: Scorer, observed: Observed, about: Callable[[], About], caller: Caller,
+        settlement: Callable[[], Account | None] | None,
+    ) -> None:  # fmt: skip
         self.scorer, self.observed, self._about, self.caller = scorer, observed, about, caller
+        self._settlement = settlement
 
     @property
     def about(self) -> About:
@@ -159,7 +169,7 @@ class _Board:
         say = _words(language)
         html = _templates().get_template(name).render(
             say=say, lang=templates.tag(language), languages=LANGUAGES, language=language, here=_here(request),
-            active=self.scorer.active, about=self.about, **values,
+            active=self.scorer.active, about=self.about, settles=self._settlement is not None, **values,
         )  # fmt: skip
         return HTMLResponse(html, status)
 
@@ -218,6 +228,14 @@ class _Board:
             request, "model.html.j2", champion=champion, others=others, words=self.about.words(champion),
             named=_names(language_of(request)),
         )  # fmt: skip
+
+    async def settled(self, request: Request) -> Response:
+        """What partners' data is worth, what was used and paid, what is at stake."""
+        assert self._settlement is not None
+        account = await asyncio.to_thread(self._settlement)
+        if account is None:
+            return self.page(request, "missing.html.j2", 404, words="missing.settlement", what="")
+        return self.page(request, "settlement.html.j2", account=account, span=_span(account))
 
     async def decision(self, request: Request) -> Response:
         """One decision with everything that proves it."""
@@ -281,6 +299,17 @@ class _Board:
             return _json({"detail": str(error)}, 422)
 
 
+def _span(account: Account) -> Callable[[float], str]:
+    """From a share to its place in a drawing 200 wide that holds all intervals."""
+    ends = [end for one in (*account.players, account.null) if one is not None for end in one.share]
+    low, high = min(0.0, *ends, 0.0), max(0.0, *ends, 0.01)
+    return lambda share: f"{6 + 188 * (share - low) / (high - low):.1f}"
+
+
+def _money(amount: int, currency: str) -> str:
+    return f"{written(amount, currency)} {currency}"
+
+
 def _json(body: Any, status: int = 200) -> Response:
     return Response(msgspec.json.encode(body), status, media_type="application/json")
 
@@ -297,6 +326,7 @@ def _templates() -> Any:
     made = templates.environment("vfl.board")
     made.filters |= {
         "moment": moment, "percent": percent, "share": share, "three": three, "fingerprint": _fingerprint,
+        "money": _money,
     }  # fmt: skip
     return made
 
