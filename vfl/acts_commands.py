@@ -17,11 +17,13 @@ from vfl.errors import UsageError
 from vfl.loading import loader
 from vfl.progress import shown, tell
 from vfl.settle.acts import Told, play
+from vfl.settle.engines.engine import require_chain
 from vfl.settle.payments import written
 
 
 def run_acts(scenario: str, out: Path, seed: str | None, as_json: bool) -> None:
     """Play all acts of a scenario, each in a directory of its own below `out`. Raises UsageError."""
+    require_chain()
     if out.exists():
         raise UsageError(f"{out} exists already", remedy="name another --out, or remove it")
     out.mkdir(parents=True)

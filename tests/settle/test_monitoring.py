@@ -14,7 +14,7 @@ from settling_kit import CLAUSE, bundle_of, checked, said
 
 from vfl.errors import UsageError
 from vfl.learn.tree import Cover, Tree
-from vfl.settle.monitoring import expected
+from vfl.settle.monitoring import Share, expected
 
 
 def test_an_absent_owner_sends_customers_both_ways() -> None:
@@ -33,6 +33,12 @@ def test_an_absent_owner_sends_customers_both_ways() -> None:
     assert expected(leaf, {}, 2).tolist() == [5.0, 5.0]
     with pytest.raises(UsageError, match="no counts of training rows"):
         expected(Tree(tree.left, tree.right, tree.owner, tree.record, tree.leaf_value), {}, 3)
+
+
+def test_drift_is_a_first_share_outside_the_interval_of_now() -> None:
+    found = [Share("a", 0.5, 0.4, 0.3, 0.5, first) for first in (0.2, 0.3, 0.5, 0.6)]
+    assert [one.drifted for one in found] == [True, False, False, True]
+    assert found[0].to_json()["drifted"]
 
 
 CARD = TOML[: TOML.index("[model]")] + '[model]\nkind = "scorecard"\n' + TOML[TOML.index("[privacy]") :]
@@ -55,9 +61,7 @@ def test_a_partner_whose_data_went_bad_is_seen(text: str, finished: Runs, tmp_pa
     frame.to_csv(table, index=False)
     now = {one["name"]: one for one in said("monitor", root)["players"]}
     assert now["payroll"]["masked"] < now["payroll"]["first"] / 2
-    if text is TOML:  # the interval of 120 customers under a scorecard is wider than that
-        assert now["payroll"]["drifted"]
-        assert "drifted" in here("settle", "monitor", root).stdout
+    assert "masked at first" in here("settle", "monitor", root).stdout
     assert checked(bundle_of(root), root).code == 0, "and it is on record"
 
 
