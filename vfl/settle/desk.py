@@ -22,8 +22,7 @@ from vfl.randomness import Randomness
 from vfl.seat import RunFile, identity_of, policy_of, read_seed
 from vfl.settle.book import CALL, GENESIS, ORDER, STATE, Books, open_books
 from vfl.settle.contract.artefact import CONTRACTS, load
-from vfl.settle.engines.embedded import CHAIN_ID
-from vfl.settle.engines.engine import require_chain
+from vfl.settle.engines.engine import CHAIN_ID, require_chain
 from vfl.settle.history import genesis_of, ordered, waiting
 from vfl.settle.keys import ChainKey
 from vfl.settle.penalties import Penalty

@@ -6,24 +6,28 @@ Source: the Ethereum Yellow Paper, fork London; the machine is revm through pyre
 from __future__ import annotations
 
 import re
-
-from pyrevm import EVM, BlockEnv, CfgEnv, Env, ExecutionResult
+from typing import TYPE_CHECKING
 
 from vfl.errors import UsageError
-from vfl.settle.engines.engine import FORK, GAS, Log, Raw
+from vfl.settle.engines.engine import CHAIN_ID, FORK, GAS, Log, Raw, require_chain
 from vfl.settle.keys import ChainKey
 
-CHAIN_ID = 7_825_277
-"""Of no public chain."""
 _OUTPUT = re.compile(r"output: 0x([0-9a-f]*)")
 _NOBODY = "0x" + "00" * 20
+
+if TYPE_CHECKING:
+    from pyrevm import ExecutionResult
 
 
 class Embedded:
     """An `Engine`: starts empty."""
 
     def __init__(self, chain_id: int = CHAIN_ID) -> None:
-        self._chain_id, self._number = chain_id, 0
+        """Raises UsageError without the extra `chain`."""
+        require_chain()
+        from pyrevm import EVM, BlockEnv, CfgEnv, Env  # noqa: PLC0415 - of the extra
+
+        self._chain_id, self._number, self._block_of = chain_id, 0, BlockEnv
         self._evm = EVM(spec_id=FORK.upper(), env=Env(cfg=CfgEnv(chain_id=chain_id)))
 
     @property
@@ -67,4 +71,4 @@ class Embedded:
 
     def _block(self, time: int) -> None:
         self._number += 1
-        self._evm.set_block_env(BlockEnv(number=self._number, timestamp=time, gas_limit=GAS))
+        self._evm.set_block_env(self._block_of(number=self._number, timestamp=time, gas_limit=GAS))

@@ -16,6 +16,8 @@ from vfl.settle.keys import ChainKey
 GAS = 25_000_000
 """The most that a call may use. Blocks of the node must allow as much."""
 FORK = "London"
+CHAIN_ID = 7_825_277
+"""Of no public chain: that of contracts that are in replicas alone."""
 REMEDY = "pip install 'tallystick[chain]'"
 _PACKAGES = ("pyrevm", "eth_account", "eth_abi")
 
