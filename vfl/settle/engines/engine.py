@@ -71,4 +71,4 @@ class Engine(Protocol):
 def require_chain() -> None:
     """Raise UsageError where the extra is not installed."""
     if missing := [name for name in _PACKAGES if find_spec(name) is None]:
-        raise UsageError(f"a contract needs {', '.join(missing)}, which is not installed", remedy=REMEDY)
+        raise UsageError(f"a contract needs what is not installed: {', '.join(missing)}", remedy=REMEDY)
