@@ -89,7 +89,9 @@ def test_without_the_extra_the_contract_is_not_played(settled_made: Path, monkey
     monkeypatch.setattr("vfl.settle.engines.engine._PACKAGES", ("no_such_machine",))
     found = checked(bundle_of(settled_made), settled_made)
     assert found.code == 2
-    assert "a contract needs what is not installed: no_such_machine; pip install 'tallystick[chain]'" in found.skipped[0]
+    assert (
+        "a contract needs what is not installed: no_such_machine; pip install 'tallystick[chain]'" in found.skipped[0]
+    )
 
 
 def test_what_is_no_bundle_is_said(settled_made: Path, tmp_path: Path) -> None:

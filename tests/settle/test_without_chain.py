@@ -26,7 +26,10 @@ main()
 def test_reports_checks_and_valuations_do_without(settled: Path, tmp_path: Path) -> None:
     told = without("report", "make", settled, "--format", "html", "--out", tmp_path / "report")
     assert told.returncode == 0, told.stderr
-    assert "contract: a contract needs what is not installed: pyrevm" in (tmp_path / "report" / "report.en.html").read_text()
+    assert (
+        "contract: a contract needs what is not installed: pyrevm"
+        in (tmp_path / "report" / "report.en.html").read_text()
+    )
     checked = without(
         "settle", "check", settled / "settlement" / "settlement.bundle", "--policy", settled / "policy.txt"
     )
