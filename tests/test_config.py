@@ -140,6 +140,16 @@ def test_a_scheme_implies_its_level_and_a_level_its_scheme(tmp_path: Path, lines
     assert (found.scheme, found.level) == (scheme, level)
 
 
+def test_sums_are_masked_of_scorecards_with_two_partners(tmp_path: Path) -> None:
+    payroll = '[party.payroll]\nrole = "passive"\ntable = "payroll.csv"\nid = "customer"\n'
+    card, masked = '[model]\nkind = "scorecard"\n', "[privacy]\nmasked_scores = true\n"
+    assert load(tmp_path, SMALL + payroll + card + masked).privacy.masked_scores
+    assert not load(tmp_path, SMALL + payroll + card).privacy.masked_scores
+    told = "[privacy] masked_scores is true"
+    refused(tmp_path, SMALL + payroll + masked, told, "walked by the active party", remedy='kind = "scorecard"')
+    refused(tmp_path, SMALL + card + masked, told, "one partner", remedy="a second partner")
+
+
 def test_shares_are_merged_only_where_the_file_says_so(tmp_path: Path) -> None:
     for written, merged in (("", False), ("merge_models = false", False), ("merge_models = true", True)):
         assert load(tmp_path, f"{SMALL}\n[privacy]\n{written}\n").privacy.merge_models is merged

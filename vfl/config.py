@@ -111,6 +111,7 @@ _TABLE_KEYS = tuple(key for key in _PARTY_KEYS if key != "role")
 class PrivacyConfig:
     """How values are sealed, the populations below which nothing is computed, and whether shares may be merged.
 
+    masked_scores: whether a service may learn of an applicant no more than the sum of all parts of a scorecard.
     receipts: whether parties sign what they say once a round, or with every message.
     keep_until: the last day, as 2031-12-31, on which nothing of the run may be purged; empty for none.
     """
@@ -122,6 +123,7 @@ class PrivacyConfig:
     min_intersection: int = 200
     cell_noise: float = 0.0
     merge_models: bool = False
+    masked_scores: bool = False
     receipts: str = RECEIPTS[0]
     keep_until: str = ""
 
@@ -403,6 +405,7 @@ def _privacy(table: TomlTable) -> PrivacyConfig:
         ),
         cell_noise=table.number("cell_noise", default.cell_noise, 0.0, MOST_NOISE),
         merge_models=table.flag("merge_models", default.merge_models),
+        masked_scores=table.flag("masked_scores", default.masked_scores),
         receipts=table.choice("receipts", RECEIPTS, default=default.receipts),
         keep_until=table.day("keep_until", default.keep_until),
     )
@@ -488,6 +491,11 @@ def _check_scorecard(scenario: Scenario) -> None:
             raise UsageError(
                 f"{scenario.source.name}: [{place}] {key} is {value}, but {why}", remedy=f"Leave {key} out."
             )
+    if privacy.masked_scores and len(scenario.parties) < 3:
+        raise UsageError(
+            f"{scenario.source.name}: [privacy] masked_scores is true, but there is one partner, whose part is the sum",
+            remedy="Leave masked_scores out, or name a second partner.",
+        )
 
 
 def _check_trees(scenario: Scenario, model: GBDTParameters) -> None:
@@ -496,6 +504,12 @@ def _check_trees(scenario: Scenario, model: GBDTParameters) -> None:
         raise UsageError(
             f"{scenario.source.name}: [model] min_sum_hessian_in_leaf is 0, but noisy sums may be below 0",
             remedy="Leave it at its default, or leave [privacy] cell_noise out.",
+        )
+    if scenario.privacy.masked_scores:
+        raise UsageError(
+            f"{scenario.source.name}: [privacy] masked_scores is true, but trees are walked by the active party: "
+            "there is no sum to mask",
+            remedy='Leave it out, or write kind = "scorecard" under [model].',
         )
     for party in scenario.parties:
         for key, given in (("special", party.special), ("trends", party.trends)):

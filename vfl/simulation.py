@@ -159,8 +159,8 @@ def scenario_clauses(scenario: Scenario) -> tuple[dict[str, Scalar], dict[str, S
     """What is agreed about privacy, the intersection and the hold-out."""
     psi: dict[str, Scalar] = dict(vars(scenario.psi))
     privacy: dict[str, Scalar] = dict(vars(scenario.privacy))
-    options = ((psi, "decoys"), (privacy, "merge_models"), (privacy, "cell_noise"), (privacy, KEEP_UNTIL))
-    for clauses, option in options:
+    options = ("merge_models", "masked_scores", "cell_noise", KEEP_UNTIL)
+    for clauses, option in ((psi, "decoys"), *((privacy, option) for option in options)):
         if not clauses[option]:
             del clauses[option]  # an option that is off is no clause: agreements without it stay what they were
     if privacy["receipts"] == RECEIPTS[0]:

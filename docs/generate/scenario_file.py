@@ -49,6 +49,8 @@ ABOUT = {
     "privacy.min_intersection": "common customers at least; below, nothing is computed and no count is told",
     "privacy.merge_models": "whether the shares may be merged into one model, which shows everybody's thresholds, see "
     "[export](export.md)",
+    "privacy.masked_scores": "of a scorecard with two partners or more: of an applicant the service learns the sum "
+    "of all parts and nothing else (the run still shows parts of its hold-out), see [serving](serving.md)",
     "privacy.keep_until": "last day on which `tallystick purge` refuses; see [retention](retention.md)",
     "privacy.receipts": "when a party signs what it said: once a `round`, or with every `message`, see "
     "[verify](verify.md)",

@@ -285,6 +285,12 @@ def test_more_than_before_is_none() -> None:
         assert any(clause in each for each in back), clause
 
 
+def test_parts_told_again_are_a_downgrade() -> None:
+    masked = replace(DRAFT.agreement, privacy=DRAFT.agreement.privacy | {"masked_scores": True})
+    assert not any("masked_scores" in each for each in downgrades(masked, DRAFT.agreement))
+    assert any("masked_scores is False, and was True" in each for each in downgrades(DRAFT.agreement, masked))
+
+
 def test_more_columns_parties_or_runs_are_downgrades() -> None:
     bank, telecom = DRAFT.agreement.members
     wider = replace(DRAFT.agreement, members=(bank, replace(telecom, features=("calls", "tenure"))))

@@ -14,7 +14,8 @@ import duckdb
 import msgspec
 import numpy as np
 import pytest
-from scoring_kit import Stage, ThreadWire, copied, predictions, run, sessions, stages_of
+from run_kit import Runs
+from scoring_kit import CARD, Stage, ThreadWire, copied, predictions, run, sessions, stages_of, table
 
 from ledger.log import Log
 from ledger.store import MemoryStore
@@ -26,6 +27,7 @@ from vfl.ids import normalise
 from vfl.notary import CERTIFIED_FOR, SET_BACK
 from vfl.protocols import score_online
 from vfl.protocols.score_online import Masked, OpenScoring, Parted, ShowHead, tokens_of
+from vfl.scoring.answers import Decision
 from vfl.scoring.link import _Talk
 from vfl.scoring.masks import mask_key
 from vfl.scoring.opening import speaker_of
@@ -390,3 +392,20 @@ def test_a_head_that_somebody_else_signed_is_not_cosigned(card: Path, telecom: S
 def test_two_volumes_are_two_logs(card: Path, telecom: ScoringPartner) -> None:
     assert telecom.cosign(Decisions(card).head(0)).line
     assert telecom.cosign(Decisions(card, "000002").head(0)).line
+
+
+def test_what_the_agreement_has_masked_is_told_in_no_other_way(finished: Runs, tmp_path: Path) -> None:
+    """Whatever the bank's policy says: the service masks by itself, and a partner refuses to be asked for its part."""
+    root = copied(finished(CARD.replace("[privacy]", "[privacy]\nmasked_scores = true")).out, tmp_path / "card")
+    partner = stages_of(root, SystemClock())["telecom"].partner
+    with pytest.raises(AgreementError, match="has the sums of scores masked"):
+        talk(root, partner, say_open(opening(root, "telecom")), nonce="1")
+    partner.close()
+
+    async def work() -> list[Decision]:
+        async with table(root) as here:
+            return list(await here.batch([row["id"] for row in predictions(root)]))
+
+    decided = run(work())
+    assert [repr(one.pd) for one in decided] == [row["pd"] for row in predictions(root)]
+    assert {reason.party for one in decided for reason in one.reasons} == {"bank"}

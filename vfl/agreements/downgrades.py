@@ -18,6 +18,7 @@ _PRIVACY: Mapping[str, Callable[[Any], float]] = {
     "min_intersection": float,
     "cell_noise": float,
     "merge_models": lambda on: -float(on),
+    "masked_scores": float,
     "receipts": lambda kind: RECEIPTS.index(kind) if kind in RECEIPTS else -1,
 }
 _PSI: Mapping[str, Callable[[Any], float]] = {

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -90,6 +90,8 @@ def ready_model(root: Path, who: Speaker, file: RunFile, policy: ServingPolicy) 
 
     What comes back puts it on its bench, in the event loop. Raises UsageError.
     """
+    if file.agreement.privacy.get("masked_scores"):
+        policy = replace(policy, partners=replace(policy.partners, masked=True))
     seat, rules = who.seat, policy.partners
     if rules.masked and (file.terms.kind == GBDT or len(file.agreement.passives) < 2):
         raise UsageError(

@@ -251,6 +251,8 @@ class _Answering:
             if len(partner.agreement.passives) < 2 or isinstance(partner.half, Splits):
                 raise AgreementError("sums are masked of scorecards with two partners or more")
             self._masked = True
+        elif partner.agreement.privacy.get("masked_scores"):
+            raise AgreementError("the agreement has the sums of scores masked: parts are not told")
         elif partner.masked_with() is not None:
             raise AgreementError("scores of this run have masked sums: parts are not told any more")
         self._token_key, self._lookup = asked.token_key, partner.lookup(asked.token_key)
