@@ -21,6 +21,7 @@ from ledger import Identity
 from ledger.canonical import encode
 from ledger.checkpoint import Checkpoint, cosign, sign_checkpoint
 from ledger.entry import Entry
+from ledger.keys import KeyType, VerifyingKey
 from ledger.merkle import Tree, leaf_hash
 from ledger.note import Note, SignatureLine
 from vfl.party.card import fingerprint
@@ -88,6 +89,15 @@ def other_signature(given: Proof, name: str) -> str:
     return str(Note(note.text, tuple(lines)))
 
 
+ANYBODYS = VerifyingKey(BANK.identity.name, KeyType.NOTE, bytes([1, *bytes(31)]))
+"""The neutral point: with R = B and s = 1 everything is signed by it."""
+
+
+def by_anybody(given: Proof) -> str:
+    blob = bytes([0x58, *[0x66] * 31, 1, *bytes(31)])
+    return str(Note(Note.parse(given.checkpoint).text, (SignatureLine(ANYBODYS.name, ANYBODYS.id, blob),)))
+
+
 TAMPERED: dict[str, tuple[Bend, str, str]] = {
     "record": (proof(record=lambda g: g.record.replace('"band":"B"', '"band":"A"')), "record.root", "record"),
     "salt": (proof(salt=lambda g: flipped(g.salt)), "record.root", "record"),
@@ -126,6 +136,7 @@ TAMPERED: dict[str, tuple[Bend, str, str]] = {
     "four lines": (proof(checkpoint=lambda g: g.checkpoint.replace("\n\n", "\nx\n\n")), "head.form", "head"),
     "key": (proof(key=lambda g: g.key[:-3] + "AAA"), "key.hash", "key"),
     "no key": (proof(key=lambda g: "bank"), "key.form", "key"),
+    "key of small order": (proof(key=lambda _: ANYBODYS.vkey, checkpoint=by_anybody), "head.signature", "head"),
     "key of a witness": (proof(key=lambda g: WITNESS.witness.verifying.vkey), "key.kind", "key"),
     "other log": (
         proof(checkpoint=lambda g: signed("bank/x" + Note.parse(g.checkpoint).text[19:])),
@@ -138,7 +149,7 @@ TAMPERED: dict[str, tuple[Bend, str, str]] = {
 
 
 # The eight of a ledger's parts are quick; their variations are for thorough rounds.
-QUICK = {"record", "salt", "path", "entry byte", "root", "signature", "key"}
+QUICK = {"record", "salt", "path", "entry byte", "root", "signature", "key", "key of small order"}
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,7 @@ def signed(public, signature, message):
         need(len(signature) == 64 and len(public) == 32, "lengths")
         key, r, s = point(public), point(signature[:32]), int.from_bytes(signature[32:], "little")
         need(s < L, "s is out of range")
+        need(times(8, key)[0] * times(8, r)[0] % P, "a point of small order")
     except Wrong:
         return False
     k = int.from_bytes(sha512(signature[:32] + public + message).digest(), "little") % L
