@@ -78,11 +78,16 @@ income = "descending"
 role = "passive"
 table = "telecom.parquet"
 id = "phone"
+[party.shop]
+role = "passive"
+table = "shop.parquet"
+id = "phone"
 [model]
 kind = "scorecard"
 signs = "positive"
 [privacy]
 scheme = "paillier"
+masked_scores = true
 [holdout]
 fraction = 0.25
 seed = 9
