@@ -4,6 +4,7 @@ The products of a test are small: threads of OpenBLAS and of LightGBM that wait 
 other processes of the suite. The command line and the benchmarks set the same.
 """
 
+import gc
 import os
 from collections.abc import Callable
 from functools import cache
@@ -16,6 +17,8 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import vfl.net  # noqa: F401  # before any test loads grpc
+
+gc.set_threshold(200_000, 50, 100)  # what tests leave behind is much and harmless: a twelfth of their time went there
 
 for profile in ("quick", "thorough"):  # see tests/effort.py
     settings.register_profile(profile, deadline=None)  # a busy machine is slow, not wrong

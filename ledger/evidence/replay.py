@@ -3,8 +3,9 @@
     {"entry":ENTRY,"kind":"replay","statement":PROOF}
 
 `entry` is a message in the accused's own log that carries an envelope signature (`env`). The signature does not fit
-that message; it fits `statement`, which the same sender made in another run or at another slot. The accused is the
-keeper of the log: it passed off an old word as a new one. Envelopes name run and slot, so nobody else can be misled.
+that message, for it fits `statement`, which the same sender made in another run or at another slot, and no key that is
+taken lets a signature fit two messages (`ledger.keys.verify_signature`). The accused is the keeper of the log: it passed off an old word as a new one.
+Envelopes name run and slot, so nobody else can be misled.
 
 Not provable: that a sender says the same bytes twice. Equal digests in two runs or slots are no misbehaviour where
 messages follow from seeds or repeat by nature, and the ledger does not know which kinds are fresh. Not provable
@@ -14,8 +15,8 @@ without envelopes (`privacy.receipts = "round"`), where a replayed message is si
 from __future__ import annotations
 
 from ledger.canonical import Json
-from ledger.envelope import Env, Envelope, verify_envelope
-from ledger.errors import BadProof, BadSignature
+from ledger.envelope import Env
+from ledger.errors import BadProof
 from ledger.evidence.entries import held
 from ledger.evidence.proven import Proven, fields, write
 from ledger.evidence.words import said
@@ -38,18 +39,9 @@ def check(value: dict[str, Json], policy: Policy) -> Proven:
     env, new = place.entry.env, place.entry.envelope()
     if env is None or env != signed or new.sender != old.party:
         raise BadProof("the entry does not carry the signature of the statement")
-    if (new.run, new.slot) == (old.message.run, old.message.slot) or _fits(env, new):
-        raise BadProof("the entry is of the same run and slot, or its envelope is good")
+    if (new.run, new.slot) == (old.message.run, old.message.slot):
+        raise BadProof("the entry is of the same run and slot")
     told = (
         f"entered as said in {new.run} at {new.slot} what {old.party} said in {old.message.run} at {old.message.slot}"
     )
     return Proven(place.entry.actor, new.run, told, new.slot, KIND, str(place), f"{old.party} {old}")
-
-
-def _fits(env: Env, message: Envelope) -> bool:
-    # A key chosen with care lets one signature fit two messages; then the log's keeper was right to take it.
-    try:
-        verify_envelope(bytes.fromhex(env.key), message, env)
-    except BadSignature:
-        return False
-    return True

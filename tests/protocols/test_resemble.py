@@ -131,7 +131,7 @@ def test_any_peer_at_all_ends_in_known_errors(hidden: dict[str, Tape], victim: s
     role = bank() if victim == "bank" else partner(victim, clear(False))
     assert_harmless(hidden[victim], role)
 
-    @examples(20, thorough=60)
+    @examples(8, thorough=100)
     @given(damage(hidden[victim]))
     def attack(damaged: Tape) -> None:
         fate: Any = play(damaged, role)
