@@ -4,8 +4,8 @@
 
 `entry` is a message in the accused's own log that carries an envelope signature (`env`). The signature does not fit
 that message, for it fits `statement`, which the same sender made in another run or at another slot, and no key that is
-taken lets a signature fit two messages (`ledger.keys.verify_signature`). The accused is the keeper of the log: it passed
-off an old word as a new one. Envelopes name run and slot, so nobody else can be misled.
+taken lets a signature fit two messages (`ledger.keys.verify_signature`). The accused is the keeper of the log: it
+passed off an old word as a new one. Envelopes name run and slot, so nobody else can be misled.
 
 Not provable: that a sender says the same bytes twice. Equal digests in two runs or slots are no misbehaviour where
 messages follow from seeds or repeat by nature, and the ledger does not know which kinds are fresh. Not provable
