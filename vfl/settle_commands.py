@@ -59,8 +59,7 @@ def value(directory: Path, as_json: bool) -> None:
 def open_contract(directory: Path, chain_id: int | None, as_json: bool) -> None:
     """`tallystick settle open`."""
     with _desk(directory) as desk:
-        settling.stake(desk, chain_id)
-        settling.anchor(desk)
+        settling.open_contract(desk, chain_id)
         body = {"contract": desk.replica.contract.address, "chain_id": desk.replica.genesis.chain_id,
                 "job": desk.job.hex(), "balances": balances(desk)}  # fmt: skip
         if as_json:

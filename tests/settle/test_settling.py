@@ -47,7 +47,7 @@ def test_it_all_follows_from_the_bundle(settled_made: Path) -> None:
     found = checked(bundle_of(settled_made), settled_made)
     assert (found.code, found.faults, found.skipped) == (0, [], [])
     assert [line.split(":")[0] for line in found.passed] == [
-        "ledgers", "record", "seed", "shares", "usage", "contract",
+        "ledgers", "agreement", "record", "seed", "shares", "usage", "contract",
     ]  # fmt: skip
     assert found.balances == dict.fromkeys(PARTIES, 0)
     logs = read_bundle(settled_made / "settlement" / "settlement.bundle").logs()
@@ -136,7 +136,7 @@ def test_parties_that_come_to_different_states_are_noticed(settled: Path, monkey
         theirs = mine.replicas["telecom"]
         monkeypatch.setattr(theirs, "_digest", bytes(32))
         mine.deposit("telecom", 7, "x")
-        with pytest.raises(UsageError, match="the parties disagree about entry"):
+        with pytest.raises(UsageError, match=r"come to different states \(bank, payroll: .*; telecom: "):
             mine.turn()
 
 

@@ -91,6 +91,17 @@ class Books:
             for book in self.by_party.values():
                 book.log.commit()
 
+    @property
+    def countersigned(self) -> bool:
+        """Whether all that is on record was signed and cosigned; not so after a kill."""
+        with own_ledger():
+            for book in self.by_party.values():
+                for other in (each.witness.key for each in self.by_party.values() if each is not book):
+                    head = book.log.last_cosigned_by(other)
+                    if head is None or head.size < len(book.log):
+                        return False
+        return True
+
     def countersign(self) -> None:
         """Every party signs its head, and all others cosign it. Raises UsageError where a book was changed."""
         with own_ledger():

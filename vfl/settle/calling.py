@@ -50,6 +50,7 @@ class Calls:
         self._functions = {each["name"]: each for each in abi if each["type"] == "function"}
         self._events = {keccak(_signature(each).encode()): each for each in abi if each["type"] == "event"}
         self._selectors = {name: keccak(_signature(each).encode())[:4] for name, each in self._functions.items()}
+        self._decode = _decoder()
 
     def encode(self, function: str, *values: Any) -> bytes:
         """Selector and arguments."""
@@ -57,13 +58,15 @@ class Calls:
 
         return self._selectors[function] + bytes(encode(_types(self._functions[function]["inputs"]), values))
 
+    def begins(self, function: str, data: bytes) -> bool:
+        """Whether `data` is a call of `function`, whatever its arguments."""
+        return self._selectors.get(function) == data[:4]
+
     def returned(self, function: str, raw: Raw) -> Any:
         """The value of a call: of several outputs a tuple, of none None. Raises Reverted."""
-        from eth_abi.abi import decode  # noqa: PLC0415
-
         if not raw.ok:
             raise Reverted(function, reason_of(raw.output))
-        found = decode(_types(self._functions[function]["outputs"]), raw.output)
+        found = self._decode(_types(self._functions[function]["outputs"]), raw.output)
         return found if len(found) > 1 else found[0] if found else None
 
     def events(self, logs: tuple[Log, ...] | list[Log], address: str) -> tuple[Event, ...]:
@@ -71,16 +74,14 @@ class Calls:
         return tuple(self._event(one) for one in logs if one.address.lower() == address.lower())
 
     def _event(self, log: Log) -> Event:
-        from eth_abi.abi import decode  # noqa: PLC0415
-
         its = self._events[log.topics[0]]
         indexed = [each for each in its["inputs"] if each["indexed"]]
         plain = [each for each in its["inputs"] if not each["indexed"]]
         values = {
-            each["name"]: decode([_type(each)], topic)[0]
+            each["name"]: self._decode([_type(each)], topic)[0]
             for each, topic in zip(indexed, log.topics[1:], strict=True)
         }  # fmt: skip
-        values |= zip((each["name"] for each in plain), decode(_types(plain), log.data), strict=True)
+        values |= zip((each["name"] for each in plain), self._decode(_types(plain), log.data), strict=True)
         return Event(its["name"], {each["name"]: values[each["name"]] for each in its["inputs"]})
 
 
@@ -126,6 +127,23 @@ def reason_of(output: bytes) -> str:
         return str(decode(["string"], output[4:])[0]) if output.startswith(_ERROR) else ""
     except (DecodingError, UnicodeDecodeError):
         return ""
+
+
+def _decoder() -> Any:
+    r"""Of what a contract says. Whoever calls it may have put bytes there that are no UTF-8: they read as \\xNN."""
+    from eth_abi import registry  # noqa: PLC0415
+    from eth_abi.codec import ABIDecoder  # noqa: PLC0415
+    from eth_abi.decoding import StringDecoder  # noqa: PLC0415
+
+    class Text(StringDecoder):  # type: ignore[misc, unused-ignore]  # of an extra
+        def __init__(self) -> None:
+            super().__init__("backslashreplace")  # type: ignore[no-untyped-call, unused-ignore]
+
+    of: Any = registry
+    own = of.registry.copy()
+    own.unregister_decoder("string")
+    own.register_decoder(of.BaseEquals("string"), Text, label="string")
+    return ABIDecoder(own).decode
 
 
 def _signature(entry: Mapping[str, Any]) -> str:

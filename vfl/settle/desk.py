@@ -26,11 +26,16 @@ from vfl.settle.engines.engine import CHAIN_ID, require_chain
 from vfl.settle.history import genesis_of, ordered, waiting
 from vfl.settle.keys import ChainKey
 from vfl.settle.penalties import Penalty
-from vfl.settle.replica import Genesis, Played, Replica, code_digest
+from vfl.settle.replica import Genesis, Ordered, Played, Replica, code_digest
 from vfl.settlement import Settlement
 
 _HOUR, _YEAR = 3600, 365 * 86_400
+_AN_ORDER = 500  # calls, so that the entry stays within what an entry may hold
 Json = dict[str, Any]
+
+
+class Disagreement(UsageError):
+    """Parties that played the same calls came to different states."""
 
 
 class Desk:
@@ -49,9 +54,9 @@ class Desk:
         self.job = sha256(f"{file.agreement.digest}/{file.run}".encode()).digest()
         self.replicas: dict[str, Replica] = {}
         if (genesis := genesis_of(self.entries(), self.payer)) is not None:
+            self._check_addresses(genesis)
             self._deploy(genesis)
-            for entry in ordered(self.entries(), self.payer):
-                self._play(entry)
+            self._play(ordered(self.entries(), self.payer))
 
     def entries(self) -> dict[str, list[Entry]]:
         """Of every party's settlement ledger."""
@@ -145,16 +150,27 @@ class Desk:
         self.books[party].note(CALL, {"function": function, "data": data.hex()})
 
     def turn(self) -> list[Played]:
-        """Put the calls that wait in order, play them at every party, have all say what came of it and cosign."""
+        """Put the calls that wait in order, play them at every party, have all say what came of it and cosign.
+
+        Raises Disagreement where two parties say different things; both are on record then.
+        """
         self.books.commit()
-        due = waiting(self.entries(), self.payer)
-        self.books.leader.note(ORDER, {"calls": [[entry.actor, entry.seq] for entry in due]})
-        played = [self._play(entry) for entry in due]
-        done = len(self.replica.played)
-        for party in self.parties:
-            self.books[party].note(STATE, {"calls": done, "digest": self.replicas[party].digest})
+        due, calls = waiting(self.entries(), self.payer), list[Ordered]()
+        for first in range(0, len(due), _AN_ORDER):
+            some = due[first : first + _AN_ORDER]
+            order = self.books.leader.note(ORDER, {"calls": [[entry.actor, entry.seq] for entry in some]})
+            calls += [Ordered(entry, order) for entry in some]
+        played = self._play(calls)
+        for party, replica in self.replicas.items():
+            self.books[party].note(STATE, {"calls": len(replica.played), "digest": replica.digest})
         self.books.countersign()
+        self._check_states()
         return played
+
+    @property
+    def unfinished(self) -> bool:
+        """Whether a turn was killed: calls wait, or something is not cosigned."""
+        return bool(waiting(self.entries(), self.payer)) or not self.books.countersigned
 
     @staticmethod
     def must(played: Sequence[Played]) -> Sequence[Played]:
@@ -170,13 +186,29 @@ class Desk:
         require_chain()
         self.replicas = {party: Replica(genesis) for party in self.parties}
 
-    def _play(self, entry: Entry) -> Played:
-        """At every party, each by itself. Raises UsageError where two come to different states."""
-        found = {party: replica.play(entry) for party, replica in self.replicas.items()}
-        digests = {replica.digest for replica in self.replicas.values()}
-        if len(digests) > 1:
-            raise UsageError(f"the parties disagree about entry {entry.seq} of {entry.log}")
-        return found[self.payer]
+    def _play(self, calls: Sequence[Ordered]) -> list[Played]:
+        """At every party, each by itself; what came of them at the label owner's."""
+        return {party: [replica.play(one) for one in calls] for party, replica in self.replicas.items()}[self.payer]
+
+    def _check_states(self) -> None:
+        by_digest: dict[str, list[str]] = {}
+        for party, replica in self.replicas.items():
+            by_digest.setdefault(replica.digest, []).append(party)
+        if len(by_digest) > 1:
+            said = "; ".join(f"{', '.join(parties)}: {digest:.16}.." for digest, parties in by_digest.items())
+            raise Disagreement(
+                f"after {len(self.replica.played)} calls the parties come to different states ({said})",
+                remedy="all are on record; `tallystick settle check` plays the calls again and says whose is wrong",
+            )
+
+    def _check_addresses(self, genesis: Genesis) -> None:
+        """Each party, of its own: whoever has another's address signs in its place."""
+        for party in self.parties:
+            if genesis.addresses.get(party) != self.key(party).address:
+                raise UsageError(
+                    f"the contract names {genesis.addresses.get(party)} for {party}, whose key has another address",
+                    remedy="begin a contract with everybody's own address; who put this one on record signed it",
+                )
 
     def _address(self, party: str) -> str:
         return self.replica.genesis.addresses[party]

@@ -11,13 +11,12 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ledger.entry import Entry
 from vfl.errors import UsageError
 from vfl.settle.calling import Contract, Reverted
 from vfl.settle.contract.artefact import CONTRACTS, load
 from vfl.settle.engines.engine import Engine
 from vfl.settle.keys import ChainKey
-from vfl.settle.replica import Replica, deployed, plain
+from vfl.settle.replica import Ordered, Replica, deployed, plain
 
 _MOMENTS = frozenset({"until", "due", "deadline"})
 
@@ -32,7 +31,7 @@ class Mirrored:
     differences: Sequence[str]
 
 
-def mirror(replica: Replica, entries: Sequence[Entry], engine: Engine, key: Callable[[str], ChainKey]) -> Mirrored:
+def mirror(replica: Replica, calls: Sequence[Ordered], engine: Engine, key: Callable[[str], ChainKey]) -> Mirrored:
     """Send the calls that `replica` played, in their order. `key`: of a party on the chain.
 
     Raises UsageError where the chain is another than the agreed one, or the contract cannot be deployed there.
@@ -49,21 +48,23 @@ def mirror(replica: Replica, entries: Sequence[Entry], engine: Engine, key: Call
             f"the contract came to {contract.address}, not to {replica.contract.address}",
             remedy="somebody used the deployer's key there before: begin a contract for another run",
         )
-    differences, gas = list[str](), 0
-    for number, (entry, played) in enumerate(zip(entries, replica.played, strict=True)):
-        data = bytes.fromhex(str(entry.params["data"]))
-        ok, reason, events = True, "", list[Any]()
+    differences, gas, sent = list[str](), 0, 0
+    for number, (one, played) in enumerate(zip(calls, replica.played, strict=True)):
+        data = replica.data_of(one.call)
+        if data is None:
+            continue  # it came to no machine
+        ok, reason, events, sent = True, "", list[Any](), sent + 1
         try:
-            receipt = contract.transact(key(entry.actor), played.function, data, played.time)
-            events, gas = [(one.name, _timeless(one.values)) for one in receipt.events], gas + receipt.gas
+            receipt = contract.transact(key(one.call.actor), played.function, data, played.time)
+            events, gas = [(each.name, _timeless(each.values)) for each in receipt.events], gas + receipt.gas
         except Reverted as error:
             ok, reason = False, error.reason
-        here = played.ok, played.reason, [(one.name, _timeless(one.values)) for one in played.events]
+        here = played.ok, played.reason, [(each.name, _timeless(each.values)) for each in played.events]
         if (ok, reason, events) != here:
             what = f"call {number}, {played.function} of {played.party}"
             differences.append(f"{what}: here {here}, there {ok, reason, events}")
     differences += _balances(replica, contract)
-    return Mirrored(contract.address, len(entries), gas, differences)
+    return Mirrored(contract.address, sent, gas, differences)
 
 
 def _balances(replica: Replica, contract: Contract) -> list[str]:

@@ -7,8 +7,9 @@ digest of what came of them on record; a contract's state follows from its calls
     digest of n calls  = SHA-256(digest of n - 1 || canonical JSON of {sender, data, time, ok, reason, events})
 
 A call's sender is the address of the party in whose ledger it stands: the ledger's signature is the transaction's. Its
-time is that of its entry, in whole seconds, or of the call before it, whichever is later. A call that the contract
-refuses is played and on record like any other.
+time is that of its entry, in whole seconds, but not after that of the order that names it, for nobody's clock may run
+out another's deadline, and not before that of the call before it. A call that the contract refuses is on record like
+any other; so is an entry that holds no call of the function it names, and neither holds up anybody.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
-from typing import Any
+from typing import Any, NamedTuple
 
 from ledger.canonical import encode
 from ledger.clock import parse_time
@@ -83,6 +84,18 @@ class Played:
     time: int
 
 
+NO_CALL = "call: not of the function that it names"
+"""Why an entry is refused that never comes to the machine."""
+_MOST = 2**24  # bytes that are hashed of one call: more than an entry's data and its events can be
+
+
+class Ordered(NamedTuple):
+    """A call and the order that names it, as entries."""
+
+    call: Entry
+    order: Entry
+
+
 def code_digest(artefact: Artefact) -> str:
     """SHA-256 of the bytecode that deploys, hex."""
     return sha256(bytes.fromhex(artefact.bytecode.removeprefix("0x"))).hexdigest()
@@ -125,28 +138,36 @@ class Replica:
         """Of everything so far, hex."""
         return self._digest.hex()
 
-    def play(self, entry: Entry) -> Played:
-        """Run the call of an entry. Raises UsageError for an entry that has none."""
-        party, time = entry.actor, max(self._time, int(parse_time(entry.ts).timestamp()))
+    def play(self, one: Ordered) -> Played:
+        """Run a call. Raises UsageError for one of somebody who has no address in the contract."""
+        entry, latest = one.call, one.order.ts
+        party, function, data = entry.actor, str(entry.params.get("function")), self.data_of(entry)
+        if party not in self.genesis.addresses:
+            raise UsageError(f"{one.order.log}: entry {one.order.seq} orders a call of {party}, who has no address")
+        time = max(self._time, int(parse_time(min(entry.ts, latest)).timestamp()))
+        self._time, ok, reason, gas = time, data is not None, "" if data is not None else NO_CALL, 0
+        sender, events = self.genesis.addresses[party], tuple[Event, ...]()
         try:
-            function, data = str(entry.params["function"]), bytes.fromhex(str(entry.params["data"]))
-            sender = self.genesis.addresses[party]
-        except (KeyError, ValueError) as error:
-            raise UsageError(f"{entry.log}: entry {entry.seq} has no call that can be played: {error}") from None
-        self._time, ok, reason, gas = time, True, "", 0
-        events: tuple[Event, ...] = ()
-        try:
-            receipt = self.contract.transact(sender, function, data, time)
-            events, gas = receipt.events, receipt.gas
+            if data is not None:
+                receipt = self.contract.transact(sender, function, data, time)
+                events, gas = receipt.events, receipt.gas
         except Reverted as error:
             ok, reason = False, error.reason
         told = {
-            "sender": sender, "data": data.hex(), "time": time, "ok": ok, "reason": reason,
+            "sender": sender, "data": (data or b"").hex(), "time": time, "ok": ok, "reason": reason,
             "events": [{"name": one.name, **plain(one.values)} for one in events],
         }  # fmt: skip
-        self._digest = sha256(self._digest + encode(told)).digest()
+        self._digest = sha256(self._digest + encode(told, limit=_MOST)).digest()
         self.played.append(Played(party, function, ok, reason, events, gas, time))
         return self.played[-1]
+
+    def data_of(self, entry: Entry) -> bytes | None:
+        """What an entry sends to the contract; None where that is no call of the function it names."""
+        try:
+            data = bytes.fromhex(str(entry.params.get("data")))
+        except ValueError:
+            return None
+        return data if self.calls.begins(str(entry.params.get("function")), data) else None
 
     def party(self, address: str) -> str:
         """Whose address it is; the address itself of a stranger."""

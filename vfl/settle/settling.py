@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -25,18 +25,19 @@ from vfl.files import NO_RUN, read_json, refusals, write_data
 from vfl.own_ledger import own_ledger
 from vfl.seat import identity_of, open_ledger, read_seed
 from vfl.settle.book import FOLDER, USAGE, VALUE, item, job_of
+from vfl.settle.calling import Event
+from vfl.settle.checking import AGREEMENT, HEAD
 from vfl.settle.contract.artefact import CONTRACTS
 from vfl.settle.contract.artefact import path as artefact_path
 from vfl.settle.contribution import FILE, SHARES, Contribution, Result, digest_of, result_of
-from vfl.settle.desk import Desk
+from vfl.settle.desk import Desk, Disagreement
 from vfl.settle.payments import Payment, write_settlement
 from vfl.settle.penalties import penalty_of
 from vfl.settle.replica import Played
 from vfl.settle.usage import Usage, decided, meter
 from vfl.settle.valuing import Told, contribution_bytes, seed_of, value
 
-BUNDLE, HEAD = "settlement.bundle", "head.note"
-"""HEAD: the artefact whose SHA-256 is the seed of the valuation."""
+BUNDLE = "settlement.bundle"
 
 
 @dataclass(frozen=True)
@@ -102,13 +103,22 @@ def stake(desk: Desk, chain_id: int | None = None) -> None:
 
 
 def anchor(desk: Desk) -> Sequence[Played]:
-    """Fix the heads of the run's ledgers, once it is finished. Raises UsageError."""
-    for party in desk.parties:
-        head = Checkpoint.parse(Note.parse(_head_of(desk, party)).text)
+    """Fix the heads of the run's ledgers, once it is finished; those that are fixed already stay. Raises UsageError."""
+    for head in _to_anchor(desk):
         desk.anchor(head.origin, head.size, head.root)
-    played = Desk.must(desk.turn())
+    played = desk.must(_turn(desk))
     write_files(desk)
     return played
+
+
+def open_contract(desk: Desk, chain_id: int | None = None) -> None:
+    """`stake`, then `anchor`; what was killed in between goes on. Raises UsageError where nothing is left to do."""
+    if not desk.replicas:
+        stake(desk, chain_id)
+    elif not (_finish(desk) or _to_anchor(desk)):
+        write_files(desk)  # which a kill may have left out
+        raise UsageError("the contract is there already", remedy="see `tallystick settle show RUN`")
+    anchor(desk)
 
 
 def usage_of(desk: Desk) -> list[Usage]:
@@ -120,49 +130,48 @@ def usage_of(desk: Desk) -> list[Usage]:
 def pay(desk: Desk, period: str, out: Path | None = None) -> Paid:
     """Settle a period: usage on record, shares signed by all, revenue distributed, everybody's earnings withdrawn.
 
-    Raises UsageError where there was no use, or the period was settled before.
+    Killed, it goes on where it was. Raises UsageError where there was no use, or the period was settled before.
     """
-    shares, number = valued(desk), int(period.replace("-", ""))
-    usage = next((one for one in usage_of(desk) if one.period == period), None)
+    _finish(desk)
+    shares, on_record = valued(desk), _usage_on_record(desk)
+    usage = on_record.get(period) or next((one for one in usage_of(desk) if one.period == period), None)
     if usage is None or not usage.billable:
         periods = ", ".join(one.period for one in usage_of(desk)) or "none"
         raise UsageError(f"nothing was decided in {period}", remedy=f"periods with decisions: {periods}")
-    if any(entry.params["period"] == period for entry in desk.books.leader.entries(USAGE)):
-        raise UsageError(f"{period} was settled before", remedy="see `tallystick settle show RUN`")
-    amount = usage.amount(desk.clause.price)
-    desk.books.leader.note(USAGE, {**asdict(usage), "price": desk.clause.price, "amount": amount,
-                                   "currency": desk.clause.currency})  # fmt: skip
-    before = desk.replica.credits()
-    ppm = [int(shares["ppm"][party]) for party in desk.parties]
-    desk.deposit(desk.payer, amount, f"{desk.file.run}/revenue/{period}")
-    desk.agree_shares(number, ppm, str(shares["contribution"]))
-    desk.distribute(number, amount)
-    played = list(Desk.must(desk.turn()))
-    earned = {party: credit - before[party] for party, credit in desk.replica.credits().items()}
-    for party in desk.parties:
-        if party != desk.payer and earned[party]:
-            desk.withdraw(party, earned[party])
-    played += Desk.must(desk.turn())
-    events = [event for one in played for event in one.events]
-    payments = [_payment(desk, period, event.values) for event in events if event.name == "Withdrawn"]
+    for other in on_record:
+        if other != period and _owed(desk, other):
+            raise UsageError(f"{other} is not paid to its end", remedy=f"tallystick settle pay RUN --period {other}")
     file = out or folder_of(desk) / f"payments-{period}.csv"
+    if period in on_record and not _owed(desk, period) and file.exists():
+        write_files(desk)  # as above
+        raise UsageError(f"{period} was settled before", remedy="see `tallystick settle show RUN`")
+    before = len(desk.replica.played)
+    if period not in on_record:
+        _distribute(desk, usage, shares)
+    for party, amount in _owed(desk, period).items():
+        desk.withdraw(party, amount)
+    desk.must(_turn(desk))
+    payments = [_payment(desk, period, event.values) for event in _of_period(desk, period) if event.name == "Withdrawn"]
     write_settlement(file, payments, desk.clause.currency)
     write_files(desk)
-    return Paid(usage, amount, played, payments, file)
+    return Paid(usage, usage.amount(desk.clause.price), desk.replica.played[before:], payments, file)
 
 
 def slash(desk: Desk, data: bytes, reporter: str) -> Sequence[Played]:
     """Bring evidence to the contract. Raises UsageError where it is not objective, or the contract refuses."""
-    desk.slash(reporter, penalty_of(data, desk.policy, desk.file.run))
-    played = Desk.must(desk.turn())
+    penalty = penalty_of(data, desk.policy, desk.file.run)
+    _finish(desk)
+    desk.slash(reporter, penalty)
+    played = desk.must(_turn(desk))
     write_files(desk)
     return played
 
 
 def write_files(desk: Desk) -> Path:
-    """The bundle anew: the ledgers of all parties, what was valued, and the contract's code."""
+    """The bundle anew: the ledgers of all parties, the agreement, what was valued, and the contract's code."""
     folder = folder_of(desk)
     artefacts = {name: (folder / name).read_bytes() for name in (FILE, SHARES, HEAD) if (folder / name).exists()}
+    artefacts[AGREEMENT] = desk.file.agreement.encode()
     if desk.replicas:
         artefacts |= {f"contract/{name}.json": artefact_path(name).read_bytes() for name in CONTRACTS}
     identities = [identity_of(party, read_seed(desk.directory / party)) for party in desk.parties]
@@ -172,6 +181,70 @@ def write_files(desk: Desk) -> Path:
             artefacts=artefacts, identities=identities, policy=desk.policy,
         )  # fmt: skip
     return folder / BUNDLE
+
+
+def _turn(desk: Desk) -> Sequence[Played]:
+    """A turn; where parties come to different states the bundle shows it. Raises as `Desk.turn` does."""
+    try:
+        return desk.turn()
+    except Disagreement:
+        write_files(desk)
+        raise
+
+
+def _finish(desk: Desk) -> Sequence[Played]:
+    """The turn that was killed, if one was. Raises UsageError before there is a contract."""
+    _ = desk.replica
+    return desk.must(_turn(desk)) if desk.unfinished else ()
+
+
+def _to_anchor(desk: Desk) -> list[Checkpoint]:
+    """Heads of the run's ledgers that the contract does not know yet."""
+    events = (event for one in desk.replica.played for event in one.events if event.name == "Anchored")
+    known = {event.values["origin"]: int(event.values["size"]) for event in events}
+    heads = [Checkpoint.parse(Note.parse(_head_of(desk, party)).text) for party in desk.parties]
+    return [head for head in heads if head.size > known.get(head.origin, 0)]
+
+
+def _distribute(desk: Desk, usage: Usage, shares: Mapping[str, Any]) -> None:
+    """Revenue comes in, all sign the shares, and it goes out by them; one turn."""
+    number, amount = _number(usage.period), usage.amount(desk.clause.price)
+    terms = {"price": desk.clause.price, "amount": amount, "currency": desk.clause.currency}
+    desk.books.leader.note(USAGE, {**asdict(usage), **terms})
+    desk.deposit(desk.payer, amount, f"{desk.file.run}/revenue/{usage.period}")
+    desk.agree_shares(number, [int(shares["ppm"][party]) for party in desk.parties], str(shares["contribution"]))
+    desk.distribute(number, amount)
+    desk.must(_turn(desk))
+
+
+def _usage_on_record(desk: Desk) -> dict[str, Usage]:
+    told: list[Mapping[str, Any]] = [entry.params for entry in desk.books.leader.entries(USAGE)]
+    return {one["period"]: Usage(**{each.name: one[each.name] for each in fields(Usage)}) for one in told}
+
+
+def _number(period: str) -> int:
+    """Of a period in the contract: 202611 for 2026-11."""
+    return int(period.replace("-", ""))
+
+
+def _of_period(desk: Desk, period: str) -> list[Event]:
+    """Events from a period's distribution to that of the next; periods are paid one after the other."""
+    found: list[Event] = []
+    current = None
+    for event in (event for one in desk.replica.played for event in one.events):
+        if event.name == "Distributed":
+            current = event.values["period"]
+        if current == _number(period):
+            found.append(event)
+    return found
+
+
+def _owed(desk: Desk, period: str) -> dict[str, int]:
+    """What partners earned in a period and have not withdrawn."""
+    events = _of_period(desk, period)
+    taken = {desk.replica.party(event.values["party"]) for event in events if event.name == "Withdrawn"}
+    earned = {desk.replica.party(e.values["party"]): int(e.values["amount"]) for e in events if e.name == "Paid"}
+    return {party: each for party, each in earned.items() if each and party not in taken and party != desk.payer}
 
 
 def _payment(desk: Desk, period: str, event: Mapping[str, Any]) -> Payment:
